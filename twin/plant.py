@@ -1,0 +1,205 @@
+"""A plant: the tags an engineer names, their roles, units, limits and rates.
+
+This module imports nothing heavy: connectors describe plants without loading JAX.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from twin.errors import PlantError, Problem, QuestionError
+
+SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+MAX_TAGS = 10_000
+
+
+class Role(StrEnum):
+    """What a tag is to the controller."""
+
+    MV = "mv"
+    DV = "dv"
+    CV = "cv"
+
+
+@dataclass(frozen=True)
+class Tag:
+    """One measured or manipulated signal, in its engineering unit.
+
+    Args:
+        name: as the historian names it; unique in its plant.
+        role: mv, dv or cv.
+        unit: an engineering unit, such as "degC", "m3/h", "mol%".
+        low, high: of an MV its hard limits (both are needed to optimize);
+            of a CV or DV the range of the instrument.
+        limit_low, limit_high: operating limits of a CV (or DV); a request may tighten them.
+        rate_limit_per_s: largest change of an MV per second; absent is unlimited.
+        dead_time_s: a hint, where the engineer knows it.
+        description: free text.
+    """
+
+    name: str
+    role: Role
+    unit: str = "1"
+    low: float | None = None
+    high: float | None = None
+    limit_low: float | None = None
+    limit_high: float | None = None
+    rate_limit_per_s: float | None = None
+    dead_time_s: float | None = None
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Plant:
+    """The tags of one plant and its sample period.
+
+    Raises:
+        PlantError: with every contradiction in the description, each with its place.
+    """
+
+    name: str
+    sample_period_s: float
+    tags: tuple[Tag, ...]
+
+    def __post_init__(self) -> None:
+        problems = list(_problems(self))
+        if problems:
+            first = problems[0]
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            raise PlantError(f"{'.'.join(map(str, first.loc))}: {first.msg}{more}", problems)
+
+    @cached_property
+    def mvs(self) -> tuple[Tag, ...]:
+        return self._of(Role.MV)
+
+    @cached_property
+    def dvs(self) -> tuple[Tag, ...]:
+        return self._of(Role.DV)
+
+    @cached_property
+    def cvs(self) -> tuple[Tag, ...]:
+        return self._of(Role.CV)
+
+    @cached_property
+    def inputs(self) -> tuple[Tag, ...]:
+        """MVs, then DVs: the columns of every input array `w`."""
+        return self.mvs + self.dvs
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """All tag names, in the order of `tags`: the columns of `Telemetry.values`."""
+        return tuple(tag.name for tag in self.tags)
+
+    def tag(self, name: str) -> Tag:
+        """The tag of that name.
+
+        Raises:
+            QuestionError: there is none; near matches are named.
+        """
+        found = self._by_name.get(name)
+        if found is None:
+            raise QuestionError(f"unknown tag '{name}'{near(name, self.names)}", [Problem((name,), "unknown tag")])
+        return found
+
+    def column(self, name: str) -> int:
+        """Where the tag stands in `tags`."""
+        return self.names.index(self.tag(name).name)
+
+    def columns(self, tags: Iterable[Tag]) -> list[int]:
+        """Where each of the tags stands in `tags`."""
+        return [self.names.index(tag.name) for tag in tags]
+
+    def to_json(self) -> dict[str, Any]:
+        """The plant as the REST contract writes it; absent values are left out."""
+        return {
+            "name": self.name,
+            "sample_period_s": self.sample_period_s,
+            "tags": [{k: v for k, v in asdict(tag).items() if v is not None} for tag in self.tags],
+        }
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Plant:
+        """The plant of such a description.
+
+        Raises:
+            PlantError: a field is unknown, missing or contradicts another.
+        """
+        known = {field.name for field in fields(Tag)}
+        tags = []
+        for i, item in enumerate(body.get("tags", ())):
+            unknown = sorted(set(item) - known)
+            if unknown:
+                raise _refuse(("tags", i, unknown[0]), f"unknown field{near(unknown[0], known)}")
+            if "name" not in item or item.get("role") not in set(Role):
+                raise _refuse(("tags", i), "needs a name and a role: mv, dv or cv")
+            tags.append(Tag(**{**item, "role": Role(item["role"])}))
+        return cls(str(body.get("name", "")), float(body.get("sample_period_s", math.nan)), tuple(tags))
+
+    @cached_property
+    def _by_name(self) -> dict[str, Tag]:
+        return {tag.name: tag for tag in self.tags}
+
+    def _of(self, role: Role) -> tuple[Tag, ...]:
+        return tuple(tag for tag in self.tags if tag.role is role)
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """A hint for a mistyped word: '; did you mean …?', or nothing."""
+    import difflib
+
+    matches = difflib.get_close_matches(word, list(known), n=3)
+    return f"; did you mean {', '.join(matches)}?" if matches else ""
+
+
+def _refuse(loc: tuple[str | int, ...], msg: str) -> PlantError:
+    return PlantError(f"{'.'.join(map(str, loc))}: {msg}", [Problem(loc, msg)])
+
+
+def _problems(plant: Plant) -> Iterable[Problem]:
+    if not (math.isfinite(plant.sample_period_s) and plant.sample_period_s > 0):
+        yield Problem(("sample_period_s",), "must be a positive number of seconds")
+    if not plant.tags:
+        yield Problem(("tags",), "a plant needs tags")
+    if len(plant.tags) > MAX_TAGS:
+        yield Problem(("tags",), f"{len(plant.tags)} tags; at most {MAX_TAGS}")
+    seen: dict[str, int] = {}
+    for i, tag in enumerate(plant.tags):
+        if tag.name in seen:
+            yield Problem(("tags", i, "name"), f"'{tag.name}' is the name of tag {seen[tag.name]} too; names are unique")
+        seen.setdefault(tag.name, i)
+        yield from _tag_problems(i, tag)
+    roles = {tag.role for tag in plant.tags}
+    if plant.tags and Role.CV not in roles:
+        yield Problem(("tags",), "no CV: a plant needs at least one tag with role cv to predict")
+    if plant.tags and roles == {Role.CV}:
+        yield Problem(("tags",), "only CVs: a plant needs at least one tag with role mv (or dv) that acts on them")
+
+
+def _tag_problems(i: int, tag: Tag) -> Iterable[Problem]:
+    def wrong(field: str, msg: str) -> Problem:
+        return Problem(("tags", i, field), f"{tag.name}: {msg}")
+
+    if not tag.name or tag.name != tag.name.strip() or len(tag.name) > 200 or not tag.name.isprintable():
+        yield wrong("name", "a name has 1 to 200 printable characters and no space at its ends")
+    if tag.name in ("time", "tag", "value", "quality") or tag.name.endswith("__quality"):
+        yield wrong("name", "this word is a column of the upload formats; choose another")
+    for field in ("low", "high", "limit_low", "limit_high", "rate_limit_per_s", "dead_time_s"):
+        value = getattr(tag, field)
+        if value is not None and not math.isfinite(value):
+            yield wrong(field, "must be a finite number")
+    for low, high in (("low", "high"), ("limit_low", "limit_high")):
+        below, above = getattr(tag, low), getattr(tag, high)
+        if below is not None and above is not None and not below < above:
+            yield wrong(low, f"{low} {below:g} is not below {high} {above:g}")
+    if tag.rate_limit_per_s is not None and not tag.rate_limit_per_s > 0:
+        yield wrong("rate_limit_per_s", "must be positive; leave it out for unlimited")
+    if tag.rate_limit_per_s is not None and tag.role is not Role.MV:
+        yield wrong("rate_limit_per_s", "only an MV has a rate limit")
+    if tag.dead_time_s is not None and tag.dead_time_s < 0:
+        yield wrong("dead_time_s", "cannot be negative")

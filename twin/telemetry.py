@@ -1,0 +1,136 @@
+"""Telemetry: measured rows of a plant on its sample grid, in engineering units.
+
+Rows lie a sample period apart inside a run; a gap longer than can be bridged starts a new run, and
+no window ever crosses it. Missing values are NaN here; `windows` decides how they are held and masked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from twin.errors import TelemetryError
+from twin.plant import Plant
+
+BRIDGE = 3  # rows: a hole this long or shorter is filled with missing rows; a longer one ends the run
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """Rows of one plant.
+
+    Attributes:
+        plant: whose tags the columns are.
+        times: (N,) datetime64[ns], UTC, strictly increasing.
+        values: (N, tags) float64 in the order of `plant.tags`; NaN is missing.
+        run: (N,) int; rows of one run are exactly a sample period apart.
+    """
+
+    plant: Plant
+    times: np.ndarray
+    values: np.ndarray
+    run: np.ndarray
+
+    def __post_init__(self) -> None:
+        n = len(self.times)
+        if self.values.shape != (n, len(self.plant.tags)) or self.run.shape != (n,):
+            raise TelemetryError(f"{n} times, values of shape {self.values.shape}, {len(self.plant.tags)} tags")
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    @property
+    def at(self) -> pd.Timestamp:
+        """The time of the last row."""
+        if not len(self):
+            raise TelemetryError("no telemetry")
+        return pd.Timestamp(self.times[-1], tz="UTC")
+
+    @cached_property
+    def y(self) -> np.ndarray:
+        """(N, CVs) in the order of `plant.cvs`."""
+        return self.values[:, self.plant.columns(self.plant.cvs)]
+
+    @cached_property
+    def w(self) -> np.ndarray:
+        """(N, MVs + DVs) in the order of `plant.inputs`."""
+        return self.values[:, self.plant.columns(self.plant.inputs)]
+
+    def rows(self, index: slice | np.ndarray) -> Telemetry:
+        """Some of the rows."""
+        return replace(self, times=self.times[index], values=self.values[index], run=self.run[index])
+
+    def last_run(self, rows: int) -> Telemetry:
+        """The last `rows` rows of the last run (fewer where it is shorter)."""
+        if not len(self):
+            return self
+        start = int(np.searchsorted(self.run, self.run[-1], side="left"))
+        return self.rows(slice(max(start, len(self) - rows), None))
+
+    def between(self, start: pd.Timestamp | None, end: pd.Timestamp | None) -> Telemetry:
+        """The rows with start <= time <= end."""
+        keep = np.ones(len(self), bool)
+        if start is not None:
+            keep &= self.times >= np.datetime64(start.tz_convert("UTC").tz_localize(None), "ns")
+        if end is not None:
+            keep &= self.times <= np.datetime64(end.tz_convert("UTC").tz_localize(None), "ns")
+        return self.rows(keep)
+
+    def frame(self) -> pd.DataFrame:
+        """A frame with a UTC index `time` and a column a tag."""
+        index = pd.DatetimeIndex(self.times, tz="UTC", name="time")
+        return pd.DataFrame(self.values, index=index, columns=list(self.plant.names))
+
+    @classmethod
+    def empty(cls, plant: Plant) -> Telemetry:
+        """No rows."""
+        return cls(plant, np.empty(0, "datetime64[ns]"), np.empty((0, len(plant.tags))), np.empty(0, np.int64))
+
+    @classmethod
+    def from_frame(cls, plant: Plant, frame: pd.DataFrame) -> Telemetry:
+        """Put measured rows on the plant's grid.
+
+        Args:
+            frame: a time-zone-aware DatetimeIndex and a column a tag (absent tags are missing).
+
+        Each run starts its own grid at its first row and every row goes to the nearest grid point, so that
+        jitter of less than half a period changes nothing; of rows that fall on one grid point the last value
+        that is not missing wins. Holes of up to `BRIDGE` rows become missing rows.
+
+        Raises:
+            TelemetryError: the index has no time zone, or a column is no tag.
+        """
+        index = frame.index
+        if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
+            raise TelemetryError("telemetry needs a time-zone-aware time index")
+        unknown = [c for c in frame.columns if c not in plant.names]
+        if unknown:
+            plant.tag(str(unknown[0]))
+        frame = frame.reindex(columns=list(plant.names)).sort_index(kind="stable")
+        stamps = frame.index.tz_convert("UTC").as_unit("ns").asi8
+        values = frame.to_numpy(np.float64)
+        return _on_grid(plant, stamps, np.where(np.isfinite(values), values, np.nan))
+
+
+def _on_grid(plant: Plant, stamps: np.ndarray, values: np.ndarray) -> Telemetry:
+    """Rows sorted by time (ns), to runs on a grid."""
+    if not len(stamps):
+        return Telemetry.empty(plant)
+    period = round(plant.sample_period_s * 1e9)
+    starts = np.flatnonzero(np.diff(stamps, prepend=stamps[0]) > (BRIDGE + 1.5) * period)
+    bounds = np.unique(np.r_[0, starts, len(stamps)])
+    times, rows, runs = [], [], []
+    for number, (a, b) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+        place = np.rint((stamps[a:b] - stamps[a]) / period).astype(np.int64)
+        grid = np.full((place[-1] + 1, values.shape[1]), np.nan)
+        for column in range(values.shape[1]):
+            known = ~np.isnan(values[a:b, column])
+            grid[place[known], column] = values[a:b, column][known]
+        times.append(stamps[a] + period * np.arange(len(grid)))
+        rows.append(grid)
+        runs.append(np.full(len(grid), number, np.int64))
+    return Telemetry(plant, np.concatenate(times).view("datetime64[ns]"), np.concatenate(rows), np.concatenate(runs))
+
