@@ -1,0 +1,255 @@
+"""How far one answer can be trusted: calibrated bands, and a verdict on what the twin has seen.
+
+Bands are split conformal per CV and horizon step (Lei et al., JASA 2018) from out-of-fold residuals
+(cross-conformal, Vovk 2015). Residuals of one plant are autocorrelated, so there is no finite-sample promise:
+the coverage is measured and shown in the report.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from twin.errors import QuestionError
+from twin.telemetry import Telemetry
+from twin.windows import hold
+
+LEVELS = np.array(
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5]
+    + [0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99, 0.995, 0.9975, 0.999]
+)
+HINDCAST = 10  # rows: how far back the twin forecasts what has happened since
+FALSE_ALARM = 0.002  # share of healthy windows whose surprise, of any CV, is called one
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Quantiles of forecast residuals (measured − forecast), in model units.
+
+    Attributes:
+        levels: (q,) float64, increasing, in (0, 1).
+        quantiles: (q, K, CVs) float64.
+    """
+
+    levels: np.ndarray
+    quantiles: np.ndarray
+
+    @classmethod
+    def fit(cls, residuals: np.ndarray, mask: np.ndarray) -> Bands:
+        """From residuals (n, K, CVs); entries whose mask is 0 were not measured.
+
+        The quantile of n residuals is the conformal one, rank ⌈(n + 1) p⌉ (for p below one half, mirrored).
+        """
+        held = np.where(mask > 0, residuals, np.nan)
+        n = np.isfinite(held).sum(axis=0)
+        ordered = np.sort(held, axis=0)  # NaN last
+        quantiles = np.empty((len(LEVELS), *residuals.shape[1:]))
+        for i, level in enumerate(LEVELS):
+            upper = np.ceil((n + 1) * max(level, 1 - level)).astype(int)
+            rank = np.clip(upper if level >= 0.5 else n + 1 - upper, 1, np.maximum(n, 1))
+            quantiles[i] = np.take_along_axis(ordered, rank[None] - 1, axis=0)[0]
+        return cls(LEVELS, np.nan_to_num(np.maximum.accumulate(quantiles, axis=0)))
+
+    def at(self, level: float, steps: int) -> np.ndarray:
+        """(steps, CVs): the quantile at a level, linear between levels.
+
+        Past the calibrated horizon K it grows like a random walk, with √(k / K); `verdict` says so.
+        """
+        if not self.levels[0] <= level <= self.levels[-1]:
+            raise QuestionError(f"coverage: bands are calibrated between {self.levels[0]} and {self.levels[-1]}")
+        i = int(np.clip(np.searchsorted(self.levels, level), 1, len(self.levels) - 1))
+        share = (level - self.levels[i - 1]) / (self.levels[i] - self.levels[i - 1])
+        known = (1 - share) * self.quantiles[i - 1] + share * self.quantiles[i]
+        horizon = len(known)
+        if steps <= horizon:
+            return known[:steps]
+        growth = np.sqrt(np.arange(horizon + 1, steps + 1) / horizon)
+        return np.concatenate([known, growth[:, None] * known[-1]])
+
+    def interval(self, coverage: float, steps: int) -> tuple[np.ndarray, np.ndarray]:
+        """The central two-sided band at a coverage: (low, high), each (steps, CVs)."""
+        return self.at((1 - coverage) / 2, steps), self.at((1 + coverage) / 2, steps)
+
+
+@dataclass(frozen=True)
+class Surprise:
+    """Whether the process still behaves as it did: recent CVs against a hindcast of them.
+
+    A CV's surprise is the mean square, over `HINDCAST` rows, of its residual over the residual's usual size
+    at that step; its threshold is a quantile of the same statistic out of fold.
+
+    Attributes:
+        size: (H, CVs) root mean square residual at each step, model units.
+        threshold: (CVs,).
+    """
+
+    size: np.ndarray
+    threshold: np.ndarray
+
+    @classmethod
+    def fit(cls, residuals: np.ndarray, mask: np.ndarray) -> Surprise:
+        """From residuals (n, K, CVs) of healthy telemetry and where CVs were measured."""
+        rows = min(HINDCAST, residuals.shape[1])
+        residuals, mask = residuals[:, :rows], mask[:, :rows]
+        count = np.maximum(mask.sum(axis=0), 1)
+        size = np.sqrt((mask * residuals**2).sum(axis=0) / count) + 1e-6
+        healthy = _mean_square(residuals / size, mask)
+        level = 1 - FALSE_ALARM / residuals.shape[2]
+        # The tail of an autocorrelated sample is known only as far as its largest value: leave a margin above it.
+        return cls(size, 1.2 * np.quantile(healthy, level, axis=0) + 1e-6)
+
+    def ratio(self, residuals: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """(CVs,): the surprise over its threshold; above 1 the process has changed (or a sensor has)."""
+        statistic: np.ndarray = _mean_square((residuals / self.size)[None], mask[None])[0] / self.threshold
+        return statistic
+
+
+def _mean_square(standardised: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """(n, CVs): the mean over the measured rows of each (n, H, CVs)."""
+    total: np.ndarray = (mask * standardised**2).sum(axis=1) / np.maximum(mask.sum(axis=1), 1)
+    return total
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the forecast errors of one twin look like: bands for answers, thresholds for alarms."""
+
+    bands: Bands
+    surprise: Surprise
+
+    @classmethod
+    def fit(cls, residuals: np.ndarray, mask: np.ndarray) -> Calibration:
+        """From out-of-fold residuals (n, K, CVs) in model units, and where CVs were measured."""
+        return cls(Bands.fit(residuals, mask), Surprise.fit(residuals, mask))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The ranges and the stillness of the training telemetry, in engineering units.
+
+    Attributes:
+        low, high: (inputs,) the least and greatest value of each MV and DV.
+        still: (tags,) rows of the longest stretch in which a tag's value did not change at all.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    still: np.ndarray
+
+    @classmethod
+    def of(cls, telemetry: Telemetry) -> Seen:
+        """What these rows have shown."""
+        low, high = np.nanmin(telemetry.w, axis=0), np.nanmax(telemetry.w, axis=0)
+        return cls(low, high, _stillness(telemetry.values, telemetry.run).max(axis=0))
+
+    def frozen(self, history: Telemetry) -> list[str]:
+        """CVs that have now stood still for more than twice as long as ever before."""
+        now = _stillness(history.values, history.run)[-1]
+        names = {tag.name for tag in history.plant.cvs}
+        still = now > 2 * self.still + 2
+        return [name for name, stuck in zip(history.plant.names, still, strict=True) if stuck and name in names]
+
+
+def _stillness(values: np.ndarray, run: np.ndarray) -> np.ndarray:
+    """(N, tags): for how many rows up to each one the value has not changed; a missing value is no change."""
+    known = hold(values, run)
+    moved = np.ones(values.shape, bool)
+    moved[1:] = (known[1:] != known[:-1]) | (run[1:] != run[:-1])[:, None]
+    rows = np.arange(len(values))[:, None]
+    return rows - np.maximum.accumulate(np.where(moved, rows, 0), axis=0)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One reason to trust an answer less."""
+
+    code: str
+    detail: str
+    tag: str | None = None
+
+    def to_json(self) -> dict[str, str]:
+        tag = {} if self.tag is None else {"tag": self.tag}
+        return {"code": self.code, **tag, "detail": self.detail}
+
+
+@dataclass(frozen=True)
+class Trust:
+    """The verdict on one answer.
+
+    Attributes:
+        in_distribution: the twin has seen telemetry like this, and the process behaves as it did then.
+        score: 0 (do not trust) to 1.
+        calibrated: the bands keep their coverage here.
+        reasons: what lowers the score, worst first.
+    """
+
+    in_distribution: bool
+    score: float
+    calibrated: bool
+    reasons: tuple[Reason, ...] = ()
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "in_distribution": self.in_distribution,
+            "score": self.score,
+            "calibrated": self.calibrated,
+            "reasons": [reason.to_json() for reason in self.reasons],
+        }
+
+
+def verdict(
+    *,
+    distance: float,
+    surprise: Mapping[str, float],
+    beyond: Mapping[str, tuple[float, float, float]] = {},
+    stale: Mapping[str, int] = {},
+    frozen: Sequence[str] = (),
+    unknown: Sequence[tuple[str, str]] = (),
+    beyond_horizon_s: float | None = None,
+) -> Trust:
+    """Weigh what is known about one answer.
+
+    Args:
+        distance: how far the history and the planned inputs lie from the trained region, over the distance
+            that 99 % of the training windows keep: above 1 is outside.
+        surprise: CV → `Surprise.ratio`.
+        beyond: tag → (value asked, trained low, trained high) of inputs asked beyond their trained range.
+        stale: tag → rows since its last measured value.
+        frozen: tags that did not move although they always did.
+        unknown: (MV, why) of moves whose effect the training data cannot show.
+        beyond_horizon_s: the calibrated horizon, where the answer reaches past it.
+    """
+    reasons: list[tuple[float, Reason]] = []
+    outside = calibrated = False
+    if distance > 1:
+        outside = True
+        detail = f"history and planned inputs lie {distance:.1f} times as far out as the trained region reaches"
+        reasons.append((1 / distance, Reason("outside_region", detail)))
+    for tag, ratio in surprise.items():
+        if ratio > 1:
+            outside = True
+            detail = f"forecasts of the last rows missed {tag} by {math.sqrt(ratio):.1f} times the alarm size"
+            reasons.append((1 / ratio, Reason("surprise", detail, tag)))
+    for tag, (value, low, high) in beyond.items():
+        outside = True
+        past = max(low - value, value - high) / max(high - low, 1e-12)
+        detail = f"{tag} = {value:g} lies outside its trained range, {low:g} to {high:g}"
+        reasons.append((1 / (1 + 4 * past), Reason("beyond_trained_range", detail, tag)))
+    for tag, rows in stale.items():
+        reasons.append((0.7, Reason("stale", f"{tag} has had no value for {rows} rows", tag)))
+    for tag in frozen:
+        reasons.append((0.5, Reason("frozen", f"{tag} has not moved, although it always did", tag)))
+    for tag, why in unknown:
+        outside = True
+        reasons.append((0.1, Reason("unknown_effect", why, tag)))
+    calibrated = not outside and not frozen
+    if beyond_horizon_s is not None:
+        calibrated = False
+        detail = f"bands are calibrated to {beyond_horizon_s:g} s; past it they grow like a random walk"
+        reasons.append((0.9, Reason("beyond_horizon", detail)))
+    reasons.sort(key=lambda pair: pair[0])
+    score = math.prod(factor for factor, _ in reasons)
+    return Trust(not outside, round(float(score), 4), calibrated, tuple(reason for _, reason in reasons))
