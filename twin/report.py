@@ -1,0 +1,226 @@
+"""The model card as one self-contained HTML page: plots as inline SVG, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jinja2
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+MAX_PANELS = 12  # rows or columns of small multiples; the tables and the JSON hold everything
+TWIN, ARX, FLAT = "#0b5cad", "#b35900", "#808080"  # told apart by colour-blind readers; line styles differ too
+STYLES = {"twin": (TWIN, "-"), "arx": (ARX, "--"), "persistence": (FLAT, ":")}
+LABELS = {"twin": "twin", "arx": "ARX", "persistence": "persistence"}
+
+
+def page(card: dict[str, Any]) -> str:
+    """The card of a twin (`twin.evaluate.report`) as HTML."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters["short"] = short
+    return environment.from_string(TEMPLATE).render(
+        card=card,
+        summary=summary(card),
+        gains=_gain_rows(card),
+        backtest=_svg(_draw_backtest, card),
+        responses=_svg(_draw_responses, card),
+        coverage=_svg(_draw_coverage, card),
+        training=_svg(_draw_training, card) if card["training"]["curve"] else "",
+    )
+
+
+def short(value: float | None) -> str:
+    """Three significant digits, as a person reads them."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:.3g}"
+
+
+def summary(card: dict[str, Any]) -> list[str]:
+    """The card in a few sentences: what it is good for and what it is not."""
+    backtest = card["backtest"]
+    lines = [f"Backtest on {backtest['windows']} windows, {backtest['how']}."]
+    for peer in ("persistence", "arx"):
+        ratio = [_mean(cv["rmse"]["twin"]) / max(_mean(cv["rmse"][peer]), 1e-12) for cv in backtest["cvs"].values()]
+        better, median = sum(r < 1 for r in ratio), float(np.median(ratio))
+        lines.append(
+            f"Against {LABELS[peer]}: better on {better} of {len(ratio)} CVs;"
+            f" its mean error over the horizon is {median:.2f} of {LABELS[peer]}'s (median CV)."
+        )
+    measured = np.mean([cv["coverage"]["measured"] for cv in backtest["cvs"].values()])
+    asked = next(iter(backtest["cvs"].values()))["coverage"]["asked"]
+    lines.append(f"Bands asked to hold {asked:.0%} of the values held {measured:.1%} out of fold.")
+    lines.append(card["training"]["residual"]["why"])
+    lines += [f"Effect of {name} unknown: {why}." for name, why in card["unknown_effects"].items()]
+    return lines
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values))
+
+
+def _gain_rows(card: dict[str, Any]) -> list[dict[str, Any]]:
+    responses = card["step_responses"]
+    return [
+        {"mv": mv, "cv": cv, "gain": gain, "dead": responses["dead_times_s"][mv][cv]}
+        | {"settling": responses["settling_times_s"][mv][cv], "unit": responses["gain_units"][mv][cv]}
+        for mv, of_mv in responses["gains"].items()
+        for cv, gain in of_mv.items()
+    ]
+
+
+def _svg(draw: Callable[[dict[str, Any]], Figure], card: dict[str, Any]) -> str:
+    """A figure as SVG text without a prologue, the same text for the same card."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "twin", "font.size": 8, "axes.spines.top": False}):
+        draw(card).savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _grid(rows: int, columns: int, width: float = 2.6, height: float = 1.9) -> tuple[Figure, np.ndarray]:
+    figure = Figure(figsize=(max(width * columns, 4.0), height * rows), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _multiples(count: int) -> tuple[int, int]:
+    columns = min(count, 4)
+    return -(-count // columns), columns
+
+
+def _draw_backtest(card: dict[str, Any]) -> Figure:
+    backtest = card["backtest"]
+    cvs = dict(list(backtest["cvs"].items())[:MAX_PANELS])
+    figure, axes = _grid(*_multiples(len(cvs)))
+    for ax, (name, cv) in zip(axes.flat, cvs.items(), strict=False):
+        for who, (color, line) in STYLES.items():
+            ax.plot(backtest["times_s"], cv["rmse"][who], line, color=color, label=LABELS[who])
+        ax.set_title(f"{name} [{cv['unit']}]")
+        ax.set_ylim(bottom=0)
+    _finish(axes, len(cvs), "horizon [s]", "RMSE")
+    axes.flat[0].legend(frameon=False)
+    return figure
+
+
+def _draw_coverage(card: dict[str, Any]) -> Figure:
+    backtest = card["backtest"]
+    figure, axes = _grid(1, 1, 5.0, 2.4)
+    ax = axes[0, 0]
+    for name, cv in list(backtest["cvs"].items())[:MAX_PANELS]:
+        ax.plot(backtest["times_s"], 100 * np.asarray(cv["coverage"]["measured"]), label=name, linewidth=1)
+        asked = 100 * cv["coverage"]["asked"]
+    ax.axhline(asked, color="black", linestyle=":", label="asked")
+    ax.set_ylim(min(ax.get_ylim()[0], asked - 10), 100)
+    ax.set(xlabel="horizon [s]", ylabel="values inside the band [%]")
+    ax.legend(frameon=False, ncol=3, fontsize=7)
+    return figure
+
+
+def _draw_responses(card: dict[str, Any]) -> Figure:
+    responses = card["step_responses"]
+    mvs = list(responses["responses"])[:MAX_PANELS]
+    cvs = list(responses["responses"][mvs[0]])[:MAX_PANELS]
+    figure, axes = _grid(len(cvs), len(mvs), 2.4, 1.5)
+    for i, cv in enumerate(cvs):
+        for j, mv in enumerate(mvs):
+            _draw_response(axes[i, j], responses["times_s"], responses["responses"][mv][cv])
+            if i == 0:
+                axes[i, j].set_title(f"step in {mv}")
+            if j == 0:
+                axes[i, j].set_ylabel(cv)
+    for ax in axes[-1]:
+        ax.set_xlabel("time [s]")
+    return figure
+
+
+def _draw_response(ax: Axes, times: list[float], response: dict[str, list[float]] | None) -> None:
+    if response is None:
+        ax.text(0.5, 0.5, "unknown", ha="center", va="center", transform=ax.transAxes, color=FLAT)
+        ax.set_xticks([])
+        ax.set_yticks([])
+        return
+    ax.fill_between(times, response["low"], response["high"], color=TWIN, alpha=0.2, linewidth=0)
+    ax.plot(times, response["mean"], color=TWIN)
+    ax.axhline(0, color=FLAT, linewidth=0.5)
+
+
+def _draw_training(card: dict[str, Any]) -> Figure:
+    curve = card["training"]["curve"]
+    figure, axes = _grid(1, 1, 5.0, 2.4)
+    ax = axes[0, 0]
+    ax.plot([point["step"] for point in curve], [point["out_of_fold"] for point in curve], color=TWIN)
+    ax.axvline(card["training"]["stopping_step"], color=FLAT, linestyle=":")
+    ax.set(xlabel="training step", ylabel="out-of-fold error\n(1 = backbone alone)")
+    return figure
+
+
+def _finish(axes: np.ndarray, used: int, xlabel: str, ylabel: str) -> None:
+    for i, ax in enumerate(axes.flat):
+        if i >= used:
+            ax.set_visible(False)
+        if i >= used - axes.shape[1]:
+            ax.set_xlabel(xlabel)
+        if i % axes.shape[1] == 0:
+            ax.set_ylabel(ylabel)
+
+
+TEMPLATE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{{ card.plant.name }} · twin {{ card.twin }}</title>
+<style>
+ body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
+ h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
+ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+ th, td { padding: .2rem .8rem .2rem 0; text-align: right; border-bottom: 1px solid #ddd; }
+ th:first-child, td:first-child { text-align: left; }
+ svg { max-width: 100%; height: auto; } .scroll { overflow-x: auto; } .quiet { color: #595959; }
+</style></head><body>
+<h1>{{ card.plant.name }}</h1>
+<p class="quiet">Twin {{ card.twin }}, trained {{ card.created }} on {{ card.data.rows }} rows in {{ card.data.runs }}
+run{{ "s" if card.data.runs != 1 }}, {{ card.data.start }} to {{ card.data.end }}; a row every
+{{ card.plant.sample_period_s|short }} s; a window of {{ card.history }} rows, calibrated to {{ card.horizon_s|short }} s.</p>
+<ul>{% for line in summary %}<li>{{ line }}</li>{% endfor %}</ul>
+
+<h2>Backtest</h2>
+<p>Root mean square error of free-run forecasts by horizon: lower is better. <em>Persistence</em> says that nothing
+changes; <em>ARX</em> is a linear model fitted to the same rows.</p>
+<div class="scroll">{{ backtest|safe }}</div>
+<div class="scroll"><table><tr><th>CV</th><th>unit</th>
+{% for k in card.backtest.horizons %}<th>twin, {{ k }} rows</th><th>persistence</th><th>ARX</th>{% endfor %}</tr>
+{% for name, cv in card.backtest.cvs.items() %}<tr><td>{{ name }}</td><td>{{ cv.unit }}</td>
+{% for k in card.backtest.horizons %}<td>{{ cv.rmse.twin[k - 1]|short }}</td><td>{{ cv.rmse.persistence[k - 1]|short }}</td>
+<td>{{ cv.rmse.arx[k - 1]|short }}</td>{% endfor %}</tr>{% endfor %}</table></div>
+
+<h2>Step responses</h2>
+<p>Response of each CV (rows) to a step of one unit in each MV (columns), around a history in the middle of what was
+seen; the shaded range is a 90 % jackknife range over the ensemble.</p>
+<div class="scroll">{{ responses|safe }}</div>
+<div class="scroll"><table><tr><th>MV → CV</th><th>gain</th><th>range</th><th>unit</th><th>dead time [s]</th>
+<th>settling time [s]</th></tr>
+{% for row in gains %}<tr><td>{{ row.mv }} → {{ row.cv }}</td>
+{% if row.gain %}<td>{{ row.gain.mean|short }}</td><td>{{ row.gain.low|short }} to {{ row.gain.high|short }}</td>
+{% else %}<td>unknown</td><td></td>{% endif %}
+<td>{{ row.unit }}</td><td>{{ (row.dead.mean if row.dead else none)|short }}</td>
+<td>{{ (row.settling.mean if row.settling else none)|short }}</td></tr>{% endfor %}</table></div>
+<p class="quiet">A settling time of – has not settled within {{ card.step_responses.times_s[-1]|short }} s: the gain is
+the response by then.</p>
+
+<h2>Bands</h2>
+<p>Share of out-of-fold values inside the band, by horizon. Where the plant has left the trained region this promise
+does not hold, and each answer says so.</p>
+{{ coverage|safe }}
+
+<h2>How it was trained</h2>
+<p>Backbone: {{ card.training.backbone.name }}. {{ card.training.residual.why }}
+Training took {{ card.training.seconds|short }} s.</p>
+{{ training|safe }}
+<table>{% for key, value in card.training.collapse.items() %}<tr><td>{{ key }}</td><td>{{ value|short }}</td></tr>
+{% endfor %}</table>
+<p class="quiet">Collapse alarms: the SIGReg statistic is about 1.05 on a Gaussian latent and grows with the batch
+when it collapses; the effective rank counts the directions of the latent that are in use.</p>
+</body></html>
+"""
