@@ -24,7 +24,7 @@ from twin.errors import HistoryError, Location, QuestionError
 from twin.moves import Envelope, strict
 from twin.plant import Role, Tag
 from twin.rollout import rollout
-from twin.telemetry import BRIDGE, Telemetry
+from twin.telemetry import Telemetry
 from twin.trust import HINDCAST, Trust, verdict
 from twin.windows import Grid, Window, latest
 
@@ -330,7 +330,7 @@ def _verdict(
         distance=distance,
         surprise=surprise,
         beyond=_beyond(twin, names, inputs),
-        stale=_stale(recent),
+        stale=twin.seen.stale(recent),
         frozen=twin.seen.frozen(recent),
         unknown=[
             (name, why)
@@ -351,13 +351,6 @@ def _beyond(twin: Twin, names: list[str], inputs: np.ndarray) -> dict[str, tuple
         if least < low - slack or greatest > high + slack:
             found[name] = (least if low - least > greatest - high else greatest, low, high)
     return found
-
-
-def _stale(history: Telemetry) -> dict[str, int]:
-    """Tags that have had no value for more than `BRIDGE` rows → for how many."""
-    missing = np.isnan(history.values)
-    rows = np.argmin(missing[::-1], axis=0)
-    return {name: int(n) for name, n in zip(history.plant.names, rows, strict=True) if n > BRIDGE}
 
 
 def _surprise(twin: Twin, history: Telemetry) -> dict[str, float]:

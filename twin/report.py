@@ -21,9 +21,11 @@ LABELS = {"twin": "twin", "arx": "ARX", "persistence": "persistence"}
 
 def page(card: dict[str, Any]) -> str:
     """The card of a twin (`twin.evaluate.report`) as HTML."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("twin", ""), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
     environment.filters["short"] = short
-    return environment.from_string(TEMPLATE).render(
+    return environment.get_template("report.html.jinja").render(
         card=card,
         summary=summary(card),
         gains=_gain_rows(card),
@@ -167,60 +169,3 @@ def _finish(axes: np.ndarray, used: int, xlabel: str, ylabel: str) -> None:
             ax.set_xlabel(xlabel)
         if i % axes.shape[1] == 0:
             ax.set_ylabel(ylabel)
-
-
-TEMPLATE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{{ card.plant.name }} · twin {{ card.twin }}</title>
-<style>
- body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
- h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
- table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
- th, td { padding: .2rem .8rem .2rem 0; text-align: right; border-bottom: 1px solid #ddd; }
- th:first-child, td:first-child { text-align: left; }
- svg { max-width: 100%; height: auto; } .scroll { overflow-x: auto; } .quiet { color: #595959; }
-</style></head><body>
-<h1>{{ card.plant.name }}</h1>
-<p class="quiet">Twin {{ card.twin }}, trained {{ card.created }} on {{ card.data.rows }} rows in {{ card.data.runs }}
-run{{ "s" if card.data.runs != 1 }}, {{ card.data.start }} to {{ card.data.end }}; a row every
-{{ card.plant.sample_period_s|short }} s; a window of {{ card.history }} rows, calibrated to {{ card.horizon_s|short }} s.</p>
-<ul>{% for line in summary %}<li>{{ line }}</li>{% endfor %}</ul>
-
-<h2>Backtest</h2>
-<p>Root mean square error of free-run forecasts by horizon: lower is better. <em>Persistence</em> says that nothing
-changes; <em>ARX</em> is a linear model fitted to the same rows.</p>
-<div class="scroll">{{ backtest|safe }}</div>
-<div class="scroll"><table><tr><th>CV</th><th>unit</th>
-{% for k in card.backtest.horizons %}<th>twin, {{ k }} rows</th><th>persistence</th><th>ARX</th>{% endfor %}</tr>
-{% for name, cv in card.backtest.cvs.items() %}<tr><td>{{ name }}</td><td>{{ cv.unit }}</td>
-{% for k in card.backtest.horizons %}<td>{{ cv.rmse.twin[k - 1]|short }}</td><td>{{ cv.rmse.persistence[k - 1]|short }}</td>
-<td>{{ cv.rmse.arx[k - 1]|short }}</td>{% endfor %}</tr>{% endfor %}</table></div>
-
-<h2>Step responses</h2>
-<p>Response of each CV (rows) to a step of one unit in each MV (columns), around a history in the middle of what was
-seen; the shaded range is a 90 % jackknife range over the ensemble.</p>
-<div class="scroll">{{ responses|safe }}</div>
-<div class="scroll"><table><tr><th>MV → CV</th><th>gain</th><th>range</th><th>unit</th><th>dead time [s]</th>
-<th>settling time [s]</th></tr>
-{% for row in gains %}<tr><td>{{ row.mv }} → {{ row.cv }}</td>
-{% if row.gain %}<td>{{ row.gain.mean|short }}</td><td>{{ row.gain.low|short }} to {{ row.gain.high|short }}</td>
-{% else %}<td>unknown</td><td></td>{% endif %}
-<td>{{ row.unit }}</td><td>{{ (row.dead.mean if row.dead else none)|short }}</td>
-<td>{{ (row.settling.mean if row.settling else none)|short }}</td></tr>{% endfor %}</table></div>
-<p class="quiet">A settling time of – has not settled within {{ card.step_responses.times_s[-1]|short }} s: the gain is
-the response by then.</p>
-
-<h2>Bands</h2>
-<p>Share of out-of-fold values inside the band, by horizon. Where the plant has left the trained region this promise
-does not hold, and each answer says so.</p>
-{{ coverage|safe }}
-
-<h2>How it was trained</h2>
-<p>Backbone: {{ card.training.backbone.name }}. {{ card.training.residual.why }}
-Training took {{ card.training.seconds|short }} s.</p>
-{{ training|safe }}
-<table>{% for key, value in card.training.collapse.items() %}<tr><td>{{ key }}</td><td>{{ value|short }}</td></tr>
-{% endfor %}</table>
-<p class="quiet">Collapse alarms: the SIGReg statistic is about 1.05 on a Gaussian latent and grows with the batch
-when it collapses; the effective rank counts the directions of the latent that are in use.</p>
-</body></html>
-"""

@@ -14,13 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from twin.errors import QuestionError
-from twin.telemetry import Telemetry
+from twin.telemetry import BRIDGE, Telemetry
 from twin.windows import hold
 
-LEVELS = np.array(
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5]
-    + [0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99, 0.995, 0.9975, 0.999]
-)
+LOWER = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4]
+LEVELS = np.array([*LOWER, 0.5, *(1 - level for level in reversed(LOWER))])
 HINDCAST = 10  # rows: how far back the twin forecasts what has happened since
 FALSE_ALARM = 0.002  # share of healthy windows whose surprise, of any CV, is called one
 
@@ -133,17 +131,26 @@ class Seen:
     Attributes:
         low, high: (inputs,) the least and greatest value of each MV and DV.
         still: (tags,) rows of the longest stretch in which a tag's value did not change at all.
+        absent: (tags,) rows of the longest stretch without a value.
     """
 
     low: np.ndarray
     high: np.ndarray
     still: np.ndarray
+    absent: np.ndarray
 
     @classmethod
     def of(cls, telemetry: Telemetry) -> Seen:
         """What these rows have shown."""
         low, high = np.nanmin(telemetry.w, axis=0), np.nanmax(telemetry.w, axis=0)
-        return cls(low, high, _stillness(telemetry.values, telemetry.run).max(axis=0))
+        still = _stillness(telemetry.values, telemetry.run).max(axis=0)
+        return cls(low, high, still, _absence(telemetry.values).max(axis=0))
+
+    def stale(self, history: Telemetry) -> dict[str, int]:
+        """Tags that have been without a value for longer than they ever were, and than is bridged → rows."""
+        now = _absence(history.values)[-1]
+        late = now > np.maximum(self.absent, BRIDGE)
+        return {name: int(n) for name, n, old in zip(history.plant.names, now, late, strict=True) if old}
 
     def frozen(self, history: Telemetry) -> list[str]:
         """CVs that have now stood still for more than twice as long as ever before."""
@@ -159,7 +166,15 @@ def _stillness(values: np.ndarray, run: np.ndarray) -> np.ndarray:
     moved = np.ones(values.shape, bool)
     moved[1:] = (known[1:] != known[:-1]) | (run[1:] != run[:-1])[:, None]
     rows = np.arange(len(values))[:, None]
-    return rows - np.maximum.accumulate(np.where(moved, rows, 0), axis=0)
+    still: np.ndarray = rows - np.maximum.accumulate(np.where(moved, rows, 0), axis=0)
+    return still
+
+
+def _absence(values: np.ndarray) -> np.ndarray:
+    """(N, tags): for how many rows up to each one there has been no value."""
+    rows = np.arange(1, len(values) + 1)[:, None]
+    absent: np.ndarray = rows - np.maximum.accumulate(np.where(np.isfinite(values), rows, 0), axis=0)
+    return absent
 
 
 @dataclass(frozen=True)
@@ -240,8 +255,7 @@ def verdict(
         reasons.append((1 / (1 + 4 * past), Reason("beyond_trained_range", detail, tag)))
     for tag, rows in stale.items():
         reasons.append((0.7, Reason("stale", f"{tag} has had no value for {rows} rows", tag)))
-    for tag in frozen:
-        reasons.append((0.5, Reason("frozen", f"{tag} has not moved, although it always did", tag)))
+    reasons += [(0.5, Reason("frozen", f"{tag} has not moved, although it always did", tag)) for tag in frozen]
     for tag, why in unknown:
         outside = True
         reasons.append((0.1, Reason("unknown_effect", why, tag)))

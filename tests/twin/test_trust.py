@@ -1,0 +1,103 @@
+"""Bands, surprise and the verdict, against values worked out by hand or by construction."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from twin.errors import QuestionError
+from twin.plant import Plant, Role, Tag
+from twin.telemetry import Telemetry
+from twin.trust import HINDCAST, Bands, Seen, Surprise, verdict
+
+PLANT = Plant("p", 1.0, (Tag("u", Role.MV), Tag("y", Role.CV)))
+
+
+def telemetry(u: list[float], y: list[float]) -> Telemetry:
+    index = pd.date_range("2026-01-01", periods=len(u), freq="s", tz="UTC", name="time")
+    return Telemetry.from_frame(PLANT, pd.DataFrame({"u": u, "y": y}, index=index))
+
+
+def test_a_band_is_the_conformal_order_statistic() -> None:
+    residuals = np.random.default_rng(0).permutation(np.arange(1.0, 1000.0))[:, None, None]  # 1 … 999
+    bands = Bands.fit(residuals, np.ones_like(residuals))
+    assert bands.at(0.9, 1)[0, 0] == 900  # rank ⌈1000 · 0.9⌉
+    assert bands.at(0.1, 1)[0, 0] == 100
+    assert bands.at(0.925, 1)[0, 0] == pytest.approx(925)  # halfway between the ranks of 0.90 and 0.95
+
+
+def test_what_was_not_measured_does_not_count() -> None:
+    residuals = np.concatenate([np.arange(1.0, 100.0), np.full(50, 1e6)])[:, None, None]
+    mask = np.concatenate([np.ones(99), np.zeros(50)])[:, None, None]
+    assert Bands.fit(residuals, mask).at(0.95, 1)[0, 0] == 95
+
+
+def test_a_band_holds_what_it_promises_on_fresh_exchangeable_residuals() -> None:
+    rng = np.random.default_rng(1)
+    bands = Bands.fit(rng.standard_t(4, (2000, 3, 2)), np.ones((2000, 3, 2)))
+    low, high = bands.interval(0.9, 3)
+    fresh = rng.standard_t(4, (20_000, 3, 2))
+    inside = ((fresh >= low) & (fresh <= high)).mean(axis=0)
+    assert inside == pytest.approx(np.full((3, 2), 0.9), abs=0.025)  # 3.5 standard errors of the fit
+
+
+def test_past_the_calibrated_horizon_a_band_grows_like_a_random_walk() -> None:
+    residuals = np.random.default_rng(2).normal(size=(500, 4, 1))
+    bands = Bands.fit(residuals, np.ones_like(residuals))
+    wide = bands.at(0.95, 16)
+    assert wide[:4] == pytest.approx(bands.at(0.95, 4))
+    assert wide[15] == pytest.approx(2 * wide[3])
+
+
+def test_a_coverage_that_was_not_calibrated_is_refused() -> None:
+    bands = Bands.fit(np.zeros((10, 1, 1)), np.ones((10, 1, 1)))
+    with pytest.raises(QuestionError, match="coverage"):
+        bands.at(0.9999, 1)
+
+
+def test_a_sensor_bias_is_a_surprise_and_healthy_rows_are_not() -> None:
+    rng = np.random.default_rng(3)
+    surprise = Surprise.fit(rng.normal(size=(3000, 20, 2)), np.ones((3000, 20, 2)))
+    measured = np.ones((HINDCAST, 2))
+    alarms = [surprise.ratio(rng.normal(size=(HINDCAST, 2)), measured) > 1 for _ in range(500)]
+    assert np.mean(alarms) < 0.005
+    biased = rng.normal(size=(HINDCAST, 2)) + [0.0, 3.0]
+    assert (surprise.ratio(biased, measured) > 1).tolist() == [False, True]
+    assert surprise.ratio(1e6 * np.ones((HINDCAST, 2)), np.zeros((HINDCAST, 2))).tolist() == [0.0, 0.0]
+
+
+def test_a_sensor_that_stands_still_for_longer_than_ever_is_frozen() -> None:
+    seen = Seen.of(telemetry(list(range(20)), [1.0, 1.0, 1.0, 2.0, *range(3, 19)]))
+    assert seen.still.tolist() == [0, 2]
+    moving = telemetry(list(range(10)), list(range(10)))
+    stuck = telemetry(list(range(10)), [0.0, 1.0, *([2.0] * 8)])  # 7 rows without a change: more than 2 · 2 + 2
+    assert seen.frozen(moving) == []
+    assert seen.frozen(stuck) == ["y"]
+
+
+def test_a_tag_without_values_for_longer_than_usual_is_stale() -> None:
+    nan = float("nan")
+    seen = Seen.of(telemetry([0.0] * 8, [1.0, nan, nan, nan, nan, 2.0, nan, 3.0]))  # once four rows without
+    history = telemetry([0.0] * 8, [1.0, 2.0, nan, nan, nan, nan, nan, nan])
+    assert seen.stale(history) == {"y": 6}
+    assert seen.stale(history.rows(slice(0, 6))) == {}
+
+
+def test_a_verdict_with_nothing_against_it_trusts() -> None:
+    trust = verdict(distance=0.5, surprise={"y": 0.3})
+    assert (trust.in_distribution, trust.score, trust.calibrated, trust.reasons) == (True, 1.0, True, ())
+
+
+def test_a_verdict_names_what_was_asked_outside_the_trained_range() -> None:
+    trust = verdict(distance=0.9, surprise={"y": 4.0}, beyond={"u": (120.0, 0.0, 100.0)})
+    assert not trust.in_distribution
+    assert not trust.calibrated
+    assert [(r.code, r.tag) for r in trust.reasons] == [("surprise", "y"), ("beyond_trained_range", "u")]
+    assert trust.score == pytest.approx(0.25 / 1.8, abs=1e-4)  # 1/4, and 1 / (1 + 4 · 20 %)
+
+
+def test_past_the_calibrated_horizon_bands_are_not_called_calibrated() -> None:
+    trust = verdict(distance=0.5, surprise={}, beyond_horizon_s=60)
+    assert trust.in_distribution
+    assert not trust.calibrated
