@@ -1,0 +1,206 @@
+"""The answers of REST contract v1, for OpenAPI; the routes serialise them without validating them again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+import pydantic_core
+from fastapi import Response
+from pydantic import BaseModel, ConfigDict
+
+Item = TypeVar("Item")
+
+
+def json_answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """An answer in JSON; a value that is not finite becomes null."""
+    content = pydantic_core.to_json(body, inf_nan_mode="null")
+    return Response(content, status, headers, media_type="application/json")
+
+
+class Answer(BaseModel):
+    """The base of every answer; clients must expect further fields."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Page(Answer, Generic[Item]):
+    """Part of a list; `next` is the `after` that continues it, null at the end."""
+
+    items: list[Item]
+    next: str | None
+
+
+class ProblemAnswer(Answer):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    errors: list[dict[str, Any]]
+
+
+class PlantAnswer(Answer):
+    """A plant at one of its versions."""
+
+    plant: str
+    version: int
+    name: str
+    sample_period_s: float
+    tags: list[dict[str, Any]]
+    aliases: dict[str, str]
+    created: datetime
+    changed: datetime
+
+
+class ReceiptAnswer(Answer):
+    """What became of an upload: received = stored + duplicate + rejected."""
+
+    upload: str
+    rows_received: int
+    rows_stored: int
+    rows_duplicate: int
+    rows_replaced: int
+    rows_rejected: int
+    rejected: list[dict[str, Any]]
+    first_time: datetime | None
+    last_time: datetime | None
+    unknown_tags: list[str]
+    version: int
+
+
+class SeriesAnswer(Answer):
+    """Measured rows; missing is null."""
+
+    times: list[datetime]
+    values: dict[str, list[float | None]]
+
+
+class JobAnswer(Answer):
+    """A job; `state` is one of queued, running, succeeded, failed, cancelled."""
+
+    job: str
+    plant: str
+    state: str
+    progress: float
+    eta_s: float | None
+    result: dict[str, Any] | None
+    error: dict[str, Any] | None
+    attempts: int
+    created: datetime
+    started: datetime | None
+    finished: datetime | None
+
+
+class TwinAnswer(Answer):
+    """A trained version."""
+
+    twin: str
+    plant: str
+    plant_version: int
+    data_version: int
+    aliases: list[str]
+    job: str
+    created: datetime
+
+
+class AliasAnswer(Answer):
+    """What an alias names."""
+
+    plant: str
+    alias: str
+    twin: str
+    changed: datetime
+
+
+class BandAnswer(Answer):
+    """One CV over the horizon."""
+
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+
+
+class TrustAnswer(Answer):
+    """A verdict on this answer."""
+
+    in_distribution: bool
+    score: float
+    reasons: list[dict[str, Any]]
+
+
+class ScenarioAnswer(Answer):
+    """What one scenario does."""
+
+    name: str
+    moves: dict[str, list[float]]
+    cvs: dict[str, BandAnswer]
+    change: dict[str, list[float]]
+    clipped: list[dict[str, Any]]
+    trust: TrustAnswer
+
+
+class PredictAnswer(Answer):
+    """The no-move baseline and every scenario."""
+
+    twin: str
+    at: datetime
+    times: list[datetime]
+    coverage: float
+    baseline: dict[str, BandAnswer]
+    scenarios: list[ScenarioAnswer]
+    trust: TrustAnswer
+
+
+class OptimizeAnswer(Answer):
+    """A plan; `status` is one of optimal, feasible, relaxed, abstained."""
+
+    status: str
+    status_detail: str
+    twin: str
+    at: datetime | None
+    times: list[datetime]
+    moves: dict[str, list[float | None]]
+    next: dict[str, float | None]
+    cvs: dict[str, BandAnswer]
+    cost: dict[str, Any] | None
+    certificate: list[dict[str, Any]]
+    trust: TrustAnswer
+    solve_ms: float
+    iterations: int
+    residual: float | None
+
+
+class StepResponsesAnswer(Answer):
+    """What a step of each MV does to each CV."""
+
+    times_s: list[float]
+    responses: dict[str, dict[str, BandAnswer]]
+    gains: dict[str, Any]
+    dead_times_s: dict[str, Any]
+    settling_times_s: dict[str, Any]
+
+
+class RecommendationAnswer(Answer):
+    """One answer of optimize, with what is needed to compute it again."""
+
+    id: int
+    plant: str
+    twin: str
+    key: str
+    fingerprint: str
+    request: dict[str, Any]
+    outcome: dict[str, Any]
+    created: datetime
+
+
+class KeyAnswer(Answer):
+    """A key; its text is told once, when it is made."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    created: datetime
+    expires: datetime | None

@@ -1,0 +1,189 @@
+"""Jobs: a table of work that worker processes lease.
+
+A worker holds a job while its lease lasts and renews it as it works. One that dies silently loses it: the job
+goes to another, up to `MAX_ATTEMPTS` times. Every change of state, progress and alarm is an event.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import Session
+
+from api.db import Database
+from api.tables import EventRow, JobRow, utc_now
+from twin.errors import ConflictError, NotFoundError
+
+QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = "queued", "running", "succeeded", "failed", "cancelled"
+ENDED = (SUCCEEDED, FAILED, CANCELLED)
+MAX_ATTEMPTS = 3
+
+
+class LeaseLostError(Exception):
+    """The job is no longer this worker's: it was cancelled, or its lease ran out."""
+
+
+class Jobs:
+    """The queue.
+
+    Args:
+        lease_s: how long a worker may be silent.
+    """
+
+    def __init__(self, db: Database, lease_s: float) -> None:
+        self._db = db
+        self._lease = timedelta(seconds=lease_s)
+
+    def submit(self, plant: str, request: dict[str, Any]) -> JobRow:
+        """Queue a job."""
+        job = JobRow(id=f"job-{secrets.token_hex(8)}", plant=plant, request=request)
+        with self._db.write() as session:
+            session.add(job)
+            session.flush()
+            _event(session, job.id, "state", {"state": QUEUED})
+        return job
+
+    def get(self, job_id: str) -> JobRow:
+        """A job.
+
+        Raises:
+            NotFoundError: there is none of that id.
+        """
+        with self._db.read() as session:
+            return _get(session, job_id)
+
+    def list(self, plant: str | None, limit: int, after: str | None) -> Sequence[JobRow]:
+        """Jobs, newest first, below the job `after`."""
+        query = select(JobRow).order_by(JobRow.created.desc(), JobRow.id.desc()).limit(limit)
+        if plant is not None:
+            query = query.where(JobRow.plant == plant)
+        if after is not None:
+            last = self.get(after)
+            older = (JobRow.created == last.created) & (JobRow.id < last.id)
+            query = query.where((JobRow.created < last.created) | older)
+        with self._db.read() as session:
+            return session.scalars(query).all()
+
+    def cancel(self, job_id: str) -> JobRow:
+        """Cancel a job; its worker notices within about a second.
+
+        Raises:
+            ConflictError: it has succeeded or failed already.
+        """
+        with self._db.write() as session:
+            job = _get(session, job_id)
+            if job.state in (SUCCEEDED, FAILED):
+                raise ConflictError(f"job {job_id} has {job.state} already")
+            if job.state != CANCELLED:
+                _end(session, job, CANCELLED)
+            return job
+
+    def cancel_all(self, plant: str) -> None:
+        """Cancel whatever waits or runs for a plant."""
+        with self._db.write() as session:
+            for job in session.scalars(select(JobRow).where(JobRow.plant == plant, JobRow.state.not_in(ENDED))):
+                _end(session, job, CANCELLED)
+
+    def events(self, job_id: str, after: int, limit: int = 500) -> Sequence[EventRow]:
+        """What happened to a job since the event `after`, oldest first."""
+        query = select(EventRow).where(EventRow.job == job_id, EventRow.id > after).order_by(EventRow.id).limit(limit)
+        with self._db.read() as session:
+            return session.scalars(query).all()
+
+    def lease(self, worker: str) -> JobRow | None:
+        """Take the oldest job that waits or whose worker has gone silent; None where there is none."""
+        now = utc_now()
+        silent = (JobRow.state == RUNNING) & (JobRow.lease_until < now)
+        free = or_(JobRow.state == QUEUED, silent)
+        with self._db.write() as session:
+            query = select(JobRow).where(free).order_by(JobRow.created).limit(1).with_for_update(skip_locked=True)
+            job = session.scalar(query)
+            if job is None:
+                return None
+            if job.attempts >= MAX_ATTEMPTS:
+                reason = f"its worker died {job.attempts} times; the memory may not suffice for this much telemetry"
+                _end(session, job, FAILED, error={"detail": reason})
+                return None
+            job.state, job.worker, job.attempts = RUNNING, worker, job.attempts + 1
+            job.started, job.lease_until = job.started or now, now + self._lease
+            _event(session, job.id, "state", {"state": RUNNING, "attempt": job.attempts})
+            return job
+
+    def renew(self, job_id: str, worker: str) -> None:
+        """Keep a job.
+
+        Raises:
+            LeaseLostError: it is this worker's no more.
+        """
+        with self._db.write() as session:
+            _held(session, job_id, worker).lease_until = utc_now() + self._lease
+
+    def report(
+        self, job_id: str, worker: str, kind: str, data: dict[str, Any], progress: float, eta_s: float | None
+    ) -> None:
+        """Tell how far a job is.
+
+        Raises:
+            LeaseLostError: it is this worker's no more.
+        """
+        with self._db.write() as session:
+            job = _held(session, job_id, worker)
+            job.progress, job.eta_s, job.lease_until = progress, eta_s, utc_now() + self._lease
+            _event(session, job_id, kind, data)
+
+    def succeed(self, session: Session, job_id: str, worker: str, result: dict[str, Any]) -> None:
+        """End a job within the transaction that stores what it made.
+
+        Raises:
+            LeaseLostError: it is this worker's no more: nothing must be stored.
+        """
+        job = _held(session, job_id, worker)
+        job.progress = 1.0
+        _end(session, job, SUCCEEDED, result=result)
+
+    def fail(self, job_id: str, worker: str, error: dict[str, Any]) -> None:
+        """End a job with the reason why it failed.
+
+        Raises:
+            LeaseLostError: it is this worker's no more.
+        """
+        with self._db.write() as session:
+            _end(session, _held(session, job_id, worker), FAILED, error=error)
+
+    def release(self, worker: str, *, died: bool) -> None:
+        """Put back what a worker held; only its death counts as an attempt."""
+        with self._db.write() as session:
+            session.execute(
+                update(JobRow)
+                .where(JobRow.worker == worker, JobRow.state == RUNNING)
+                .values(lease_until=utc_now(), attempts=JobRow.attempts - (0 if died else 1))
+            )
+
+
+def _get(session: Session, job_id: str) -> JobRow:
+    job = session.get(JobRow, job_id)
+    if job is None:
+        raise NotFoundError(f"no job '{job_id}'")
+    return job
+
+
+def _held(session: Session, job_id: str, worker: str) -> JobRow:
+    job = session.scalar(select(JobRow).where(JobRow.id == job_id).with_for_update())
+    if job is None or job.state != RUNNING or job.worker != worker:
+        raise LeaseLostError(job_id)
+    return job
+
+
+def _end(session: Session, job: JobRow, state: str, **outcome: dict[str, Any]) -> None:
+    job.state, job.finished, job.eta_s, job.lease_until = state, utc_now(), None, None
+    for name, value in outcome.items():
+        setattr(job, name, value)
+    _event(session, job.id, "state", {"state": state, **outcome})
+
+
+def _event(session: Session, job_id: str, kind: str, data: dict[str, Any]) -> None:
+    session.add(EventRow(job=job_id, kind=kind, data=data))

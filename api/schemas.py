@@ -1,0 +1,186 @@
+"""The questions of REST contract v1: what each request body may hold.
+
+Everything is strict: a number is not text, `true` is not 1, NaN and infinities are refused, and so is a field
+that is not listed. Times are RFC 3339 with an offset; durations end in `_s`; values are in the tag's unit.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+
+def _time(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value
+    if not isinstance(value, str) or not value[:4].isdigit():
+        raise ValueError("a time is text such as 2026-01-31T08:00:00Z")
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"'{value}' is no RFC 3339 time such as 2026-01-31T08:00:00Z") from None
+
+
+def _zoned(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError("the time has no offset; add Z for UTC, or one such as +01:00")
+    return value
+
+
+Time = Annotated[
+    datetime,
+    BeforeValidator(_time),
+    AfterValidator(_zoned),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+TagName = Annotated[str, Field(min_length=1, max_length=200)]
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Coverage = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Question(BaseModel):
+    """The base of every request body."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class TagBody(Question):
+    """One tag of a plant."""
+
+    name: str
+    role: Literal["mv", "dv", "cv"]
+    unit: str = "1"
+    low: float | None = Field(None, description="an MV's hard limit; of a CV or DV the start of its range")
+    high: float | None = Field(None, description="an MV's hard limit; of a CV or DV the end of its range")
+    limit_low: float | None = Field(None, description="operating limit of a CV")
+    limit_high: float | None = Field(None, description="operating limit of a CV")
+    rate_limit_per_s: float | None = Field(None, description="largest change of an MV per second")
+    dead_time_s: float | None = Field(None, description="a hint")
+    description: str = ""
+
+
+class PlantBody(Question):
+    """`PUT /v1/plants/{plant}`."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    sample_period_s: Positive
+    tags: list[TagBody]
+
+
+class TrainOptions(Question):
+    """What an expert may change; a good twin needs none of it."""
+
+    pure: bool | None = Field(None, description="pure JEPA: the readout learns behind a stop-gradient")
+
+
+class TrainBody(Question):
+    """`POST /v1/plants/{plant}/twins`."""
+
+    start: Time | None = Field(None, description="the first row to learn from; by default the first there is")
+    end: Time | None = Field(None, description="the last row to learn from; by default the last there is")
+    horizon_s: Positive | None = Field(None, description="how far the twin learns to forecast")
+    budget_s: Positive | None = Field(None, description="how long training may take, about")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
+    options: TrainOptions = TrainOptions()
+
+
+class AliasBody(Question):
+    """`PUT /v1/plants/{plant}/aliases/{alias}`."""
+
+    twin: str
+
+
+class History(Question):
+    """Measured rows, the last of which is `at`; missing is null."""
+
+    times: Annotated[list[Time], Field(min_length=1, max_length=100_000)]
+    values: dict[TagName, list[float | None]]
+
+
+class StepBody(Question):
+    """A value that holds from `after_s` seconds after `at` until the next one."""
+
+    after_s: NotNegative
+    value: float
+
+
+Steps = dict[TagName, list[StepBody]]
+
+
+class ScenarioBody(Question):
+    """What would be moved, and what the DVs are expected to do."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    moves: Steps = {}
+    disturbances: Steps = {}
+
+
+class PredictBody(Question):
+    """`POST /v1/plants/{plant}/predict`."""
+
+    twin: str = Field("champion", description="the id of a twin, or an alias")
+    at: Time | None = Field(None, description="forecast from here; by default from the last row there is")
+    history: History | None = Field(None, description="by default what was uploaded")
+    horizon_s: float = Field(description="how far to look")
+    moves: Steps = {}
+    disturbances: Steps = {}
+    scenarios: Annotated[list[ScenarioBody], Field(max_length=256)] = []
+    coverage: Coverage = 0.9
+
+
+class SetpointBody(Question):
+    """A target of a CV: one value, or one a period."""
+
+    value: float | None = None
+    trajectory: Annotated[list[float], Field(min_length=1)] | None = None
+    weight: NotNegative = 1.0
+
+
+class ObjectiveBody(Question):
+    """What is wanted."""
+
+    setpoints: dict[TagName, SetpointBody] = {}
+    prices: dict[TagName, float] = Field({}, description="per unit and hour; positive is a cost")
+    move_suppression: dict[TagName, NotNegative] = {}
+
+
+class LimitBody(Question):
+    """A limit of this request; it can tighten the plant's, never widen them."""
+
+    low: float | None = None
+    high: float | None = None
+    rate_per_s: Positive | None = None
+    rank: Annotated[int, Field(ge=1, le=100)] | None = Field(None, description="1 matters most")
+    hard: bool | None = Field(None, description="relaxed after every rank, and told in hard_violated")
+
+
+class OptimizeBody(Question):
+    """`POST /v1/plants/{plant}/optimize`."""
+
+    twin: str = Field("champion", description="the id of a twin, or an alias")
+    at: Time | None = None
+    history: History | None = None
+    horizon_s: float
+    objective: ObjectiveBody
+    limits: dict[TagName, LimitBody] = {}
+    disturbances: Steps = {}
+    control_horizon_s: Positive | None = None
+    hold_mvs: list[TagName] = []
+    beyond_trained_range: bool = False
+    solver: str = "sqp"
+    coverage: Coverage = 0.95
+    deadline_ms: Positive | None = None
+    max_age_s: Positive | None = None
+    state: dict[str, Any] | None = Field(None, description="the `state` of the answer before, to start warm from")
+
+
+class KeyBody(Question):
+    """`POST /v1/keys`."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    scopes: Annotated[list[Literal["read", "upload", "train", "predict", "optimize", "admin"]], Field(min_length=1)]
+    expires: Time | None = None

@@ -1,0 +1,128 @@
+"""Who may do what: bearer keys with scopes, kept as SHA-256 digests.
+
+Keys are 32 random bytes, so a plain digest cannot be guessed back; the bootstrap key of the settings must have
+16 characters or more for the same reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, select
+
+from api.db import Database
+from api.errors import ForbiddenError, UnauthorizedError
+from api.settings import Settings
+from api.tables import KeyRow, utc_now
+from twin.errors import ConflictError, NotFoundError, TwinError
+
+SCOPES = ("read", "upload", "train", "predict", "optimize", "admin")
+BOOTSTRAP = "bootstrap"
+REMEMBERED_S = 5.0  # a key revoked by another process is refused after so long at the latest
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key that was presented: its id, scopes and expiry."""
+
+    id: str
+    scopes: frozenset[str]
+    expires: datetime | None
+
+    def require(self, scope: str) -> None:
+        """Raise ForbiddenError unless the key has the scope; `admin` has them all."""
+        if scope not in self.scopes and "admin" not in self.scopes:
+            raise ForbiddenError(f"this key lacks the scope '{scope}'; it has: {', '.join(sorted(self.scopes))}")
+
+
+class Keys:
+    """The keys of the service."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._known: dict[str, tuple[float, Key]] = {}
+
+    def remembered(self, text: str) -> Key | None:
+        """The key of that text if it was checked a moment ago: no database is asked."""
+        until, key = self._known.get(_digest(text), (0.0, None))
+        return key if key and time.monotonic() < until else None
+
+    def check(self, text: str) -> Key:
+        """The key of that text.
+
+        Raises:
+            UnauthorizedError: it is unknown or has expired.
+        """
+        with self._db.read() as session:
+            row = session.scalar(select(KeyRow).where(KeyRow.digest == _digest(text)))
+        if row is None:
+            raise UnauthorizedError("this key is unknown; make one with `twin keys create`")
+        if row.expires and row.expires <= utc_now():
+            raise UnauthorizedError(f"this key expired at {row.expires.isoformat()}")
+        key = Key(row.id, frozenset(row.scopes), row.expires)
+        lifetime = REMEMBERED_S if not row.expires else min(REMEMBERED_S, (row.expires - utc_now()).total_seconds())
+        self._known = {d: (t, k) for d, (t, k) in self._known.items() if t > time.monotonic()}
+        self._known[row.digest] = (time.monotonic() + lifetime, key)
+        return key
+
+    def create(self, name: str, scopes: Sequence[str], expires: datetime | None = None) -> tuple[KeyRow, str]:
+        """A new key and its text, which is kept nowhere."""
+        text = f"twin_{secrets.token_urlsafe(32)}"
+        row = KeyRow(
+            id=secrets.token_hex(6), name=name, digest=_digest(text), scopes=sorted(set(scopes)), expires=expires
+        )
+        with self._db.write() as session:
+            session.add(row)
+        return row, text
+
+    def list(self) -> Sequence[KeyRow]:
+        """All keys, oldest first."""
+        with self._db.read() as session:
+            return session.scalars(select(KeyRow).order_by(KeyRow.created)).all()
+
+    def revoke(self, key_id: str) -> None:
+        """Delete a key.
+
+        Raises:
+            NotFoundError: there is none of that id.
+            ConflictError: it is the last one with the scope admin.
+        """
+        with self._db.write() as session:
+            rows = session.scalars(select(KeyRow)).all()
+            row = next((r for r in rows if r.id == key_id), None)
+            if row is None:
+                raise NotFoundError(f"no key '{key_id}'; `twin keys list` shows them")
+            if "admin" in row.scopes and sum("admin" in r.scopes for r in rows) == 1:
+                raise ConflictError("this is the last key with the scope admin; create another first")
+            session.delete(row)
+        self._known.clear()
+
+    def bootstrap(self, settings: Settings) -> str | None:
+        """See that there is an admin key. The text of one that was generated, to print once; else None.
+
+        Raises:
+            TwinError: the service would be reachable from other machines without a key that somebody chose.
+        """
+        if settings.admin_key:
+            self._set_bootstrap(settings.admin_key.get_secret_value())
+            return None
+        if any("admin" in row.scopes for row in self.list()):
+            return None
+        if not settings.loopback:
+            raise TwinError(f"TWIN_HOST={settings.host} is reachable from other machines: set TWIN_ADMIN_KEY first")
+        return self.create(BOOTSTRAP, ["admin"])[1]
+
+    def _set_bootstrap(self, text: str) -> None:
+        with self._db.write() as session:
+            if session.scalar(select(KeyRow.id).where(KeyRow.digest == _digest(text))) is None:
+                session.execute(delete(KeyRow).where(KeyRow.id == BOOTSTRAP))
+                session.add(KeyRow(id=BOOTSTRAP, name=BOOTSTRAP, digest=_digest(text), scopes=["admin"]))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

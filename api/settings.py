@@ -1,0 +1,78 @@
+"""Everything the environment can set. No other module reads the environment.
+
+Each field is the variable `TWIN_` + its name in capitals; the README's table of settings is checked against it.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+GIB = 1 << 30
+MIB = 1 << 20
+
+
+class Settings(BaseSettings):
+    """How the service and its workers run."""
+
+    model_config = SettingsConfigDict(env_prefix="TWIN_", frozen=True)
+
+    data_dir: Path = Field(Path("data"), description="the one folder where everything is kept")
+    host: str = Field("127.0.0.1", description="the address to listen on; one beyond this machine needs a key")
+    port: int = Field(8000, ge=0, le=65535, description="the port to listen on")
+    admin_key: SecretStr | None = Field(
+        None, min_length=16, description="the bootstrap key; generated and printed once where it is not set"
+    )
+    database_url: str | None = Field(
+        None, description="a SQLAlchemy URL, such as `postgresql+psycopg://…`; by default SQLite in the data folder"
+    )
+    telemetry_url: str | None = Field(
+        None, description="where the Delta tables lie, a folder or `s3://…`; by default in the data folder"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least severe log shown")
+    workers: int = Field(1, ge=0, le=64, description="training processes that `serve` starts; 0 leaves it to `worker`")
+    lease_s: float = Field(30.0, gt=0, description="a job of a worker silent for so long is given to another")
+    max_upload_bytes: int = Field(8 * GIB, gt=0, description="the largest telemetry upload, after decompression too")
+    max_request_bytes: int = Field(16 * MIB, gt=0, description="the largest JSON request")
+    twins_in_memory: int = Field(16, ge=1, description="how many twins stay loaded; the least recently used goes first")
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL in force."""
+        return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'twin.db'}"
+
+    @property
+    def telemetry(self) -> str:
+        """The URL or folder of the telemetry in force."""
+        return self.telemetry_url or str(self.data_dir.resolve() / "telemetry")
+
+    @property
+    def twins(self) -> Path:
+        """The folder of trained twins."""
+        return self.data_dir.resolve() / "twins"
+
+    @property
+    def compilation_cache(self) -> Path:
+        """The folder of compiled programs."""
+        return self.data_dir.resolve() / "compiled"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the service."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+
+class ClientSettings(BaseSettings):
+    """Where the command line finds the service."""
+
+    model_config = SettingsConfigDict(env_prefix="TWIN_", frozen=True)
+
+    url: str = Field("http://127.0.0.1:8000", description="the service that the command line talks to")
+    key: SecretStr | None = Field(None, description="the key that the command line presents")
