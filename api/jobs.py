@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from api.db import Database
@@ -87,6 +87,12 @@ class Jobs:
         with self._db.write() as session:
             for job in session.scalars(select(JobRow).where(JobRow.plant == plant, JobRow.state.not_in(ENDED))):
                 _end(session, job, CANCELLED)
+
+    def count(self) -> dict[str, int]:
+        """How many jobs there are in each state."""
+        with self._db.read() as session:
+            found = session.execute(select(JobRow.state, func.count()).group_by(JobRow.state)).all()
+        return dict.fromkeys((QUEUED, RUNNING, *ENDED), 0) | {state: n for state, n in found}
 
     def events(self, job_id: str, after: int, limit: int = 500) -> Sequence[EventRow]:
         """What happened to a job since the event `after`, oldest first."""

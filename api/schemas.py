@@ -18,7 +18,7 @@ def _time(value: Any) -> Any:
     if not isinstance(value, str) or not value[:4].isdigit():
         raise ValueError("a time is text such as 2026-01-31T08:00:00Z")
     try:
-        return datetime.fromisoformat(value)
+        return datetime.fromisoformat(value.replace(" ", "+") if "T" in value else value)  # a `+` of a URL
     except ValueError:
         raise ValueError(f"'{value}' is no RFC 3339 time such as 2026-01-31T08:00:00Z") from None
 
@@ -54,12 +54,12 @@ class TagBody(Question):
     name: str
     role: Literal["mv", "dv", "cv"]
     unit: str = "1"
-    low: float | None = Field(None, description="an MV's hard limit; of a CV or DV the start of its range")
-    high: float | None = Field(None, description="an MV's hard limit; of a CV or DV the end of its range")
-    limit_low: float | None = Field(None, description="operating limit of a CV")
-    limit_high: float | None = Field(None, description="operating limit of a CV")
-    rate_limit_per_s: float | None = Field(None, description="largest change of an MV per second")
-    dead_time_s: float | None = Field(None, description="a hint")
+    low: float | None = Field(default=None, description="an MV's hard limit; of a CV or DV the start of its range")
+    high: float | None = Field(default=None, description="an MV's hard limit; of a CV or DV the end of its range")
+    limit_low: float | None = Field(default=None, description="operating limit of a CV")
+    limit_high: float | None = Field(default=None, description="operating limit of a CV")
+    rate_limit_per_s: float | None = Field(default=None, description="largest change of an MV per second")
+    dead_time_s: float | None = Field(default=None, description="a hint")
     description: str = ""
 
 
@@ -74,16 +74,16 @@ class PlantBody(Question):
 class TrainOptions(Question):
     """What an expert may change; a good twin needs none of it."""
 
-    pure: bool | None = Field(None, description="pure JEPA: the readout learns behind a stop-gradient")
+    pure: bool | None = Field(default=None, description="pure JEPA: the readout learns behind a stop-gradient")
 
 
 class TrainBody(Question):
     """`POST /v1/plants/{plant}/twins`."""
 
-    start: Time | None = Field(None, description="the first row to learn from; by default the first there is")
-    end: Time | None = Field(None, description="the last row to learn from; by default the last there is")
-    horizon_s: Positive | None = Field(None, description="how far the twin learns to forecast")
-    budget_s: Positive | None = Field(None, description="how long training may take, about")
+    start: Time | None = Field(default=None, description="the first row to learn from; by default the first there is")
+    end: Time | None = Field(default=None, description="the last row to learn from; by default the last there is")
+    horizon_s: Positive | None = Field(default=None, description="how far the twin learns to forecast")
+    budget_s: Positive | None = Field(default=None, description="how long training may take, about")
     seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
     options: TrainOptions = TrainOptions()
 
@@ -122,9 +122,9 @@ class ScenarioBody(Question):
 class PredictBody(Question):
     """`POST /v1/plants/{plant}/predict`."""
 
-    twin: str = Field("champion", description="the id of a twin, or an alias")
-    at: Time | None = Field(None, description="forecast from here; by default from the last row there is")
-    history: History | None = Field(None, description="by default what was uploaded")
+    twin: str = Field(default="champion", description="the id of a twin, or an alias")
+    at: Time | None = Field(default=None, description="forecast from here; by default from the last row there is")
+    history: History | None = Field(default=None, description="by default what was uploaded")
     horizon_s: float = Field(description="how far to look")
     moves: Steps = {}
     disturbances: Steps = {}
@@ -144,7 +144,7 @@ class ObjectiveBody(Question):
     """What is wanted."""
 
     setpoints: dict[TagName, SetpointBody] = {}
-    prices: dict[TagName, float] = Field({}, description="per unit and hour; positive is a cost")
+    prices: dict[TagName, float] = Field(default={}, description="per unit and hour; positive is a cost")
     move_suppression: dict[TagName, NotNegative] = {}
 
 
@@ -154,14 +154,14 @@ class LimitBody(Question):
     low: float | None = None
     high: float | None = None
     rate_per_s: Positive | None = None
-    rank: Annotated[int, Field(ge=1, le=100)] | None = Field(None, description="1 matters most")
-    hard: bool | None = Field(None, description="relaxed after every rank, and told in hard_violated")
+    rank: Annotated[int, Field(ge=1, le=100)] | None = Field(default=None, description="1 matters most")
+    hard: bool | None = Field(default=None, description="relaxed after every rank, and told in hard_violated")
 
 
 class OptimizeBody(Question):
     """`POST /v1/plants/{plant}/optimize`."""
 
-    twin: str = Field("champion", description="the id of a twin, or an alias")
+    twin: str = Field(default="champion", description="the id of a twin, or an alias")
     at: Time | None = None
     history: History | None = None
     horizon_s: float
@@ -175,7 +175,9 @@ class OptimizeBody(Question):
     coverage: Coverage = 0.95
     deadline_ms: Positive | None = None
     max_age_s: Positive | None = None
-    state: dict[str, Any] | None = Field(None, description="the `state` of the answer before, to start warm from")
+    state: dict[str, Any] | None = Field(
+        default=None, description="the `state` of the answer before, to start warm from"
+    )
 
 
 class KeyBody(Question):

@@ -1,0 +1,51 @@
+"""The examples of the OpenAPI document. A test sends each of them to a running service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PLANT: dict[str, Any] = {
+    "name": "Two pumps, two tanks",
+    "sample_period_s": 5.0,
+    "tags": [
+        {"name": "pump_1", "role": "mv", "unit": "V", "low": 0.5, "high": 4.0, "rate_limit_per_s": 0.05},
+        {"name": "pump_2", "role": "mv", "unit": "V", "low": 0.5, "high": 4.0, "rate_limit_per_s": 0.05},
+        {"name": "inflow_3", "role": "dv", "unit": "mL/s", "low": 0.0, "high": 5.0},
+        {"name": "level_1", "role": "cv", "unit": "cm", "low": 0.0, "high": 30.0, "limit_high": 20.0},
+        {"name": "level_2", "role": "cv", "unit": "cm", "low": 0.0, "high": 30.0, "limit_high": 20.0},
+    ],
+}
+
+CSV = """time,pump_1,pump_2,inflow_3,level_1,level_2
+2026-01-01T00:00:00Z,3.0,3.0,0.4,12.4,12.7
+2026-01-01T00:00:05Z,3.1,3.0,0.4,12.4,12.7
+"""
+
+TRAIN: dict[str, Any] = {"seed": 0}
+
+ALIAS: dict[str, Any] = {"twin": "champion"}
+
+PREDICT: dict[str, Any] = {
+    "horizon_s": 300.0,
+    "scenarios": [
+        {"name": "more from pump 1", "moves": {"pump_1": [{"after_s": 0.0, "value": 3.5}]}},
+        {"name": "a stream comes", "disturbances": {"inflow_3": [{"after_s": 60.0, "value": 1.5}]}},
+    ],
+}
+
+OPTIMIZE: dict[str, Any] = {
+    "horizon_s": 300.0,
+    "objective": {
+        "setpoints": {"level_1": {"value": 13.0}, "level_2": {"value": 12.0}},
+        "prices": {"pump_1": 0.01},
+        "move_suppression": {"pump_2": 0.1},
+    },
+    "limits": {"level_1": {"high": 18.0, "rank": 1}},
+}
+
+KEY: dict[str, Any] = {"name": "the historian", "scopes": ["upload", "read"], "expires": "2099-12-31T00:00:00Z"}
+
+
+def body(example: Any, media_type: str = "application/json") -> dict[str, Any]:
+    """`openapi_extra` that shows an example body."""
+    return {"requestBody": {"content": {media_type: {"example": example}}}}

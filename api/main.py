@@ -1,0 +1,60 @@
+"""The application: routes, errors, middleware, and what is opened and closed with it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import Depends, FastAPI
+
+from api import compilation, errors
+from api.answers import ProblemAnswer
+from api.deps import known_query
+from api.logs import configure
+from api.middleware import Around
+from api.routes import console, health, jobs, keys, optimize, plants, predict, recommendations, telemetry, twins
+from api.service import Service
+from api.settings import Settings
+from api.worker import Pool
+
+DESCRIPTION = """Digital twins of industrial plants: upload telemetry, train a world model, predict what-ifs,
+optimize under limits. Times are RFC 3339, durations seconds, values in each tag's engineering unit; every error
+is an RFC 9457 problem."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The service of these settings; opened by its lifespan."""
+    configure(settings.log_level)
+    compilation.cache(settings.compilation_cache)
+    service = Service.open(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        pool = Pool(settings, service.jobs)
+        pool.start()
+        app.state.pool = pool
+        yield
+        pool.stop()
+        service.close()
+
+    app = FastAPI(
+        title="Plant Twin",
+        version=version("plant-twin"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=settings.max_request_bytes,
+        responses={"4XX": {"model": ProblemAnswer, "description": "what was wrong, where, and what to do"}},
+    )
+    app.state.service = service
+    errors.install(app)
+    app.add_middleware(Around, metrics=service.metrics)
+    strict = [Depends(known_query)]
+    for part in (plants, twins, predict, optimize, recommendations, jobs, keys, health):
+        app.include_router(part.router, dependencies=strict)
+    app.include_router(telemetry.router, dependencies=strict, max_body_size=settings.max_upload_bytes)
+    app.include_router(console.router)
+    app.mount("/console", console.files)
+    return app

@@ -1,0 +1,26 @@
+"""What Prometheus scrapes."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+LATENCY_S = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0)
+
+
+class Metrics:
+    """The counters of one service, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "twin_requests", "Requests answered.", ("method", "route", "status"), registry=self.registry
+        )
+        self.latency = Histogram(
+            "twin_request_seconds", "Time to answer.", ("method", "route"), buckets=LATENCY_S, registry=self.registry
+        )
+        self.rows = Counter("twin_ingest_rows", "Rows uploaded.", ("plant", "fate"), registry=self.registry)
+        self.solves = Counter("twin_solves", "Answers of optimize.", ("plant", "status"), registry=self.registry)
+        self.solve_seconds = Histogram(
+            "twin_solve_seconds", "Time of one solve.", ("plant",), buckets=LATENCY_S, registry=self.registry
+        )
+        self.jobs = Gauge("twin_jobs", "Jobs by state.", ("state",), registry=self.registry)

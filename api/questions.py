@@ -1,0 +1,39 @@
+"""What predict and optimize have in common: which twin answers, and under which limits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from api.service import Service
+from twin.artifact import Twin
+from twin.errors import ConflictError
+from twin.plant import Plant, Tag
+
+LIMITS = ("low", "high", "limit_low", "limit_high", "rate_limit_per_s")
+
+
+def served_twin(app: Service, slug: str, name: str) -> Twin:
+    """A twin of a plant, under the limits that the plant has now: those may have changed since it was trained.
+
+    Raises:
+        NotFoundError: there is no such plant or twin.
+        ConflictError: the plant's tags no longer are what the twin knows.
+    """
+    twin = app.registry.get(slug, name)
+    plant = under_limits_of(twin, app.catalog.plant(slug).plant)
+    return twin if plant == twin.plant else replace(twin, plant=plant)
+
+
+def under_limits_of(twin: Twin, now: Plant) -> Plant:
+    """The plant of a twin with the limits of the plant as it is described now."""
+    current = {tag.name: tag for tag in now.tags}
+    changed = [tag.name for tag in twin.plant.tags if not _same(tag, current.get(tag.name))]
+    if changed or twin.plant.sample_period_s != now.sample_period_s:
+        what = f"tags {', '.join(changed[:5])}" if changed else "its sample period"
+        raise ConflictError(f"the plant has changed since twin {twin.id} was trained ({what}): train a new one")
+    tags = tuple(replace(tag, **{f: getattr(current[tag.name], f) for f in LIMITS}) for tag in twin.plant.tags)
+    return replace(twin.plant, tags=tags)
+
+
+def _same(tag: Tag, now: Tag | None) -> bool:
+    return now is not None and (tag.role, tag.unit) == (now.role, now.unit)

@@ -1,0 +1,37 @@
+"""API keys: made, listed and revoked by an admin."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from api.answers import KeyAnswer, json_answer
+from api.deps import Admin, App
+from api.examples import KEY, body
+from api.schemas import KeyBody
+from api.tables import KeyRow
+
+router = APIRouter(prefix="/v1/keys", tags=["keys"])
+
+
+@router.get("", response_model=dict[str, list[KeyAnswer]])
+def list_keys(app: App, _: Admin) -> Response:
+    """The keys, without their texts."""
+    return json_answer({"items": [_answer(row) for row in app.keys.list()], "next": None})
+
+
+@router.post("", status_code=201, response_model=KeyAnswer, openapi_extra=body(KEY))
+def create_key(app: App, _: Admin, body: KeyBody) -> Response:
+    """Make a key; `key` holds its text, this once."""
+    row, text = app.keys.create(body.name, body.scopes, body.expires)
+    return json_answer({**_answer(row), "key": text}, 201)
+
+
+@router.delete("/{key_id}", status_code=204)
+def revoke_key(app: App, _: Admin, key_id: str) -> Response:
+    """Revoke a key; the last one with the scope admin stays."""
+    app.keys.revoke(key_id)
+    return Response(status_code=204)
+
+
+def _answer(row: KeyRow) -> dict[str, object]:
+    return {"id": row.id, "name": row.name, "scopes": row.scopes, "created": row.created, "expires": row.expires}

@@ -1,0 +1,182 @@
+"""Telemetry: uploaded with a receipt, read back, overviewed, judged."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from functools import partial
+from typing import Annotated
+
+import anyio.to_thread
+import pandas as pd
+import pyarrow as pa
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from api.answers import ReceiptAnswer, SeriesAnswer, json_answer
+from api.body import BodyFile
+from api.deps import App, PlantSlug, Reader, Uploader
+from api.errors import MediaTypeError, TooLargeError
+from api.examples import CSV, body
+from api.schemas import Time
+from api.service import Service
+from connectors.files import CONTENT_TYPES, read_upload
+from twin.batch import Receipt
+from twin.errors import QuestionError
+from twin.plant import Plant
+from twin.predict import iso
+from twin.quality import assess
+from twin.store import PlantTable
+from twin.telemetry import Telemetry
+
+router = APIRouter(prefix="/v1/plants/{plant}/telemetry", tags=["telemetry"])
+
+ARROW = "application/vnd.apache.arrow.stream"
+CHUNK_ROWS = 200_000  # about so many rows of an Arrow answer are in memory at once
+
+Start = Annotated[Time | None, Query(description="the first row, by default the first there is")]
+End = Annotated[Time | None, Query(description="the last row, by default the last there is")]
+AsOf = Annotated[int | None, Query(ge=0, description="as known at this version of the telemetry")]
+Tags = Annotated[list[str] | None, Query(description="the tags wanted, repeated or with commas; by default all")]
+
+
+@router.post("", response_model=ReceiptAnswer, openapi_extra=body(CSV, "text/csv"))
+async def upload(
+    app: App,
+    _: Uploader,
+    request: Request,
+    plant: PlantSlug,
+    content_type: Annotated[str, Header()] = "",
+    content_encoding: Annotated[str | None, Header()] = None,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
+    timezone: Annotated[str | None, Query(description="of times without an offset, such as Europe/Berlin")] = None,
+) -> Response:
+    """Store CSV, Parquet or an Arrow stream, wide or long; the receipt says what became of every row.
+
+    The body is read while it arrives; a repeated Idempotency-Key answers the first receipt and stores nothing.
+    """
+    if content_type.partition(";")[0].strip().lower() not in CONTENT_TYPES:
+        raise MediaTypeError(f"Content-Type '{content_type}': telemetry comes as {', '.join(CONTENT_TYPES)}")
+    limit = app.settings.max_upload_bytes
+    if int(request.headers.get("content-length", 0)) > limit:
+        raise TooLargeError(f"the upload is over {limit} bytes; send it in parts")
+    stream = io.BufferedReader(BodyFile(request.stream(), limit), 1 << 20)
+    store = partial(_store, app, plant, stream, content_type, content_encoding, timezone, idempotency_key)
+    receipt = await anyio.to_thread.run_sync(store)
+    for fate in ("stored", "duplicate", "rejected"):
+        app.metrics.rows.labels(plant, fate).inc(getattr(receipt, f"rows_{fate}"))
+    return json_answer(receipt.to_json())
+
+
+@router.get("", response_model=SeriesAnswer, responses={200: {"content": {ARROW: {}}}})
+def read(
+    app: App,
+    _: Reader,
+    plant: PlantSlug,
+    start: Start = None,
+    end: End = None,
+    tags: Tags = None,
+    max_points: Annotated[
+        int | None, Query(ge=4, le=100_000, description="thin out, keeping extremes and gaps")
+    ] = None,
+    as_of: AsOf = None,
+    accept: Annotated[str, Header()] = "application/json",
+) -> Response:
+    """The rows of a span: JSON of at most 5,000 points where not asked otherwise; by Accept, all of them as Arrow."""
+    described = app.catalog.plant(plant).plant
+    names = _names(described, tags)
+    table = app.store.plant(plant)
+    first, last = _stamp(start), _stamp(end)
+    if ARROW in accept:
+        version = table.version if as_of is None else as_of
+        if max_points is None:
+            parts = _in_parts(table, first, last, names, version)
+        else:
+            parts = iter([table.overview(first, last, names, max_points, version)])
+        return StreamingResponse(_arrow(parts, names), media_type=ARROW)
+    frame = table.overview(first, last, names, max_points or 5_000, as_of)
+    values = {name: frame[name].tolist() for name in names}
+    return json_answer({"times": iso(pd.DatetimeIndex(frame.index)), "values": values})
+
+
+@router.get("/quality")
+def quality(
+    app: App, _: Reader, plant: PlantSlug, start: Start = None, end: End = None, as_of: AsOf = None
+) -> Response:
+    """Coverage, gaps, frozen and out-of-range spans by tag; what the MVs' moves can and cannot show."""
+    described = app.catalog.plant(plant).plant
+    table = app.store.plant(plant)
+    frame = table.read(_stamp(start), _stamp(end), described.names, as_of)
+    return json_answer(assess(Telemetry.from_frame(described, frame), table.uploads()))
+
+
+@router.get("/uploads")
+def uploads(app: App, _: Reader, plant: PlantSlug) -> Response:
+    """The receipts of all uploads, the last one first."""
+    app.catalog.plant(plant)
+    items = [
+        {**u.receipt.to_json(), "at": u.at.isoformat(), "taken_back": u.taken_back}
+        for u in app.store.plant(plant).uploads()
+    ]
+    return json_answer({"items": items, "next": None})
+
+
+@router.delete("/uploads/{upload}")
+def take_back(app: App, _: Uploader, plant: PlantSlug, upload: str) -> Response:
+    """Take a wrong upload back: reads answer as if it had never been."""
+    app.catalog.plant(plant)
+    return json_answer({"upload": upload, "version": app.store.plant(plant).take_back(upload)})
+
+
+def _store(
+    app: Service,
+    slug: str,
+    stream: io.BufferedReader,
+    content_type: str,
+    content_encoding: str | None,
+    timezone: str | None,
+    idempotency_key: str | None,
+) -> Receipt:
+    plant = app.catalog.plant(slug).plant
+    batches = read_upload(stream, content_type, content_encoding, plant, timezone)
+    return app.store.plant(slug).append(batches, idempotency_key=idempotency_key)
+
+
+def _names(plant: Plant, tags: list[str] | None) -> list[str]:
+    wanted = [name for part in tags or [] for name in part.split(",") if name]
+    return list(dict.fromkeys(plant.tag(name).name for name in wanted)) or list(plant.names)
+
+
+def _stamp(time: Time | None) -> pd.Timestamp | None:
+    try:
+        return None if time is None else pd.Timestamp(time)
+    except (ValueError, OverflowError):
+        raise QuestionError(f"{time} is out of the range of times") from None
+
+
+def _in_parts(
+    table: PlantTable, start: pd.Timestamp | None, end: pd.Timestamp | None, names: list[str], version: int
+) -> Iterator[pd.DataFrame]:
+    """The rows of a span, a bounded number at a time."""
+    if table.span is None:
+        return
+    first, last = max(filter(None, (start, table.span[0]))), min(filter(None, (end, table.span[1])))
+    count = -(-table.rows // CHUNK_ROWS)
+    step = max((table.span[1] - table.span[0]) / count, pd.Timedelta(seconds=1)).ceil("us")
+    while first <= last:
+        yield table.read(first, min(first + step - pd.Timedelta("1us"), last), names, version)
+        first += step
+
+
+def _arrow(parts: Iterator[pd.DataFrame], names: list[str]) -> Iterator[bytes]:
+    schema = pa.schema([("time", pa.timestamp("us", "UTC")), *((name, pa.float64()) for name in names)])
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, schema) as writer:
+        for part in parts:
+            writer.write_table(
+                pa.Table.from_pandas(part.rename_axis("time").reset_index(), schema, preserve_index=False)
+            )
+            yield sink.getvalue()
+            sink.seek(0)
+            sink.truncate()
+    yield sink.getvalue()

@@ -1,0 +1,94 @@
+"""Twins: trained by a job, listed, reported on, promoted."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path, Response
+
+from api.answers import AliasAnswer, JobAnswer, Page, StepResponsesAnswer, TwinAnswer, json_answer
+from api.deps import After, App, Limit, PlantSlug, Reader, Trainer, TwinName, page
+from api.examples import ALIAS, TRAIN, body
+from api.routes.jobs import job_json
+from api.schemas import AliasBody, TrainBody
+from api.tables import TwinRow
+from twin.errors import QuestionError
+from twin.evaluate import step_responses
+from twin.report import page as report_page
+
+router = APIRouter(prefix="/v1/plants/{plant}", tags=["twins"])
+
+AliasName = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="a name, such as champion")]
+
+
+@router.post("/twins", status_code=202, response_model=JobAnswer, openapi_extra=body(TRAIN))
+def train(app: App, _: Trainer, plant: PlantSlug, body: TrainBody) -> Response:
+    """Train a twin on what is stored now; answers the job that does."""
+    stored = app.catalog.plant(plant)
+    if body.start and body.end and body.end <= body.start:
+        raise QuestionError.at(("end",), "must be after start")
+    request = body.model_dump(mode="json", exclude_none=True)
+    request |= {"plant_version": stored.version, "data_version": app.store.plant(plant).version}
+    job = app.jobs.submit(plant, request)
+    return json_answer(job_json(job), 202, {"Location": f"/v1/jobs/{job.id}"})
+
+
+@router.get("/twins", response_model=Page[TwinAnswer])
+def list_twins(app: App, _: Reader, plant: PlantSlug, limit: Limit = 100, after: After = None) -> Response:
+    """The twins of a plant, newest first."""
+    rows = app.catalog.twins(plant, limit + 1, after)
+    aliases = app.catalog.aliases(plant)
+    return page([_answer(row, aliases) for row in rows], limit, "twin")
+
+
+@router.get("/twins/{twin}", response_model=TwinAnswer)
+def get_twin(app: App, _: Reader, plant: PlantSlug, twin: TwinName) -> Response:
+    """A twin: what it was trained on, how much history it needs, how far it looks."""
+    row = app.catalog.twin(plant, twin)
+    return json_answer(_answer(row, app.catalog.aliases(plant)))
+
+
+@router.get("/twins/{twin}/report", responses={200: {"content": {"text/html": {}}}})
+def report(
+    app: App, _: Reader, plant: PlantSlug, twin: TwinName, accept: Annotated[str, Header()] = "application/json"
+) -> Response:
+    """The model card: backtest, coverage, step responses, data used. JSON, or HTML with plots by Accept."""
+    card = app.registry.get(plant, twin).card
+    if "text/html" in accept:
+        policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+        return Response(report_page(card), media_type="text/html", headers={"Content-Security-Policy": policy})
+    return json_answer(card)
+
+
+@router.get("/twins/{twin}/step-responses", response_model=StepResponsesAnswer)
+def responses(app: App, _: Reader, plant: PlantSlug, twin: TwinName) -> Response:
+    """What a step of each MV does to each CV: gains, dead times and settling times with their ranges."""
+    served = app.registry.get(plant, twin)
+    return json_answer(served.card.get("step_responses") or step_responses(served))
+
+
+@router.get("/aliases")
+def list_aliases(app: App, _: Reader, plant: PlantSlug) -> Response:
+    """The aliases of a plant and the twins that they name."""
+    app.catalog.plant(plant)
+    return json_answer(app.catalog.aliases(plant))
+
+
+@router.put("/aliases/{alias}", response_model=AliasAnswer, openapi_extra=body(ALIAS))
+def put_alias(app: App, key: Trainer, plant: PlantSlug, alias: AliasName, body: AliasBody) -> Response:
+    """Have an alias name a twin: `champion` is the one that answers where none is asked for."""
+    row = app.catalog.set_alias(key.id, plant, alias, body.twin)
+    return json_answer({"plant": plant, "alias": alias, "twin": row.twin, "changed": row.changed})
+
+
+def _answer(row: TwinRow, aliases: dict[str, str]) -> dict[str, Any]:
+    return {
+        "twin": row.id,
+        "plant": row.plant,
+        "plant_version": row.plant_version,
+        "data_version": row.data_version,
+        "aliases": [alias for alias, twin in aliases.items() if twin == row.id],
+        **row.summary,
+        "job": row.job,
+        "created": row.created,
+    }

@@ -1,0 +1,50 @@
+"""Runs the application under uvicorn; open event streams end when the server is told to."""
+
+from __future__ import annotations
+
+import sys
+from types import FrameType
+
+import uvicorn
+
+from api.main import create_app
+from api.service import Service
+from api.settings import Settings
+
+GRACE_S = 5
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which tells the service first when it is about to close."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._service.closing.set()
+        super().handle_exit(sig, frame)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until told to stop.
+
+    Raises:
+        TwinError: the address is beyond this machine and nobody has chosen a key.
+    """
+    app = create_app(settings)
+    service: Service = app.state.service
+    generated = service.keys.bootstrap(settings)
+    if generated:
+        print(f"The admin key, shown this once: {generated}", file=sys.stderr, flush=True)  # noqa: T201
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_level="warning" if settings.log_level == "info" else settings.log_level,
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_S,
+        server_header=False,
+    )
+    print(f"Plant Twin at http://{settings.host}:{settings.port}", file=sys.stderr, flush=True)  # noqa: T201
+    Server(config, service).run()

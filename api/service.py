@@ -1,0 +1,64 @@
+"""Everything the service holds while it runs, opened and closed in one place."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from api.catalog import Catalog
+from api.db import Database
+from api.histories import Histories
+from api.jobs import Jobs
+from api.metrics import Metrics
+from api.recorder import Recorder
+from api.registry import Registry
+from api.security import Keys
+from api.settings import Settings
+from twin.store import Store
+
+
+@dataclass(frozen=True)
+class Service:
+    """The parts, each knowing only those it needs."""
+
+    settings: Settings
+    db: Database
+    keys: Keys
+    catalog: Catalog
+    jobs: Jobs
+    store: Store
+    histories: Histories
+    registry: Registry
+    recorder: Recorder
+    metrics: Metrics
+    closing: threading.Event = field(default_factory=threading.Event)
+
+    @classmethod
+    def open(cls, settings: Settings) -> Service:
+        """Create what is missing, migrate the database, start the background threads."""
+        settings.twins.mkdir(parents=True, exist_ok=True)
+        db = Database(settings.database)
+        db.migrate()
+        catalog, store = Catalog(db), Store(settings.telemetry)
+        service = cls(
+            settings=settings,
+            db=db,
+            keys=Keys(db),
+            catalog=catalog,
+            jobs=Jobs(db, settings.lease_s),
+            store=store,
+            histories=Histories(store),
+            registry=Registry(catalog, settings.twins, settings.twins_in_memory),
+            recorder=Recorder(db),
+            metrics=Metrics(),
+        )
+        service.registry.start()
+        service.recorder.start()
+        return service
+
+    def close(self) -> None:
+        """Stop the threads, write what is still to be written, give the connections back."""
+        self.closing.set()
+        self.registry.stop()
+        self.recorder.stop()
+        self.db.close()

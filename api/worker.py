@@ -1,0 +1,185 @@
+"""The worker: a process that leases jobs and trains, and the pool of them that the server keeps alive."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import secrets
+import signal
+import socket
+import threading
+from multiprocessing.process import BaseProcess
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.catalog import Catalog
+from api.db import Database
+from api.jobs import Jobs, LeaseLostError
+from api.logs import configure
+from api.settings import Settings
+from api.tables import JobRow
+from api.training import Training
+from twin.errors import Cancelled, TwinError
+from twin.store import Store
+
+log = structlog.get_logger()
+
+IDLE_S = 0.5  # between looks at an empty queue
+BEAT_S = 1.0  # between renewals of a lease, and so how soon a cancelled job is noticed
+GRACE_S = 15.0  # how long a cancelled job may go on before its process is ended
+
+
+class Worker:
+    """Leases one job after another."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self._name = name
+        self._db = Database(settings.database)
+        self._jobs = Jobs(self._db, settings.lease_s)
+        self._training = Training(self._db, self._jobs, Catalog(self._db), Store(settings.telemetry), settings, name)
+        self._beat_s = min(BEAT_S, settings.lease_s / 4)
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until told to stop."""
+        while not self._db.current():
+            if stop.wait(IDLE_S):
+                return
+        while not stop.is_set():
+            job = self._jobs.lease(self._name)
+            if job is None:
+                stop.wait(IDLE_S)
+            else:
+                self._work(job)
+        self._db.close()
+
+    def release(self) -> None:
+        """Put back what is held, for another worker."""
+        self._jobs.release(self._name, died=False)
+
+    def _work(self, job: JobRow) -> None:
+        log.info("job", job=job.id, plant=job.plant, attempt=job.attempts)
+        ended, lost = threading.Event(), threading.Event()
+        threading.Thread(target=self._keep, args=(job.id, ended, lost), daemon=True).start()
+        try:
+            self._training.run(job, lost)
+            log.info("job done", job=job.id)
+        except (Cancelled, LeaseLostError):
+            log.info("job given up", job=job.id)
+        except TwinError as error:
+            self._fail(job, error.detail, [{"loc": list(p.loc), "msg": p.msg} for p in error.problems])
+        except MemoryError:
+            self._fail(job, "not enough memory: train on a shorter span (start, end) or fewer tags", [])
+        except Exception as error:
+            log.exception("job failed", job=job.id)
+            self._fail(job, f"{type(error).__name__}: {error}", [])
+        finally:
+            ended.set()
+
+    def _fail(self, job: JobRow, detail: str, errors: list[dict[str, object]]) -> None:
+        log.warning("job failed", job=job.id, detail=detail)
+        try:
+            self._jobs.fail(job.id, self._name, {"detail": detail, "errors": errors})
+        except LeaseLostError:
+            log.info("job given up", job=job.id)
+
+    def _keep(self, job_id: str, ended: threading.Event, lost: threading.Event) -> None:
+        """Renew the lease until the job ends; end the process where a lost job does not end by itself."""
+        while not ended.wait(self._beat_s):
+            try:
+                self._jobs.renew(job_id, self._name)
+            except LeaseLostError:
+                lost.set()
+                if not ended.wait(GRACE_S):
+                    os._exit(1)
+                return
+            except SQLAlchemyError as error:
+                log.warning("lease not renewed", job=job_id, error=str(error))
+
+
+def main(settings: Settings, name: str | None = None) -> None:
+    """Run a worker in this process until it is told to terminate."""
+    configure(settings.log_level)
+    worker = Worker(settings, name or worker_name())
+    stop = threading.Event()
+
+    def terminate(*_: object) -> None:
+        stop.set()
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        worker.run(stop)
+    finally:
+        worker.release()
+
+
+def worker_name() -> str:
+    """A name that no other worker has."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def _child(settings: Settings, name: str) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the server ends its workers
+    parent = multiprocessing.parent_process()
+
+    def outlive() -> None:
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=outlive, daemon=True).start()
+    main(settings, name)
+
+
+class Pool:
+    """Worker processes, each replaced when it dies."""
+
+    CHECK_S = 0.5
+    TERMINATE_S = 3.0
+
+    def __init__(self, settings: Settings, jobs: Jobs) -> None:
+        self._settings = settings
+        self._jobs = jobs
+        self._spawn = multiprocessing.get_context("spawn")
+        self._workers: dict[str, BaseProcess] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="pool", daemon=True)
+
+    def start(self) -> None:
+        """Start the workers and keep them alive."""
+        for _ in range(self._settings.workers):
+            self._add()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the workers; what they held goes back to the queue."""
+        self._stopping.set()
+        self._thread.join()
+        for process in self._workers.values():
+            process.terminate()
+        for name, process in self._workers.items():
+            process.join(self.TERMINATE_S)
+            if process.is_alive():
+                process.kill()
+                process.join()
+                self._jobs.release(name, died=False)
+
+    def pids(self) -> list[int]:
+        """The process ids of the workers."""
+        return [process.pid for process in self._workers.values() if process.pid is not None]
+
+    def _add(self) -> None:
+        name = worker_name()
+        process = self._spawn.Process(target=_child, args=(self._settings, name), name=name, daemon=True)
+        process.start()
+        self._workers[name] = process
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(self.CHECK_S):
+            for name, process in list(self._workers.items()):
+                if not process.is_alive():
+                    log.warning("a worker died", worker=name, exit_code=process.exitcode)
+                    del self._workers[name]
+                    self._jobs.release(name, died=True)
+                    self._add()
