@@ -17,6 +17,7 @@ from twin.errors import PlantError, Problem, QuestionError
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 MAX_TAGS = 10_000
+RESERVED = ("time", "tag", "value", "quality")
 
 
 class Role(StrEnum):
@@ -171,7 +172,9 @@ def _problems(plant: Plant) -> Iterable[Problem]:
     seen: dict[str, int] = {}
     for i, tag in enumerate(plant.tags):
         if tag.name in seen:
-            yield Problem(("tags", i, "name"), f"'{tag.name}' is the name of tag {seen[tag.name]} too; names are unique")
+            yield Problem(
+                ("tags", i, "name"), f"'{tag.name}' is the name of tag {seen[tag.name]} too; names are unique"
+            )
         seen.setdefault(tag.name, i)
         yield from _tag_problems(i, tag)
     roles = {tag.role for tag in plant.tags}
@@ -187,8 +190,8 @@ def _tag_problems(i: int, tag: Tag) -> Iterable[Problem]:
 
     if not tag.name or tag.name != tag.name.strip() or len(tag.name) > 200 or not tag.name.isprintable():
         yield wrong("name", "a name has 1 to 200 printable characters and no space at its ends")
-    if tag.name in ("time", "tag", "value", "quality") or tag.name.endswith("__quality"):
-        yield wrong("name", "this word is a column of the upload formats; choose another")
+    if tag.name in RESERVED or tag.name.startswith("_") or tag.name.endswith("__quality"):
+        yield wrong("name", "this word is a column of the upload formats or of the store; choose another")
     for field in ("low", "high", "limit_low", "limit_high", "rate_limit_per_s", "dead_time_s"):
         value = getattr(tag, field)
         if value is not None and not math.isfinite(value):

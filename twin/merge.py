@@ -1,0 +1,166 @@
+"""Rows as they were uploaded, and the rows a read answers: of each (time, tag) the latest value given.
+
+A missing value erases nothing, so a late tag never loses another; a value of bad quality is a statement
+like any other: it wins over an earlier one, and is read as missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from twin.batch import GOOD, QUALITY, TIME, UNCERTAIN
+
+SEQUENCE = "_sequence"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Uploaded rows.
+
+    Attributes:
+        tags: names of the columns.
+        times: (N,) int64, microseconds UTC.
+        sequence: (N,) int64, the order of ingest.
+        values: (N, tags) float64; NaN is missing.
+        quality: (N, tags) float64, OPC DA codes, NaN where the value is missing; None where all are good.
+    """
+
+    tags: tuple[str, ...]
+    times: np.ndarray
+    sequence: np.ndarray
+    values: np.ndarray
+    quality: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def at(self, index: np.ndarray | slice) -> Rows:
+        """Some of the rows."""
+        quality = None if self.quality is None else self.quality[index]
+        return Rows(self.tags, self.times[index], self.sequence[index], self.values[index], quality)
+
+    def readable(self) -> np.ndarray:
+        """(N, tags) the values, NaN where the quality is bad."""
+        return self.values if self.quality is None else np.where(self.quality < UNCERTAIN, np.nan, self.values)
+
+    @classmethod
+    def none(cls, tags: Sequence[str]) -> Rows:
+        """No rows."""
+        return cls(tuple(tags), np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, len(tags))))
+
+    @classmethod
+    def of(cls, table: pa.Table, tags: Sequence[str], first_sequence: int | None = None) -> Rows:
+        """Rows of a table, sorted by time and order of ingest; absent tags are missing.
+
+        Args:
+            first_sequence: numbers the rows from here; None takes the table's own numbers.
+        """
+        times = table[TIME].cast(pa.int64()).to_numpy()
+        n = len(times)
+        sequence = table[SEQUENCE].to_numpy() if first_sequence is None else first_sequence + np.arange(n)
+        values = np.full((n, len(tags)), np.nan)
+        quality = None
+        for column, tag in enumerate(tags):
+            if tag in table.column_names:
+                values[:, column] = table[tag].to_numpy()
+            if tag + QUALITY in table.column_names and table[tag + QUALITY].null_count < n:
+                quality = np.full(values.shape, np.nan) if quality is None else quality
+                quality[:, column] = table[tag + QUALITY].fill_null(GOOD).to_numpy()
+        if quality is not None:
+            quality = np.where(np.isnan(values), np.nan, np.where(np.isnan(quality), GOOD, quality))
+        rows = cls(tuple(tags), times, sequence, values, quality)
+        step = np.diff(times)
+        if (step > 0).all() or ((step >= 0).all() and (np.diff(sequence) > 0).all()):
+            return rows
+        return rows.at(np.lexsort((sequence, times)))
+
+    def table(self) -> pa.Table:
+        """The rows as they are stored; columns without a value, and qualities that are all good, are left out."""
+        columns: dict[str, pa.Array] = {
+            TIME: pa.array(self.times).cast(pa.timestamp("us", "UTC")),
+            SEQUENCE: pa.array(self.sequence),
+        }
+        for i, tag in enumerate(self.tags):
+            missing = np.isnan(self.values[:, i])
+            if not missing.all():
+                columns[tag] = pa.array(self.values[:, i], mask=missing)
+            if self.quality is not None:
+                silent = missing | (self.quality[:, i] == GOOD)
+                if not silent.all():
+                    codes = np.where(silent, 0, self.quality[:, i]).astype(np.int16)
+                    columns[tag + QUALITY] = pa.array(codes, mask=silent)
+        return pa.table(columns)
+
+
+def answer(rows: Rows) -> Rows:
+    """One row a time: of each tag the latest value given. `rows` are sorted by time and order of ingest."""
+    same = np.diff(rows.times) == 0
+    if not same.any():
+        return rows
+    ends = np.r_[~same, True]
+    shared = np.r_[False, same] | np.r_[same, False]
+    times = rows.times[shared]
+    values, quality = rows.values.copy(), rows.quality
+    values[shared & ends] = pd.DataFrame(rows.values[shared]).groupby(times).last().to_numpy()
+    if quality is not None:
+        quality = quality.copy()
+        quality[shared & ends] = pd.DataFrame(quality[shared]).groupby(times).last().to_numpy()
+    return Rows(rows.tags, rows.times, rows.sequence, values, quality).at(ends)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What new rows say against what was known before each of them.
+
+    Attributes:
+        seen: (N,) bool; a read answered a row at that time already.
+        same: (N, tags) bool; the value given is the one known.
+        changed: (N, tags) bool; the value given replaces another.
+    """
+
+    seen: np.ndarray
+    same: np.ndarray
+    changed: np.ndarray
+
+
+def judge(new: Rows, known: Rows) -> Verdict:
+    """Hold new rows, sorted by time and order of ingest, against the answer so far (of the same tags)."""
+    n = len(new)
+    seen, same, changed = np.zeros(n, bool), np.zeros(new.values.shape, bool), np.zeros(new.values.shape, bool)
+    repeated = np.r_[False, np.diff(new.times) == 0]
+    here = np.isin(new.times, known.times)
+    at = np.flatnonzero(here | repeated | np.r_[repeated[1:], False])
+    if not len(at):
+        return Verdict(seen, same, changed)
+    seen[at] = here[at] | repeated[at]
+    stored = known.at(np.isin(known.times, new.times[at]))
+    times = np.r_[stored.times, new.times[at]]
+    order = np.argsort(times, kind="stable")  # what is stored comes before what is new at the same time
+    fresh = np.empty(len(order), np.int64)
+    fresh[order] = np.arange(len(order))
+    fresh = fresh[len(stored) :]
+
+    def before(old: np.ndarray, given: np.ndarray) -> np.ndarray:
+        """What was known just before each new row."""
+        both = pd.DataFrame(np.r_[old, given][order])
+        by_time = both.groupby(times[order]).ffill()
+        return by_time.groupby(times[order]).shift(1).to_numpy()[fresh]
+
+    given = new.values[at]
+    prior = before(stored.values, given)
+    equal = given == prior
+    if new.quality is not None or stored.quality is not None:
+        codes = _codes(new.at(at))
+        equal &= codes == before(_codes(stored), codes)
+    same[at] = equal
+    changed[at] = ~np.isnan(given) & ~np.isnan(prior) & ~equal
+    return Verdict(seen, same, changed)
+
+
+def _codes(rows: Rows) -> np.ndarray:
+    return np.where(np.isnan(rows.values), np.nan, GOOD) if rows.quality is None else rows.quality

@@ -1,0 +1,294 @@
+"""The telemetry store: append what was uploaded, read what it says, as known now or at an earlier version.
+
+Uploads are only ever appended; of each (time, tag) a read answers the latest value given (`twin.merge`).
+The version of the telemetry is the sequence number used last: a read `as_of` a version answers the same for ever,
+even when an upload was taken back or files were compacted since.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.dataset as ds
+
+from twin import ingest
+from twin.batch import TIME, Batch, Receipt
+from twin.delta import BODY, RECEIPT, ROWS, TAKE_BACK, Files, Log, Snapshot
+from twin.errors import NotFoundError, QuestionError
+from twin.merge import SEQUENCE, Rows
+from twin.overview import thin
+from twin.plant import SLUG
+from twin.view import View
+
+TIER = 32  # files of about one size there may be before they are merged into one
+ALWAYS = (np.iinfo(np.int64).min + 1, np.iinfo(np.int64).max)
+
+
+class Store:
+    """The telemetry of all plants, below one folder or object store URL.
+
+    Args:
+        url: a folder, or a URL such as "s3://bucket/path".
+        storage_options: for object stores, as `deltalake` takes them.
+    """
+
+    def __init__(self, url: str | Path, storage_options: Mapping[str, str] | None = None) -> None:
+        self.url = str(url).removeprefix("file://").rstrip("/")
+        self._options = storage_options
+        self._plants: dict[str, PlantTable] = {}
+
+    def plant(self, slug: str) -> PlantTable:
+        """The table of one plant; it comes into being with the first append.
+
+        Raises:
+            QuestionError: the slug is none.
+        """
+        if not SLUG.fullmatch(slug):
+            raise QuestionError(f"'{slug}' is no plant's slug: small letters, digits, '-' and '_', at most 64")
+        return self._plants.setdefault(slug, PlantTable(Log(f"{self.url}/{slug}", self._options)))
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One upload as the store remembers it; `at` is when it was committed."""
+
+    receipt: Receipt
+    at: pd.Timestamp
+    first_sequence: int
+    key: str | None
+    taken_back: bool
+
+
+class PlantTable:
+    """The telemetry of one plant: one writer at a time, any number of readers; safe to share among threads."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._withdrawals: tuple[int, tuple[dict, ...]] = (0, ())
+
+    @property
+    def version(self) -> int:
+        """The version of the telemetry: it grows with each upload; 0 where there is none."""
+        return self._log.snapshot().sequence
+
+    @property
+    def rows(self) -> int:
+        """Rows stored, from the log alone; rows of one time count one by one."""
+        return int(self._view(None).files.rows.sum())
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags that ever had a value."""
+        return self._view(None).tags
+
+    @property
+    def span(self) -> tuple[pd.Timestamp, pd.Timestamp] | None:
+        """First and last time there is a row of; None where there is none."""
+        view = self._view(None)
+        first, last = view.edge(last=False), view.edge(last=True)
+        return None if first is None or last is None else (_time(first), _time(last))
+
+    def append(self, batches: Iterable[Batch], *, idempotency_key: str | None = None) -> Receipt:
+        """Store one upload, all of it or nothing.
+
+        Args:
+            batches: as a connector reads them; what they raise is passed on, and nothing is stored.
+            idempotency_key: an upload of the same key is answered with its first receipt, and stored once (again
+                only after it was taken back).
+
+        Raises:
+            StoreError: the storage failed; nothing was stored.
+        """
+        first = self._receipt(idempotency_key)
+        if first:
+            return first
+        receipt = Receipt()
+        tables = ingest.pull(ingest.coalesce(batches, receipt))
+        with self._log.writing():
+            first = self._receipt(idempotency_key)
+            if first:
+                return first
+            view = self._view(None)
+            upload = ingest.Upload(self._log, view, receipt)
+            try:
+                for table, long in tables:
+                    upload.take(table, long)
+                done = upload.finish(idempotency_key, view.as_of)
+            except BaseException:
+                self._log.discard(upload.parts)
+                raise
+            self._merge_small()
+            return done
+
+    def read(
+        self,
+        start: pd.Timestamp | None = None,
+        end: pd.Timestamp | None = None,
+        tags: Sequence[str] | None = None,
+        as_of: int | None = None,
+    ) -> pd.DataFrame:
+        """The rows with start <= time <= end: a UTC index `time`, a float64 column a tag, NaN is missing.
+
+        Args:
+            tags: the columns wanted, in that order; a tag that never had a value is missing. None: all there are.
+            as_of: a version; what came later is not seen.
+        """
+        view = self._view(as_of)
+        names = view.tags if tags is None else tuple(tags)
+        return _frame(view.answer(*_range(start, end), names))
+
+    def last_rows(
+        self, rows: int, period_s: float, *, tags: Sequence[str] | None = None, as_of: int | None = None
+    ) -> pd.DataFrame:
+        """What there is of the last `rows` sample periods up to the last row."""
+        view = self._view(as_of)
+        names = view.tags if tags is None else tuple(tags)
+        last = view.edge(last=True)
+        if last is None:
+            return _frame(Rows.none(names))
+        return _frame(view.answer(last - round((rows - 0.5) * period_s * 1e6), last, names))
+
+    def overview(
+        self,
+        start: pd.Timestamp | None = None,
+        end: pd.Timestamp | None = None,
+        tags: Sequence[str] | None = None,
+        max_points: int = 2000,
+        as_of: int | None = None,
+    ) -> pd.DataFrame:
+        """The rows of a range, thinned out to at most `max_points` that keep each tag's extremes and the gaps."""
+        view = self._view(as_of)
+        names = view.tags if tags is None else tuple(tags)
+        spans = list(view.spans(*_range(start, end), max(ingest.CELLS // (len(names) + 1), 1)))
+        if len(spans) < 2:
+            rows = view.answer(*spans[0], names) if spans else Rows.none(names)
+            if len(rows) <= max_points:
+                return _frame(rows)
+        parts = (view.answer(*span, names) for span in spans)
+        return _frame(thin(parts, names, spans[0][0], spans[-1][1], max_points))
+
+    def uploads(self) -> list[Upload]:
+        """All uploads, the last one first."""
+        snapshot = self._log.snapshot()
+        gone = {body["upload"] for body in self._taken_back(snapshot)}
+        table = self._log.read(snapshot.files[RECEIPT], [TIME, SEQUENCE, BODY]).sort_by([(SEQUENCE, "descending")])
+        return [
+            Upload(
+                Receipt.from_json(body["receipt"]),
+                pd.Timestamp(at),
+                body["first_sequence"],
+                body["key"],
+                body["receipt"]["upload"] in gone,
+            )
+            for at, body in zip(table[TIME].to_pylist(), map(json.loads, table[BODY].to_pylist()), strict=True)
+        ]
+
+    def take_back(self, upload: str) -> int:
+        """Take an upload back: from the version returned on, reads answer as if it had never been.
+
+        Raises:
+            NotFoundError: there is no such upload, or it was taken back already.
+        """
+        with self._log.writing():
+            snapshot = self._log.snapshot()
+            body = self._ledger(snapshot, int(upload)) if upload.isdecimal() else None
+            if body is None or upload in {b["upload"] for b in self._taken_back(snapshot)}:
+                raise NotFoundError(f"there is no upload '{upload}', or it was taken back already")
+            number = snapshot.sequence + 1
+            entry = {"upload": upload, "low": body["first_sequence"], "high": int(upload), "at": number}
+            self._log.commit(number, {TAKE_BACK: ingest.note(self._log, TAKE_BACK, number, entry)})
+            return number
+
+    def compact(self) -> None:
+        """Merge small files and remove what no read needs any more; once a day does."""
+        with self._log.writing():
+            snapshot = self._log.snapshot()
+            for kind in (ROWS, RECEIPT):
+                files = snapshot.files[kind]
+                self._merge(kind, files.where(files.rows * len(snapshot.columns) < ingest.CELLS // 2))
+            self._log.tidy()
+
+    def delete(self) -> None:
+        """Remove all telemetry of the plant."""
+        with self._log.writing():
+            self._log.delete()
+            self._withdrawals = (0, ())
+
+    def _view(self, as_of: int | None) -> View:
+        snapshot = self._log.snapshot()
+        seen = snapshot.sequence if as_of is None else as_of
+        if not 0 <= seen <= snapshot.sequence:
+            raise QuestionError(f"as_of {seen}: the telemetry has the versions 0 to {snapshot.sequence}")
+        gone = tuple((b["low"], b["high"]) for b in self._taken_back(snapshot) if b["at"] <= seen)
+        return View(self._log, snapshot.columns, snapshot.files[ROWS], seen, gone)
+
+    def _taken_back(self, snapshot: Snapshot) -> tuple[dict, ...]:
+        """What was taken back; read again only when more was."""
+        files = snapshot.files[TAKE_BACK]
+        if self._withdrawals[0] != len(files):
+            bodies = self._log.read(files, [BODY])[BODY].to_pylist()
+            self._withdrawals = (len(files), tuple(json.loads(body) for body in bodies))
+        return self._withdrawals[1]
+
+    def _receipt(self, key: str | None) -> Receipt | None:
+        """The receipt of the upload of this key."""
+        number = self._log.committed(key) if key else None
+        snapshot = self._log.snapshot()
+        if number is None or str(number) in {b["upload"] for b in self._taken_back(snapshot)}:
+            return None
+        body = self._ledger(snapshot, number)
+        return Receipt.from_json(body["receipt"]) if body else None
+
+    def _ledger(self, snapshot: Snapshot, number: int) -> dict | None:
+        """What the ledger says of the upload of this sequence number."""
+        files = snapshot.files[RECEIPT]
+        files = files.where((files.low <= number) & (files.high >= number))
+        found = self._log.read(files, [BODY, SEQUENCE], ds.field(SEQUENCE) == number)[BODY].to_pylist()
+        return json.loads(found[0]) if found else None
+
+    def _merge_small(self) -> None:
+        """Merge files of about one size where there are many: over the years each row is rewritten a few times."""
+        snapshot = self._log.snapshot()
+        for kind in (ROWS, RECEIPT):
+            files = snapshot.files[kind]
+            tier = np.floor(np.log2(files.rows) / np.log2(TIER))
+            for level, count in zip(*np.unique(tier, return_counts=True), strict=True):
+                if count >= TIER:
+                    self._merge(kind, files.where(tier == level))
+
+    def _merge(self, kind: str, files: Files) -> None:
+        """Merge files in order of time, as many at once as may be held in memory."""
+        snapshot = self._log.snapshot()
+        known = [BODY] if kind == RECEIPT else [c for c in snapshot.columns if not c.startswith("_") and c != TIME]
+        files = files.where(np.argsort(files.first, kind="stable"))
+        together = np.cumsum(files.rows) * len(known) // ingest.CELLS
+        for group in np.unique(together):
+            some = files.where(together == group)
+            if len(some) > 1:
+                order = [(TIME, "ascending"), (SEQUENCE, "ascending")]
+                table = self._log.read(some, [TIME, SEQUENCE, *known]).sort_by(order)
+                self._log.commit(snapshot.sequence, {kind: self._log.write(kind, table)}, {kind: some})
+
+
+def _range(start: pd.Timestamp | None, end: pd.Timestamp | None) -> tuple[int, int]:
+    """Start and end as int64 microseconds."""
+    for time in (start, end):
+        if time is not None and time.tzinfo is None:
+            raise QuestionError(f"'{time}' has no time zone; write it with an offset, such as {time}Z")
+    low = ALWAYS[0] if start is None else start.tz_convert("UTC").ceil("us").as_unit("us").value
+    high = ALWAYS[1] if end is None else end.tz_convert("UTC").floor("us").as_unit("us").value
+    return low, high
+
+
+def _time(microseconds: int) -> pd.Timestamp:
+    return pd.Timestamp(microseconds, unit="us", tz="UTC")
+
+
+def _frame(rows: Rows) -> pd.DataFrame:
+    index = pd.DatetimeIndex(rows.times.view("datetime64[us]"), tz="UTC", name=TIME)
+    return pd.DataFrame(rows.readable(), index=index, columns=list(rows.tags))
