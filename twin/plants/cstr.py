@@ -65,7 +65,7 @@ class Cstr:
 
     plant: ClassVar[Plant] = PLANT
     noise: ClassVar[tuple[float, ...]] = (0.005, 0.1, 0.1)
-    settling_s: ClassVar[float] = 1500.0
+    settling_s: ClassVar[float] = 1200.0
     disturbances: ClassVar[tuple[Disturbance, ...]] = (
         Disturbance("feed_temperature", 104.9, 1.5, 1800.0, low=95.0, high=115.0),
         Disturbance("feed_concentration", 5.1, 0.05, 3600.0, low=4.5, high=5.7),

@@ -18,7 +18,7 @@ from twin.plant import Plant, Role, Tag
 from twin.plants.base import Disturbance, inputs_at_rest, rk4, steady
 
 PERIOD_S = 5.0
-EMPTY_CM = 1e-6  # below this a tank counts as just this full: the square root keeps a finite slope
+EMPTY_CM = 0.01  # below this the outflow goes with the level itself, where the root would have no slope
 
 PLANT = Plant(
     "Quadruple tank",
@@ -84,8 +84,8 @@ class QuadrupleTank:
 
     def derivative(self, state: jax.Array, w: jax.Array) -> jax.Array:
         """d level / dt (4,), cm/s."""
-        head = jnp.maximum(state, EMPTY_CM)
-        out1, out2, out3, out4 = jnp.array(self.outlet) * jnp.sqrt(2.0 * self.gravity * head)
+        velocity = jnp.sqrt(2.0 * self.gravity * jnp.maximum(state, EMPTY_CM)) * jnp.minimum(state / EMPTY_CM, 1.0)
+        out1, out2, out3, out4 = jnp.array(self.outlet) * velocity
         flow1, flow2 = jnp.array(self.pump) * w[:2]
         split1, split2 = self.split
         inflow = jnp.array(
