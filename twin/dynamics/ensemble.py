@@ -1,0 +1,152 @@
+"""The world model a twin ships: a few nested members (linear backbone and JEPA residual), averaged.
+
+    y = mean over members of  y_lin + gate · h(z, y_lin)
+
+Where the residual does not pay, members are the backbones alone and z is empty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from twin.dynamics.jepa import Jepa, Sizes
+from twin.dynamics.lti import Lti
+from twin.dynamics.region import Region
+from twin.windows import Window
+
+
+class State(NamedTuple):
+    """The state of all members.
+
+    x and z may be shifted by a constant (an estimated disturbance) between steps; the gate is one number a
+    scenario, is carried unchanged and must not be shifted.
+
+    Attributes:
+        x: (members, n) of the backbones.
+        z: (members, latent) of the residuals; (members, 0) without.
+        gate: () in (0, 1]: the share of the residual that counts.
+    """
+
+    x: jax.Array
+    z: jax.Array
+    gate: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Ensemble:
+    """The mean of its members (a pytree; follows `dynamics.base.Dynamics`).
+
+    Attributes:
+        backbones: an `Lti` whose arrays have a leading axis (members,).
+        residuals: a `Jepa` likewise, or None: the backbones alone.
+        region: where it was trained.
+    """
+
+    backbones: Lti
+    residuals: Jepa | None
+    region: Region
+
+    @property
+    def members(self) -> int:
+        return int(self.backbones.a.shape[0])
+
+    def begin(self, window: Window, w: jax.Array) -> State:
+        """The state at the last row of the window (L, ·), gated for a scenario with inputs w (K, inputs)."""
+        return self.encode(window)._replace(gate=self.region.gate(window, w))
+
+    def encode(self, window: Window) -> State:
+        """The state at the last row of the window (L, ·) with the gate fully open."""
+        x = jax.vmap(lambda backbone: backbone.encode(window))(self.backbones)
+        if self.residuals is None:
+            return State(x, jnp.zeros((self.members, 0)), jnp.ones(()))
+        z = jax.vmap(lambda residual: residual.encode(window))(self.residuals)
+        return State(x, z, jnp.ones(()))
+
+    def step(self, state: State, w: jax.Array) -> State:
+        """The state one row later, under that row's inputs w (inputs,)."""
+        x = jax.vmap(lambda backbone, x: backbone.step(x, w))(self.backbones, state.x)
+        if self.residuals is None:
+            return state._replace(x=x)
+
+        def member(residual: Jepa, z: jax.Array, y: jax.Array) -> jax.Array:
+            return residual.step(z, residual.drive(y, w))
+
+        z = jax.vmap(member)(self.residuals, state.z, self._linear(x))
+        return State(x, z, state.gate)
+
+    def read(self, state: State) -> jax.Array:
+        """The CVs (CVs,) of the state's row: the members' mean."""
+        return self.read_members(state).mean(axis=0)
+
+    def read_members(self, state: State) -> jax.Array:
+        """(members, CVs): what each member says."""
+        y = self._linear(state.x)
+        if self.residuals is None:
+            return y
+        return y + state.gate * jax.vmap(Jepa.correction)(self.residuals, state.z, y)
+
+    def _linear(self, x: jax.Array) -> jax.Array:
+        return jax.vmap(Lti.read)(self.backbones, x)
+
+    def architecture(self) -> dict[str, Any]:
+        """What `skeleton` needs to lay out the arrays of this ensemble again: JSON."""
+        _, states, inputs = self.backbones.B.shape
+        cvs, columns = self.backbones.C.shape[1], self.backbones.E.shape[2]
+        sizes = Sizes(cvs, inputs, columns // (cvs + inputs))
+        return {
+            "members": self.members,
+            "states": states,
+            "residual": self.residuals is not None,
+            "sizes": asdict(sizes),
+        }
+
+
+def skeleton(architecture: dict[str, Any]) -> Ensemble:
+    """An ensemble of that architecture with shapes in place of arrays (`jax.ShapeDtypeStruct`)."""
+    sizes, members, n = Sizes(**architecture["sizes"]), architecture["members"], architecture["states"]
+    cvs, inputs = sizes.cvs, sizes.inputs
+
+    def empty() -> Ensemble:
+        shapes = {"A": (n, n), "B": (n, inputs), "a": (n,), "C": (cvs, n), "c": (cvs,), "e": (n,)}
+        shapes["E"] = (n, sizes.history * (cvs + inputs))
+        backbones = Lti(**{name: jnp.zeros((members, *shape)) for name, shape in shapes.items()})
+        d = cvs + 2 * inputs
+        residuals = jepas(sizes, members, seed=0) if architecture["residual"] else None
+        return Ensemble(backbones, residuals, Region(jnp.zeros(d), jnp.zeros((d, d))))
+
+    return jax.eval_shape(empty)
+
+
+def arrays(ensemble: Ensemble) -> dict[str, np.ndarray]:
+    """Every array of the ensemble by its path, such as "backbones.A"."""
+    leaves = jax.tree_util.tree_leaves_with_path(ensemble)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf) for path, leaf in leaves}
+
+
+def assemble(architecture: dict[str, Any], tensors: dict[str, np.ndarray]) -> Ensemble:
+    """The ensemble of that architecture with these arrays.
+
+    Raises:
+        ValueError: an array is missing, unknown or of another shape.
+    """
+    shapes, tree = jax.tree_util.tree_flatten_with_path(skeleton(architecture))
+    names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in shapes]
+    if set(names) != set(tensors):
+        raise ValueError(f"arrays do not fit the architecture: {sorted(set(names) ^ set(tensors))[:3]}")
+    for name, (_, leaf) in zip(names, shapes, strict=True):
+        if tensors[name].shape != leaf.shape or tensors[name].dtype != leaf.dtype:
+            raise ValueError(f"{name} is {tensors[name].dtype}{tensors[name].shape}, not {leaf.dtype}{leaf.shape}")
+    return jax.tree_util.tree_unflatten(tree, [jnp.asarray(tensors[name]) for name in names])
+
+
+def jepas(sizes: Sizes, members: int, seed: int) -> Jepa:
+    """`members` freshly drawn residuals, stacked along a leading axis."""
+    keys = jax.random.split(jax.random.key(seed), members)
+    return jax.vmap(lambda key: Jepa(sizes, rngs=nnx.Rngs(key)))(keys)

@@ -1,0 +1,82 @@
+"""The latent world model of what the linear backbone misses: encode, predict, read (flax nnx).
+
+    z  = f(window)                    encoder, once
+    z' = r z + g(z, y_lin, w)         predictor, rolled over the horizon; r decays, a time constant per component
+    y  = y_lin + h(z, y_lin)          readout; zero at first, so that training starts at the backbone
+    e  = t(CVs of the last rows)      target encoder: what the latent is to predict (joint embedding)
+    ê  = p(z, y_lin)                  linear head that predicts it
+
+Hidden layers are tanh, so that z and the correction stay bounded however far a rollout goes. Written for one
+window in model units; batch outside with `vmap`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from twin.windows import Window
+
+TARGET_ROWS = 8  # rows of CVs that a target embeds, the row itself last
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Widths of the network."""
+
+    cvs: int
+    inputs: int
+    history: int
+    latent: int = 32
+    hidden: int = 64
+    encoder: int = 96
+    embedding: int = 16
+
+
+class Jepa(nnx.Module):
+    """A joint-embedding predictive world model of the residual."""
+
+    def __init__(self, sizes: Sizes, *, rngs: nnx.Rngs) -> None:
+        window = sizes.history * (2 * sizes.cvs + sizes.inputs)
+        zero = nnx.initializers.zeros_init()
+        self.f1 = nnx.Linear(window, sizes.encoder, rngs=rngs)
+        self.f2 = nnx.Linear(sizes.encoder, sizes.latent, rngs=rngs)
+        self.drive1 = nnx.Linear(sizes.cvs + sizes.inputs, sizes.hidden, rngs=rngs)
+        self.g1 = nnx.Linear(sizes.latent, sizes.hidden, use_bias=False, rngs=rngs)
+        self.g2 = nnx.Linear(sizes.hidden, sizes.latent, rngs=rngs)
+        self.time_constant = nnx.Param(jnp.geomspace(2.0, 100.0, sizes.latent))  # rows
+        self.h1 = nnx.Linear(sizes.latent + sizes.cvs, sizes.hidden, rngs=rngs)
+        self.h2 = nnx.Linear(sizes.hidden, sizes.cvs, kernel_init=zero, rngs=rngs)
+        self.t1 = nnx.Linear(TARGET_ROWS * sizes.cvs, sizes.hidden, rngs=rngs)
+        self.t2 = nnx.Linear(sizes.hidden, sizes.embedding, rngs=rngs)
+        self.p = nnx.Linear(sizes.latent + sizes.cvs, sizes.embedding, rngs=rngs)
+
+    def encode(self, window: Window) -> jax.Array:
+        """f: the latent (latent,) at the last row of a window (L, ·)."""
+        parts = [jnp.asarray(part).reshape(-1) for part in window]
+        return self.f2(jnp.tanh(self.f1(jnp.concatenate(parts))))
+
+    def drive(self, y_lin: jax.Array, w: jax.Array) -> jax.Array:
+        """What a row's backbone CVs (CVs,) and inputs (inputs,) push the predictor's hidden layer with: (hidden,)."""
+        return self.drive1(jnp.concatenate([y_lin, w], axis=-1))
+
+    def step(self, z: jax.Array, drive: jax.Array) -> jax.Array:
+        """g: the latent (latent,) one row later."""
+        keep = jnp.exp(-1.0 / jnp.maximum(self.time_constant[...], 1.0))
+        return keep * z + (1.0 - keep) * self.g2(jnp.tanh(self.g1(z) + drive))
+
+    def correction(self, z: jax.Array, y_lin: jax.Array) -> jax.Array:
+        """h: what to add to the backbone's CVs, (..., CVs)."""
+        return self.h2(jnp.tanh(self.h1(jnp.concatenate([z, y_lin], axis=-1))))
+
+    def target(self, y: jax.Array) -> jax.Array:
+        """t: the embedding (..., embedding) of `TARGET_ROWS` rows of measured CVs (..., rows, CVs)."""
+        flat = y.reshape(*y.shape[:-2], -1)
+        return self.t2(jnp.tanh(self.t1(flat)))
+
+    def predicted(self, z: jax.Array, y_lin: jax.Array) -> jax.Array:
+        """p: the embedding (..., embedding) the latent expects there."""
+        return self.p(jnp.concatenate([z, y_lin], axis=-1))
