@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import os
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from twin.dynamics.ensemble import Ensemble
+from twin.dynamics.ensemble import Ensemble, arrays, assemble
 from twin.dynamics.region import Region
-from twin.errors import ArtifactError
+from twin.errors import ArtifactError, TwinError
 from twin.plant import Plant
 from twin.scaling import Scaler
 from twin.trust import Bands, Calibration, Seen, Surprise
@@ -44,7 +45,6 @@ class Twin:
         dynamics: the world model, an ensemble, in model units.
         history: L, the rows of a window.
         horizon: K, the rows it was trained and calibrated to forecast.
-        region: where in the space of windows and inputs it was trained.
         seen: ranges and stillness of the training telemetry.
         calibration: bands and alarm thresholds.
         reference: one history in model units near the middle of what was seen, (L, ·).
@@ -57,7 +57,6 @@ class Twin:
     dynamics: Ensemble
     history: int
     horizon: int
-    region: Region
     seen: Seen
     calibration: Calibration
     reference: Window
@@ -72,3 +71,106 @@ class Twin:
     def horizon_s(self) -> float:
         """The calibrated horizon in seconds."""
         return self.horizon * self.plant.sample_period_s
+
+    @property
+    def region(self) -> Region:
+        """Where in the space of windows and planned inputs it was trained."""
+        return self.dynamics.region
+
+
+def save(twin: Twin, folder: Path) -> None:
+    """Write a twin to a new folder: all of it or nothing.
+
+    Raises:
+        ArtifactError: the folder exists already; a twin is never overwritten.
+    """
+    folder = Path(folder)
+    if folder.exists():
+        raise ArtifactError(f"{folder.name} exists already; a twin is never overwritten")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    weights = save_tensors({name: np.ascontiguousarray(value) for name, value in _tensors(twin).items()})
+    manifest = {
+        "format": FORMAT,
+        "id": twin.id,
+        "plant": twin.plant.to_json(),
+        "history": twin.history,
+        "horizon": twin.horizon,
+        "architecture": twin.dynamics.architecture(),
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        "libraries": {name: _version(name) for name in LIBRARIES},
+        "card": twin.card,
+    }
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+        new = Path(scratch) / "twin"
+        new.mkdir()
+        _write(new / WEIGHTS, weights)
+        _write(new / MANIFEST, json.dumps(manifest, indent=1, allow_nan=False).encode())
+        new.rename(folder)
+
+
+def load(folder: Path) -> Twin:
+    """Read a twin.
+
+    Raises:
+        ArtifactError: it is not there, damaged, foreign, or of a format this version does not read.
+    """
+    folder = Path(folder)
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        weights = (folder / WEIGHTS).read_bytes()
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{folder.name} holds no twin that can be read: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ArtifactError(f"{folder.name} is of another format than {FORMAT}, which this version reads")
+    if hashlib.sha256(weights).hexdigest() != manifest.get("weights_sha256"):
+        raise ArtifactError(f"{folder.name} is damaged: the checksum of its weights does not fit; restore a backup")
+    try:
+        return _assemble(manifest, load_tensors(weights))
+    except (SafetensorError, KeyError, TypeError, ValueError, TwinError) as error:
+        raise ArtifactError(f"{folder.name} is no twin of this version: {error}") from error
+
+
+def _tensors(twin: Twin) -> dict[str, np.ndarray]:
+    """Every array of a twin by its path."""
+    parts = {
+        "scaler": twin.scaler,
+        "bands": twin.calibration.bands,
+        "surprise": twin.calibration.surprise,
+        "seen": twin.seen,
+    }
+    named = {f"{part}.{name}": value for part, owner in parts.items() for name, value in vars(owner).items()}
+    named |= {f"reference.{name}": np.asarray(value) for name, value in twin.reference._asdict().items()}
+    return named | {f"dynamics.{name}": value for name, value in arrays(twin.dynamics).items()}
+
+
+def _assemble(manifest: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Twin:
+    def part(prefix: str) -> dict[str, np.ndarray]:
+        cut = len(prefix) + 1
+        return {name[cut:]: value for name, value in tensors.items() if name.startswith(f"{prefix}.")}
+
+    return Twin(
+        id=manifest["id"],
+        plant=Plant.from_json(manifest["plant"]),
+        scaler=Scaler(**part("scaler")),
+        dynamics=assemble(manifest["architecture"], part("dynamics")),
+        history=int(manifest["history"]),
+        horizon=int(manifest["horizon"]),
+        seen=Seen(**part("seen")),
+        calibration=Calibration(Bands(**part("bands")), Surprise(**part("surprise"))),
+        reference=Window(**part("reference")),
+        card=manifest["card"],
+    )
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
