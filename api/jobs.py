@@ -92,7 +92,7 @@ class Jobs:
         """How many jobs there are in each state."""
         with self._db.read() as session:
             found = session.execute(select(JobRow.state, func.count()).group_by(JobRow.state)).all()
-        return dict.fromkeys((QUEUED, RUNNING, *ENDED), 0) | {state: n for state, n in found}
+        return dict.fromkeys((QUEUED, RUNNING, *ENDED), 0) | {state: n for state, n in found.tuples()}
 
     def events(self, job_id: str, after: int, limit: int = 500) -> Sequence[EventRow]:
         """What happened to a job since the event `after`, oldest first."""

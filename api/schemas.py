@@ -153,7 +153,7 @@ class LimitBody(Question):
 
     low: float | None = None
     high: float | None = None
-    rate_per_s: Positive | None = None
+    rate_per_s: NotNegative | None = None
     rank: Annotated[int, Field(ge=1, le=100)] | None = Field(default=None, description="1 matters most")
     hard: bool | None = Field(default=None, description="relaxed after every rank, and told in hard_violated")
 

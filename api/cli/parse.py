@@ -1,0 +1,82 @@
+"""What is written on the command line as the service wants it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import typer
+
+TYPES = {
+    ".csv": "text/csv",
+    ".parquet": "application/vnd.apache.parquet",
+    ".arrow": "application/vnd.apache.arrow.stream",
+    ".arrows": "application/vnd.apache.arrow.stream",
+}
+
+
+def steps(texts: Iterable[str]) -> dict[str, list[dict[str, float]]]:
+    """`tag=value` or `tag=value@seconds`, to the steps of each tag."""
+    found: dict[str, list[dict[str, float]]] = {}
+    for text in texts:
+        tag, value = _pair(text)
+        amount, _, after = value.partition("@")
+        found.setdefault(tag, []).append({"after_s": number(after or "0", text), "value": number(amount, text)})
+    return found
+
+
+def numbers(texts: Iterable[str]) -> dict[str, float]:
+    """`tag=value`, to the value of each tag."""
+    return {tag: number(value, text) for text in texts for tag, value in [_pair(text)]}
+
+
+def ranges(texts: Iterable[str]) -> dict[str, dict[str, float]]:
+    """`tag=low:high` (either may be empty), to the limits of each tag."""
+    found: dict[str, dict[str, float]] = {}
+    for text in texts:
+        tag, value = _pair(text)
+        low, colon, high = value.partition(":")
+        if not colon:
+            raise typer.BadParameter(f"'{text}' is not tag=low:high")
+        found[tag] = {k: number(v, text) for k, v in (("low", low), ("high", high)) if v}
+    return found
+
+
+def number(text: str, where: str) -> float:
+    """A number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"'{text}' in '{where}' is no number") from None
+
+
+def question(path: Path | None) -> dict[str, Any]:
+    """The JSON object of a file."""
+    if path is None:
+        return {}
+    try:
+        body = json.loads(path.read_text())
+    except ValueError as error:
+        raise typer.BadParameter(f"{path} is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise typer.BadParameter(f"{path} holds no JSON object")
+    return body
+
+
+def upload_headers(path: Path) -> dict[str, str]:
+    """Content-Type and Content-Encoding of a file by its name."""
+    names = [suffix.lower() for suffix in path.suffixes[-2:]]
+    zipped = names[-1:] == [".gz"]
+    kind = TYPES.get((names[:-1] if zipped else names)[-1] if names else "")
+    if kind is None:
+        raise typer.BadParameter(f"{path.name}: telemetry files end in {', '.join(TYPES)}, and .gz behind it")
+    return {"Content-Type": kind} | ({"Content-Encoding": "gzip"} if zipped else {})
+
+
+def _pair(text: str) -> tuple[str, str]:
+    tag, equals, value = text.rpartition("=")
+    if not equals or not tag:
+        raise typer.BadParameter(f"'{text}' is not tag=value")
+    return tag, value

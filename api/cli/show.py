@@ -1,0 +1,78 @@
+"""What the command line prints: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+console = Console()
+errors = Console(stderr=True)
+
+
+def as_json(body: Any) -> None:
+    """Print JSON, for programs."""
+    print(json.dumps(body, indent=2, ensure_ascii=False))  # noqa: T201
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
+    """Print a table, for people."""
+    shown = Table(*columns, title=title, title_justify="left")
+    for row in rows:
+        shown.add_row(*(cell(value) for value in row))
+    console.print(shown)
+
+
+def cell(value: Any) -> str:
+    """A value as a person reads it."""
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def bands(times: Sequence[str], cvs: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> None:
+    """Print a forecast: each CV with its band at up to ten times."""
+    rows = sorted({round(i * (len(times) - 1) / 9) for i in range(10)})
+    cells = [
+        [times[k], *(f"{cv['mean'][k]:.4g} [{cv['low'][k]:.4g}, {cv['high'][k]:.4g}]" for cv in cvs.values())]
+        for k in rows
+    ]
+    table(["time", *cvs], cells, title)
+
+
+def verdict(trust: Mapping[str, Any]) -> None:
+    """Print how far an answer can be trusted."""
+    if trust["in_distribution"]:
+        console.print(f"[green]inside what the twin has seen[/green] (score {trust['score']:.2f})")
+    else:
+        console.print(f"[yellow]outside what the twin has seen[/yellow] (score {trust['score']:.2f})")
+    for reason in trust["reasons"]:
+        console.print(f"  {reason['detail']}", markup=False)
+
+
+def problem(detail: str, items: Sequence[Mapping[str, Any]]) -> None:
+    """Print why the service refused."""
+    errors.print(detail, style="red", markup=False)
+    for item in items if len(items) > 1 else ():
+        errors.print(f"  {'.'.join(map(str, item['loc']))}: {item['msg']}", markup=False)
+
+
+def training() -> Progress:
+    """A bar with the remaining time that the job tells, and its losses."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.fields[eta]}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[losses]}"),
+        console=errors,
+    )
