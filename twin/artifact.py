@@ -100,6 +100,7 @@ def save(twin: Twin, folder: Path) -> None:
         "libraries": {name: _version(name) for name in LIBRARIES},
         "card": twin.card,
     }
+    manifest["sha256"] = _digest(manifest)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
         new = Path(scratch) / "twin"
         new.mkdir()
@@ -122,8 +123,9 @@ def load(folder: Path) -> Twin:
         raise ArtifactError(f"{folder.name} holds no twin that can be read: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ArtifactError(f"{folder.name} is of another format than {FORMAT}, which this version reads")
-    if hashlib.sha256(weights).hexdigest() != manifest.get("weights_sha256"):
-        raise ArtifactError(f"{folder.name} is damaged: the checksum of its weights does not fit; restore a backup")
+    whole = manifest.pop("sha256", None) == _digest(manifest)
+    if not whole or hashlib.sha256(weights).hexdigest() != manifest.get("weights_sha256"):
+        raise ArtifactError(f"{folder.name} is damaged: a checksum does not fit; restore a backup")
     try:
         return _assemble(manifest, load_tensors(weights))
     except (SafetensorError, KeyError, TypeError, ValueError, TwinError) as error:
@@ -160,6 +162,10 @@ def _assemble(manifest: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) ->
         reference=Window(**part("reference")),
         card=manifest["card"],
     )
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import jax
 
-from twin.dynamics.base import Dynamics, State
+from twin.dynamics.base import Predictor, State
 
 
-def rollout(dynamics: Dynamics, state: State, w: jax.Array) -> jax.Array:
+def rollout(dynamics: Predictor, state: State, w: jax.Array) -> jax.Array:
     """CVs (K, CVs) that follow a state under inputs w (K, inputs), in model units."""
 
     def advance(state: State, w: jax.Array) -> tuple[State, jax.Array]:

@@ -15,12 +15,8 @@ from twin.windows import Window
 State = Any  # a pytree of arrays
 
 
-class Dynamics(Protocol):
-    """An action-conditioned world model."""
-
-    def encode(self, window: Window) -> State:
-        """The state at the last row of the window (L, ·)."""
-        ...
+class Predictor(Protocol):
+    """What a rollout needs: a state that steps under inputs and can be read."""
 
     def step(self, state: State, w: jax.Array) -> State:
         """The state one row later, under that row's inputs w (inputs,)."""
@@ -28,4 +24,12 @@ class Dynamics(Protocol):
 
     def read(self, state: State) -> jax.Array:
         """The CVs of the state's row: (CVs,)."""
+        ...
+
+
+class Dynamics(Predictor, Protocol):
+    """An action-conditioned world model."""
+
+    def encode(self, window: Window) -> State:
+        """The state at the last row of the window (L, ·)."""
         ...
