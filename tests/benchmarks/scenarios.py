@@ -1,0 +1,86 @@
+"""The closed-loop tasks: plants, set-point steps and unmeasured disturbances, from fixed seeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import numpy as np
+from oracle import Equations, Task, reactor_equations, tank_equations
+
+from twin.plants.base import Process, steady
+from twin.plants.cstr import Cstr
+from twin.plants.quadruple_tank import QuadrupleTank
+from twin.plants.simulator import Simulator
+from twin.telemetry import Telemetry
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One closed-loop run.
+
+    Attributes:
+        slug: of the plant in the service.
+        seed: of noise and wander, for training telemetry and loop alike.
+        training_rows: of the step test the twin learns from.
+        resting_rows: at rest before the loop starts.
+        targets: (from row, MVs whose steady state the setpoints are).
+        disturbance: (from row, name, offset).
+        rows: of the loop.
+    """
+
+    slug: str
+    process: Process
+    equations: Equations
+    task: Task
+    targets: tuple[tuple[int, tuple[float, ...]], ...]
+    disturbance: tuple[int, str, float]
+    rows: int
+    seed: int = 20
+    training_rows: int = 4000
+    resting_rows: int = 150
+
+    def start(self) -> tuple[Simulator, Telemetry, Telemetry]:
+        """The plant at the start of the loop, its step test and the rows at rest after it: the same every time."""
+        simulator = Simulator(self.process, self.seed)
+        training = simulator.excite(self.training_rows)
+        resting = simulator.run(np.tile(self.process.moves, (self.resting_rows, 1)))
+        return simulator, training, resting
+
+    def setpoints(self) -> np.ndarray:
+        """(rows, setpoint CVs): each can be held by the true plant with its disturbances at rest."""
+        with jax.enable_x64(True):
+            held = [(row, self._cvs_at(moves)) for row, moves in self.targets]
+        out = np.empty((self.rows, len(self.task.setpoint_cvs)))
+        for row, values in held:
+            out[row:] = values
+        return out
+
+    def _cvs_at(self, moves: tuple[float, ...]) -> np.ndarray:
+        w = np.array([*moves, *(d.rest for d in self.process.disturbances)])
+        solve = jax.jit(partial(steady, self.process.derivative))
+        cvs = np.asarray(self.process.read(solve(self.process.rest(), w)))
+        names = [tag.name for tag in self.process.plant.cvs]
+        return cvs[[names.index(name) for name in self.task.setpoint_cvs]]
+
+
+QUADRUPLE_TANK = Scenario(
+    "quadruple-tank",
+    QuadrupleTank(),
+    tank_equations,
+    Task(("level_1", "level_2"), horizon=60, suppression=0.01),
+    targets=((0, (3.0, 3.0)), (20, (2.4, 2.9)), (120, (2.5, 2.4))),
+    disturbance=(220, "leak_1", 0.08),
+    rows=320,
+)
+CSTR = Scenario(
+    "cstr",
+    Cstr(),
+    reactor_equations,
+    Task(("product", "reactor_temperature"), horizon=60, suppression=0.01),
+    targets=((0, (141.9, 1113.5)), (20, (90.0, 2000.0)), (120, (200.0, 2500.0))),
+    disturbance=(220, "feed_concentration", -0.3),
+    rows=320,
+)
+SCENARIOS = (QUADRUPLE_TANK, CSTR)
