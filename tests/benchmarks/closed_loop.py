@@ -2,8 +2,8 @@
 
     python tests/benchmarks/closed_loop.py [quadruple-tank] [cstr]
 
-Prints a table and writes `results/closed_loop.json`. Plants, seeds and tasks are in `scenarios.py`; both
-controllers see the same noisy rows and are scored by one quadratic cost on the true state (`loop.Score`).
+Prints a table and writes `results/closed_loop.json`. Plants, seeds and tasks are in `support/scenarios.py`; both
+controllers see the same noisy rows and are scored by one quadratic cost on the true state (`support.loop.Score`).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from collections import deque
 from pathlib import Path
 
 import pandas as pd
-from loop import Hold, Score, as_json, run
-from oracle import TrueModel
-from scenarios import SCENARIOS, Scenario
-from service import Service, running
+from support.loop import Hold, Score, as_json, run
+from support.oracle import TrueModel
+from support.scenarios import SCENARIOS, Scenario
+from support.service import Service, running
 
 RESULTS = Path(__file__).parent / "results"
 HISTORY_ROWS = 150

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from service import history, running
+from support.service import history, running
 
 from twin.plants.quadruple_tank import QuadrupleTank
 from twin.plants.simulator import Simulator

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import jax
 import numpy as np
-from scenarios import Scenario
+from support.scenarios import Scenario
 
 SETTLED = 20  # rows before the next change, over which the steady offset is averaged
 

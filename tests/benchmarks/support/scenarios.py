@@ -7,7 +7,7 @@ from functools import partial
 
 import jax
 import numpy as np
-from oracle import Equations, Task, reactor_equations, tank_equations
+from support.oracle import Equations, Task, reactor_equations, tank_equations
 
 from twin.plants.base import Process, steady
 from twin.plants.cstr import Cstr
