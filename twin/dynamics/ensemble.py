@@ -149,4 +149,4 @@ def assemble(architecture: dict[str, Any], tensors: dict[str, np.ndarray]) -> En
 def jepas(sizes: Sizes, members: int, seed: int) -> Jepa:
     """`members` freshly drawn residuals, stacked along a leading axis."""
     keys = jax.random.split(jax.random.key(seed), members)
-    return jax.vmap(lambda key: Jepa(sizes, rngs=nnx.Rngs(key)))(keys)
+    return jax.jit(jax.vmap(lambda key: Jepa(sizes, rngs=nnx.Rngs(key))))(keys)

@@ -43,12 +43,12 @@ class Region:
         reach = np.quantile(np.linalg.norm((features - centre) @ whiten.T, axis=1), SHARE)
         return cls(centre.astype(np.float32), (whiten / max(reach, FLOOR)).astype(np.float32))
 
-    def distance(self, window: Window, w: jax.Array) -> jax.Array:
+    def distance(self, window: Window, w: jax.typing.ArrayLike) -> jax.Array:
         """The distance (a scalar) of a window (L, ·) and planned inputs w (K, inputs): above 1 is outside."""
         y, past = jnp.asarray(window.y), jnp.asarray(window.w)
         features = jnp.concatenate([y.mean(axis=0), past.mean(axis=0), jnp.asarray(w).mean(axis=0)])
         return jnp.linalg.norm(self.whiten @ (features - self.centre))
 
-    def gate(self, window: Window, w: jax.Array) -> jax.Array:
+    def gate(self, window: Window, w: jax.typing.ArrayLike) -> jax.Array:
         """The share (a scalar in (0, 1]) of the residual to trust: 1 inside, the distance to the power -4 outside."""
         return jnp.maximum(self.distance(window, w), 1.0) ** -4

@@ -1,0 +1,228 @@
+"""Training the latent residual: the loss, and the cross-fit of all members in one jitted step.
+
+Each member learns on the rows its fold may see, around the backbone fitted on the same rows, and is judged on
+the rows its fold holds out. All members stop at one step, the best on the mean out-of-fold curve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from twin.dynamics.ensemble import jepas
+from twin.dynamics.jepa import TARGET_ROWS, Jepa, Sizes
+from twin.dynamics.lti import Lti
+from twin.folds import COUNT, Folds, spread
+from twin.regularizers import COLLAPSED, effective_rank, sigreg
+from twin.rollout import rollout
+from twin.windows import Future, Grid, Window
+
+POOL = 16_000_000  # numbers a fold at most: training windows are thinned to this
+MOST = 6_000  # windows a fold
+PADDED = 0.1  # share of training windows with a part of their history missing
+JUDGED = 128  # windows a fold on the out-of-fold curve
+CHUNK = 25  # training steps a jitted call, with an evaluation at its end
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the residual is trained; none of these is for the user."""
+
+    batch: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.1
+    latent: float = 0.3  # weight of the latent prediction
+    sigreg: float = 4.0  # over the batch: weight of SIGReg
+    targets: int = 12  # rows of the horizon at which the latent is to predict
+    gaussian: int = 2  # of them, those whose targets SIGReg sees
+    average: float = 0.98  # of the running mean of the weights, which is what is judged and kept
+    pure: bool = False  # the readout behind a stop-gradient: pure JEPA
+
+
+class Cases(NamedTuple):
+    """Windows and what followed (leading axes as given), with the backbone's free run y_lin (K, CVs)."""
+
+    window: Window
+    future: Future
+    y_lin: jax.Array
+
+
+class Losses(NamedTuple):
+    """The terms of the loss, and what shows a collapse."""
+
+    readout: jax.Array
+    latent: jax.Array
+    sigreg: jax.Array
+    rank: jax.Array
+    least_deviation: jax.Array
+
+
+class Evaluation(NamedTuple):
+    """After `step` steps: the out-of-fold error (1 is the backbone alone), the losses and the kept weights."""
+
+    step: int
+    out_of_fold: float
+    losses: dict[str, float]
+    residuals: Jepa
+
+
+def cases(grid: Grid, folds: Folds, backbone: Lti, ends: np.ndarray, pads: np.ndarray | None = None) -> Cases:
+    """The windows that end at `ends` (n,), the first `pads` (n,) rows of each padded as if never measured."""
+    window, future = grid.window(ends, folds.history), grid.future(ends, folds.horizon)
+    if pads is not None:
+        rows = np.arange(folds.history)
+        kept = np.maximum(rows, pads[:, None])
+        y, w = (np.take_along_axis(part, kept[..., None], axis=1) for part in (window.y, window.w))
+        window = Window(y, w, window.mask * (rows >= pads[:, None])[..., None])
+    return Cases(window, future, _free_run(backbone, window, future.w))
+
+
+@jax.jit
+def _free_run(backbone: Lti, window: Window, w: jax.Array) -> jax.Array:
+    return jax.vmap(lambda past, w: rollout(backbone, backbone.encode(past), w))(window, w)
+
+
+@dataclass(frozen=True)
+class _Latents:
+    """The residual as dynamics whose inputs are its drives and whose reading is the latent itself."""
+
+    model: Jepa
+
+    def encode(self, window: Window) -> jax.Array:
+        return self.model.encode(window)
+
+    def step(self, z: jax.Array, drive: jax.Array) -> jax.Array:
+        return self.model.step(z, drive)
+
+    def read(self, z: jax.Array) -> jax.Array:
+        return z
+
+
+def latents(model: Jepa, case: Cases) -> jax.Array:
+    """(K, latent) along the horizon of one case."""
+    dynamics = _Latents(model)
+    return rollout(dynamics, dynamics.encode(case.window), model.drive(case.y_lin, case.future.w))
+
+
+def forecast(model: Jepa, case: Cases) -> jax.Array:
+    """(K, CVs) of one case: backbone and correction."""
+    return case.y_lin + model.correction(latents(model, case), case.y_lin)
+
+
+def loss(model: Jepa, batch: Cases, weight: jax.Array, key: jax.Array, recipe: Recipe) -> tuple[jax.Array, Losses]:
+    """Readout + latent prediction + SIGReg over a batch of B cases.
+
+        ŷ_k = y_lin,k + h(z_k, y_lin,k)      readout  = mean weight (ŷ − y)², 1 for the backbone alone
+        ê_k = p(z_k, y_lin,k)                latent   = mean (ê_k − e_k)²
+        e_k = t(y_{k−7} … y_k)               Gaussian = SIGReg of e_k over the batch
+
+    Args:
+        weight: (K, CVs).
+    """
+    z = jax.vmap(latents, in_axes=(None, 0))(model, batch)
+    y = batch.y_lin + model.correction(jax.lax.stop_gradient(z) if recipe.pure else z, batch.y_lin)
+    at = _target_rows(z.shape[1], recipe.targets)
+    e = model.target(_recent(batch)[:, at])
+    readout = (weight * batch.future.mask * (y - batch.future.y) ** 2).mean()
+    latent = ((model.predicted(z[:, at], batch.y_lin[:, at]) - e) ** 2).mean()
+    some = jax.random.choice(key, len(at), (recipe.gaussian,), replace=False)
+    gaussian = jax.vmap(sigreg)(e[:, some].swapaxes(0, 1), jax.random.split(key, recipe.gaussian)).mean()
+    total = readout + recipe.latent * latent + recipe.sigreg / recipe.batch * gaussian
+    return total, Losses(readout, latent, gaussian, effective_rank(e[:, -1]), e[:, -1].std(axis=0).min())
+
+
+def _target_rows(horizon: int, count: int) -> np.ndarray:
+    """Rows (0-based) of the horizon at which targets stand: the last one and others, evenly."""
+    return np.unique(np.linspace(horizon - 1, 0, count + 1)[:-1].round().astype(np.int64))
+
+
+def _recent(batch: Cases) -> jax.Array:
+    """(B, K, TARGET_ROWS, CVs): at each row of the horizon, the CVs of the last rows up to it."""
+    y = jnp.concatenate([jnp.asarray(batch.window.y), jnp.asarray(batch.future.y)], axis=1)
+    horizon = batch.y_lin.shape[1]
+    rows = y.shape[1] - horizon + np.arange(horizon)[:, None] + np.arange(1 - TARGET_ROWS, 1)
+    return y[:, np.maximum(rows, 0)]
+
+
+class Trainer:
+    """The cross-fit of one plant: data on the device, and the jitted chunk of steps."""
+
+    def __init__(self, grid: Grid, folds: Folds, backbones: tuple[Lti, ...], recipe: Recipe, seed: int) -> None:
+        self.recipe, self.seed = recipe, seed
+        rng = np.random.default_rng(seed)
+        cvs, inputs = grid.y.shape[1], grid.w.shape[1]
+        self.sizes = Sizes(cvs, inputs, folds.history)
+        numbers = folds.history * (2 * cvs + inputs) + folds.horizon * (3 * cvs + inputs)
+        training = [folds.training(fold) for fold in range(COUNT)]
+        count = min(MOST, POOL // numbers, max(map(len, training)))
+        pools, judged = [], []
+        for fold, backbone in enumerate(backbones):
+            pads = rng.integers(1, folds.history, count) * (rng.random(count) < PADDED)
+            pools.append(cases(grid, folds, backbone, spread(training[fold], count), pads))
+            judged.append(cases(grid, folds, backbone, spread(folds.held_out(fold), JUDGED)))
+        self.pool, self.judged = (jax.tree.map(lambda *a: jnp.stack(a), *parts) for parts in (pools, judged))
+        self.scale = _rmse(self.judged.y_lin, self.judged.future)  # (K, CVs)
+        self.weight = 1.0 / (self.scale * self.scale.mean())
+        self.optimiser = optax.chain(
+            optax.clip_by_global_norm(1.0),
+            optax.adamw(optax.linear_schedule(0.0, recipe.learning_rate, 100), weight_decay=recipe.weight_decay),
+        )
+
+    def run(self, steps: int) -> Iterator[Evaluation]:
+        """Train; an evaluation every `CHUNK` steps, the first before any."""
+        mean = weights = jepas(self.sizes, COUNT, self.seed)
+        optimiser = jax.vmap(self.optimiser.init)(weights)
+        yield Evaluation(0, 1.0, {}, mean)
+        for step in range(0, steps, CHUNK):
+            key = jax.random.fold_in(jax.random.key(self.seed), step)
+            weights, mean, optimiser, losses, error = self._chunk(weights, mean, optimiser, self.pool, key)
+            told = {name: float(value) for name, value in losses._asdict().items()}
+            yield Evaluation(step + CHUNK, float(error), told, mean)
+
+    @partial(jax.jit, static_argnums=0)
+    def _chunk(self, weights, mean, optimiser, pool, key):  # type: ignore[no-untyped-def]
+        def one(model, state, cases, key):  # type: ignore[no-untyped-def]
+            draw, sketch = jax.random.split(key)
+            index = jax.random.randint(draw, (self.recipe.batch,), 0, cases.y_lin.shape[0])
+            batch = jax.tree.map(lambda a: a[index], cases)
+            gradient, losses = jax.grad(loss, has_aux=True)(model, batch, self.weight, sketch, self.recipe)
+            updates, state = self.optimiser.update(gradient, state, model)
+            return optax.apply_updates(model, updates), state, losses
+
+        def advance(carry, key):  # type: ignore[no-untyped-def]
+            weights, mean, state = carry
+            weights, state, losses = jax.vmap(one)(weights, state, pool, jax.random.split(key, COUNT))
+            mean = optax.incremental_update(weights, mean, 1.0 - self.recipe.average)
+            return (weights, mean, state), jax.tree.map(jnp.mean, losses)
+
+        keys = jax.random.split(key, CHUNK)
+        (weights, mean, optimiser), losses = jax.lax.scan(advance, (weights, mean, optimiser), keys)
+        y = jax.vmap(jax.vmap(forecast, in_axes=(None, 0)))(mean, self.judged)
+        error = (_rmse(y, self.judged.future) / self.scale.mean()).mean()
+        return weights, mean, optimiser, jax.tree.map(jnp.mean, losses), error
+
+
+def _rmse(y: jax.Array, future: Future) -> jax.Array:
+    """(K, CVs) root mean square error over folds and windows (F, n)."""
+    mask = jnp.asarray(future.mask)
+    total = (mask * (y - future.y) ** 2).sum(axis=(0, 1))
+    return jnp.sqrt(total / jnp.maximum(mask.sum(axis=(0, 1)), 1.0) + 1e-8)
+
+
+def alarms(losses: dict[str, float], recipe: Recipe) -> tuple[str, ...]:
+    """What in these losses speaks of a collapsed embedding."""
+    found = []
+    if losses.get("sigreg", 0.0) > 0.5 * COLLAPSED * recipe.batch:
+        found.append("embeddings shrink towards a point (SIGReg)")
+    if losses.get("rank", 3.0) < 2.0:
+        found.append("embeddings lie on a line (effective rank)")
+    if losses.get("least_deviation", 1.0) < 0.05:
+        found.append("an embedding dimension is dead")
+    return tuple(found)

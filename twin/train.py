@@ -1,0 +1,257 @@
+"""fit: telemetry in, a twin out.
+
+The backbone is chosen by its free run over held-out blocks; the latent residual is cross-fitted around it and
+shipped where it pays; what each member forecast on the blocks it never saw calibrates the bands.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from twin.artifact import Twin
+from twin.backbone import Score, choose, select
+from twin.dynamics.ensemble import Ensemble
+from twin.dynamics.lti import Lti, padded
+from twin.dynamics.region import Region
+from twin.errors import TrainingError
+from twin.folds import COUNT, Folds, sizes, split, spread
+from twin.residual import Cases, Evaluation, Recipe, Trainer, alarms, cases, forecast
+from twin.scaling import Scaler
+from twin.telemetry import Telemetry
+from twin.trust import Calibration, Seen
+from twin.windows import Grid, Window
+
+ROWS = 60  # of the default horizon
+STEPS = 3000  # of training at most
+PATIENCE = 16  # evaluations without a better one, then training stops
+BACKBONE_SHARE = 0.15  # of the progress bar
+PAYS = 0.95  # the residual ships where it brings the out-of-fold error to this share of the backbone's
+CALIBRATED = 300  # held-out windows a fold that calibrate the bands
+REGION_WINDOWS = 4000
+
+
+@dataclass(frozen=True)
+class Options:
+    """What may be asked of training; nothing needs to be.
+
+    Args:
+        horizon_s: how far the twin is trained and calibrated to forecast; 60 rows by default.
+        budget_s: seconds after which training stops with the best so far; a floor, as compilation is not cut short.
+        seed: of the network and its batches; the same seed gives the same twin, unless time stopped it.
+        pure: train the latent by joint embedding alone, the readout behind a stop-gradient.
+    """
+
+    horizon_s: float | None = None
+    budget_s: float = 60.0
+    seed: int = 0
+    pure: bool = False
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far training is.
+
+    Attributes:
+        step, total: training steps; total is what remains at most.
+        fraction: 0 to 1, of all the work.
+        eta_s: seconds that remain, by the budget or the pace, whichever ends first.
+        losses: the last losses, and `out_of_fold`: the error on held-out blocks, 1 for the backbone alone.
+        alarms: what speaks of collapsed embeddings.
+    """
+
+    step: int
+    total: int
+    fraction: float
+    eta_s: float
+    losses: dict[str, float] = field(default_factory=dict)
+    alarms: tuple[str, ...] = ()
+
+
+Report = Callable[[Progress], None]
+
+
+def fit(telemetry: Telemetry, options: Options = Options(), progress: Report | None = None) -> Twin:
+    """Train a twin of the plant from its telemetry.
+
+    Args:
+        telemetry: rows on the plant's grid; windows never cross its gaps.
+        progress: called a few times a second at most; it may raise `Cancelled`.
+
+    Raises:
+        TrainingError: too few rows, or a CV that was never measured.
+    """
+    started = time.monotonic()
+    report = progress or (lambda _: None)
+    folds = _folds(telemetry, options)
+    scaler = Scaler.fit(telemetry)
+    grid = Grid.of(telemetry, scaler)
+    report(Progress(0, STEPS, 0.0, options.budget_s))
+    scores: list[Score] = []
+    for done, scores in enumerate(select(grid, folds), start=1):
+        left = max(options.budget_s - (time.monotonic() - started), 0.0)
+        report(Progress(0, STEPS, BACKBONE_SHARE * done / 3, left, {"backbone": scores[0].error}))
+    chosen = choose(scores, grid.y.shape[1], grid.w.shape[1])
+    recipe = Recipe(pure=options.pure)
+    trainer = Trainer(grid, folds, chosen.fits, recipe, options.seed)
+    curve, best = _train(trainer, recipe, options.budget_s, started, report)
+    ships = best.out_of_fold <= PAYS
+    dynamics = _ensemble(chosen.fits, best, ships, grid, folds)
+    judged = [cases(grid, folds, lti, spread(folds.held_out(f), CALIBRATED)) for f, lti in enumerate(chosen.fits)]
+    residuals, mask, before = _out_of_fold(dynamics, judged)
+    card = _card(telemetry, folds, scaler, scores, chosen, curve, best, ships, before, residuals)
+    card["training"]["seconds"] = time.monotonic() - started
+    card["training"]["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return Twin(
+        id=uuid.uuid4().hex[:12],
+        plant=telemetry.plant,
+        scaler=scaler,
+        dynamics=dynamics,
+        history=folds.history,
+        horizon=folds.horizon,
+        seen=Seen.of(telemetry),
+        calibration=Calibration.fit(residuals, mask),
+        reference=_reference(grid, folds),
+        card=card,
+    )
+
+
+def _folds(telemetry: Telemetry, options: Options) -> Folds:
+    period = telemetry.plant.sample_period_s
+    wished = ROWS if options.horizon_s is None else max(2, round(options.horizon_s / period))
+    never = [tag.name for tag in telemetry.plant.cvs if not np.isfinite(telemetry.y[:, _cv(telemetry, tag.name)]).any()]
+    if never and len(telemetry):
+        raise TrainingError(f"no measured value of {', '.join(never)}: upload some, or leave the tag out")
+    history, horizon = sizes(telemetry.run, wished)
+    folds = split(telemetry.run, history, horizon)
+    if not all(len(folds.training(fold)) and len(folds.held_out(fold)) for fold in range(COUNT)):
+        raise TrainingError(f"{len(telemetry)} rows in {len(np.unique(telemetry.run))} runs: the runs are too short")
+    return folds
+
+
+def _cv(telemetry: Telemetry, name: str) -> int:
+    return [tag.name for tag in telemetry.plant.cvs].index(name)
+
+
+def _train(
+    trainer: Trainer, recipe: Recipe, budget_s: float, started: float, report: Report
+) -> tuple[list[dict[str, Any]], Evaluation]:
+    """The out-of-fold curve, and the evaluation at its least."""
+    curve: list[dict[str, Any]] = []
+    best: Evaluation | None = None
+    for now in trainer.run(STEPS):
+        curve.append({"step": now.step, "out_of_fold": now.out_of_fold, **now.losses})
+        if best is None or now.out_of_fold < best.out_of_fold:
+            best = now
+        spent = time.monotonic() - started
+        share = max(now.step / STEPS, min(spent / budget_s, 1.0))
+        fraction = BACKBONE_SHARE + (1 - BACKBONE_SHARE) * share
+        told = now.losses | {"out_of_fold": now.out_of_fold}
+        eta = max(budget_s - spent, 0.0)
+        report(Progress(now.step, STEPS, fraction, eta, told, alarms(now.losses, recipe)))
+        stale = now.step - best.step >= PATIENCE * (curve[1]["step"] if len(curve) > 1 else STEPS)
+        if stale or spent >= budget_s:
+            break
+    assert best is not None  # noqa: S101
+    return curve, best
+
+
+def _ensemble(fits: tuple[Lti, ...], best: Evaluation, ships: bool, grid: Grid, folds: Folds) -> Ensemble:
+    states = max(len(lti.a) for lti in fits)
+    backbones = jax.tree.map(lambda *a: jnp.stack(a), *(padded(lti, states) for lti in fits))
+    ends = folds.ends(np.ones(len(folds.run), bool), folds.history, folds.horizon)
+    ends = ends[:: max(1, len(ends) // REGION_WINDOWS)]
+    region = Region.fit(grid.window(ends, folds.history), grid.future(ends, folds.horizon).w)
+    return Ensemble(backbones, best.residuals if ships else None, region)
+
+
+def _out_of_fold(dynamics: Ensemble, judged: list[Cases]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Residuals (n, K, CVs) of every member on the windows it never saw, where measured, and the backbone's."""
+    residuals, masks, before = [], [], []
+    for fold, case in enumerate(judged):
+        y = case.y_lin
+        if dynamics.residuals is not None:
+            member = jax.tree.map(lambda a, fold=fold: a[fold], dynamics.residuals)
+            gates = jax.vmap(dynamics.region.gate)(case.window, case.future.w)[:, None, None]
+            y = y + gates * (jax.jit(jax.vmap(forecast, in_axes=(None, 0)))(member, case) - y)
+        residuals.append(case.future.y - np.asarray(y))
+        before.append(case.future.y - np.asarray(case.y_lin))
+        masks.append(case.future.mask)
+    return np.concatenate(residuals), np.concatenate(masks), np.concatenate(before)
+
+
+def _reference(grid: Grid, folds: Folds) -> Window:
+    """A fully measured history near the middle of what was seen: the window whose means lie nearest to zero."""
+    ends = folds.ends(np.ones(len(folds.run), bool), folds.history, folds.horizon)
+    window = grid.window(ends[:: max(1, len(ends) // REGION_WINDOWS)], folds.history)
+    away = (window.y.mean(axis=1) ** 2).mean(axis=1) + (window.w.mean(axis=1) ** 2).mean(axis=1)
+    nearest = int(np.argmin(away + (1 - window.mask.mean(axis=(1, 2)))))
+    return Window(*(part[nearest] for part in window))
+
+
+def _card(
+    telemetry: Telemetry,
+    folds: Folds,
+    scaler: Scaler,
+    scores: list[Score],
+    chosen: Score,
+    curve: list[dict[str, Any]],
+    best: Evaluation,
+    ships: bool,
+    before: np.ndarray,
+    after: np.ndarray,
+) -> dict[str, Any]:
+    """What training knows of its twin; `evaluate.report` adds what can be measured on it."""
+    gain = 100 * (1 - best.out_of_fold)
+    verb = "ships, as it lowers" if ships else "does not ship, as it does not lower by 5 % or more"
+    plural = f"{gain:.0f} %" if ships else f"best {gain:.1f} %"
+    return {
+        "unknown_effects": _unknown_effects(telemetry, scaler),
+        "training": {
+            "backbone": {
+                "name": chosen.candidate.name,
+                "states": int(max(len(lti.a) for lti in chosen.fits)),
+                "error": chosen.error,
+                "candidates": [{"name": s.candidate.name, "error": s.error} for s in scores if np.isfinite(s.error)],
+            },
+            "residual": {
+                "ships": ships,
+                "why": f"The latent residual {verb} the backbone's out-of-fold error ({plural}).",
+            },
+            "curve": curve,
+            "stopping_step": best.step,
+            "collapse": {k: v for k, v in curve[-1].items() if k in ("sigreg", "rank", "least_deviation")},
+            "folds": [int((folds.label == fold).sum()) for fold in range(COUNT)],
+            "history_rows": folds.history,
+            "horizon_rows": folds.horizon,
+            "out_of_fold_nrmse": {
+                tag.name: {"backbone": _at(before[:, :, i]), "twin": _at(after[:, :, i])}
+                for i, tag in enumerate(telemetry.plant.cvs)
+            },
+            "recipe": asdict(Recipe()),
+        },
+    }
+
+
+def _at(residuals: np.ndarray) -> dict[str, float]:
+    """NRMSE after 1, 10, 30 and all rows, of residuals (n, K)."""
+    rmse = np.sqrt((residuals.astype(np.float64) ** 2).mean(axis=0))
+    return {str(k): float(rmse[k - 1]) for k in sorted({min(k, len(rmse)) for k in (1, 10, 30, len(rmse))})}
+
+
+def _unknown_effects(telemetry: Telemetry, scaler: Scaler) -> dict[str, str]:
+    """Inputs whose effect these rows cannot show, and why."""
+    still = np.nanmax(telemetry.w, axis=0) == np.nanmin(telemetry.w, axis=0)
+    return {
+        tag.name: "it never moved in the training data"
+        for tag, flat in zip(telemetry.plant.inputs, still, strict=True)
+        if flat
+    }
