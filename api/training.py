@@ -6,24 +6,21 @@ import os
 import shutil
 import threading
 import time
-from datetime import datetime
 from typing import Any
-
-import pandas as pd
 
 from api import compilation
 from api.catalog import CHAMPION, Catalog, audit
 from api.db import Database
 from api.jobs import Jobs
 from api.settings import Settings
-from api.tables import AliasRow, JobRow, TwinRow
+from api.tables import AliasRow, JobRow
 from twin import artifact
 from twin.artifact import Twin
 from twin.errors import Cancelled
 from twin.evaluate import good, report
 from twin.store import Store
 from twin.telemetry import Telemetry
-from twin.train import Options, Progress, fit
+from twin.train import Progress, fit
 
 EVERY_S = 0.5  # between progress events
 FITTED = 0.95  # of the progress; the rest is the report

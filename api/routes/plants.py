@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
+from twin.units import check
 
 from api.answers import Page, PlantAnswer, json_answer
 from api.catalog import PlantVersion
@@ -12,7 +13,6 @@ from api.deps import After, App, Limit, PlantSlug, Reader, Trainer, page
 from api.examples import PLANT, body
 from api.schemas import PlantBody
 from twin.plant import Plant
-from twin.units import check
 
 router = APIRouter(prefix="/v1/plants", tags=["plants"])
 

@@ -1,0 +1,45 @@
+# setup: the environment in .venv, from uv's lock where uv is present, else by pip from its export.
+# demo: the service with a live simulated plant. serve: the service alone. test, bench: what they say.
+.PHONY: setup demo serve test bench
+.DEFAULT_GOAL := setup
+
+PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+BIN := .venv/bin
+DONE := .venv/.done
+
+setup: $(DONE)
+
+$(DONE): pyproject.toml uv.lock requirements.txt
+	@if command -v uv >/dev/null; then \
+		uv sync --locked; \
+	else \
+		$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
+			|| { echo "Python 3.11 or 3.12 is needed (make PYTHON=/path/to/python3.12)" >&2; exit 1; }; \
+		$(PYTHON) -m venv .venv && \
+		$(BIN)/python -m pip install --quiet --require-hashes -r requirements.txt && \
+		$(BIN)/python -m pip install --quiet --no-deps --editable .; \
+	fi
+	@touch $(DONE)
+
+demo: setup
+	@exec $(BIN)/twin demo
+
+serve: setup
+	@exec $(BIN)/twin serve
+
+test: setup
+	@if command -v uv >/dev/null; then $(EXPORT) | diff - requirements.txt \
+		|| { echo "requirements.txt is stale: make requirements.txt" >&2; exit 1; }; fi
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+bench: setup
+	@for script in tests/benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+EXPORT := uv export --locked --quiet --no-header --no-annotate --no-emit-project --format requirements-txt
+
+requirements.txt: uv.lock
+	@if command -v uv >/dev/null; then $(EXPORT) --output-file $@; else touch $@; fi
