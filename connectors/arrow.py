@@ -1,0 +1,94 @@
+"""Parquet files and Arrow streams."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from connectors.base import Chunk
+from connectors.streams import Body
+from twin.errors import TelemetryError
+
+ROWS = 1 << 16  # of a chunk
+SPOOL = 64 << 20  # bytes of a Parquet body held in memory; a longer one goes to a temporary file
+END = b"\xff\xff\xff\xff\0\0\0\0"  # the mark that ends an Arrow stream
+
+
+class ParquetReader:
+    """A Parquet file; its index is at its end, so the body is spooled first.
+
+    Raises:
+        TelemetryError: it is no Parquet file, cut off, or unpacks to more than `max_bytes`.
+    """
+
+    decimal = "."
+
+    def __init__(self, body: Body, max_bytes: int) -> None:
+        # The spool closes, and its file goes, with the last reference to this reader.
+        self._spool = tempfile.SpooledTemporaryFile(SPOOL)  # noqa: SIM115
+        shutil.copyfileobj(io.BufferedReader(body, 1 << 20), self._spool, 1 << 20)
+        with _clear("the Parquet file"):
+            self._file = pq.ParquetFile(self._spool, pre_buffer=False, buffer_size=1 << 20)
+        self.names = self._file.schema_arrow.names
+        meta = self._file.metadata
+        unpacked = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
+        if unpacked > max_bytes:
+            raise TelemetryError(f"the Parquet file unpacks to {unpacked} bytes; at most {max_bytes} are accepted")
+
+    def chunks(self, columns: tuple[str, ...]) -> Iterator[Chunk]:
+        with _clear("the Parquet file"):
+            yield from _chunks(self._file.iter_batches(ROWS, columns=list(columns), use_threads=False), columns)
+
+
+class ArrowReader:
+    """An Arrow IPC stream.
+
+    Raises:
+        TelemetryError: it is none.
+    """
+
+    decimal = "."
+
+    def __init__(self, body: Body, max_bytes: int) -> None:
+        self._body = body
+        self._left = max_bytes
+        with _clear("the Arrow stream"):
+            self._stream = pa.ipc.open_stream(io.BufferedReader(body, 1 << 20))
+        self.names = self._stream.schema.names
+
+    def chunks(self, columns: tuple[str, ...]) -> Iterator[Chunk]:
+        with _clear("the Arrow stream"):
+            yield from _chunks(self._slices(), columns)
+        if self._body.tail != END:
+            raise TelemetryError("the Arrow stream is cut off: its end-of-stream mark is missing")
+
+    def _slices(self) -> Iterator[pa.RecordBatch]:
+        for batch in self._stream:
+            self._left -= batch.nbytes
+            if self._left < 0:
+                raise TelemetryError("the Arrow stream unpacks to more than is accepted; send it in parts")
+            for start in range(0, len(batch), ROWS):
+                yield batch.slice(start, ROWS)
+
+
+@contextlib.contextmanager
+def _clear(what: str) -> Iterator[None]:
+    """What Arrow raises of a damaged file, as ours."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, MemoryError) as error:
+        raise TelemetryError(f"{what} is damaged or cut off: {str(error).splitlines()[0][:200]}") from None
+
+
+def _chunks(batches: Iterator[pa.RecordBatch], columns: tuple[str, ...]) -> Iterator[Chunk]:
+    row = 1
+    for batch in batches:
+        yield Chunk({name: batch.column(name) for name in columns}, np.arange(row, row + len(batch)))
+        row += len(batch)
