@@ -320,6 +320,15 @@ def _distances(region: Region, window: Window, inputs: jax.Array) -> jax.Array:
     return jax.vmap(lambda w: region.distance(window, w))(inputs)
 
 
+def judge(twin: Twin, history: Telemetry, inputs: np.ndarray) -> Trust:
+    """How far an answer under planned inputs (rows, inputs), engineering units, can be trusted."""
+    window = Window(*(part[0] for part in latest(history, twin.scaler, twin.history)))
+    scaled = np.pad(twin.scaler.w_in(inputs), ((0, -len(inputs) % ROW_BUCKET), (0, 0)), mode="edge")
+    distance = float(_distances(twin.region, window, scaled[None])[0])
+    held = np.broadcast_to(present_inputs(twin, history), inputs.shape)
+    return _verdict(twin, history, inputs, distance, _surprise(twin, history), held)
+
+
 def _verdict(
     twin: Twin, history: Telemetry, inputs: np.ndarray, distance: float, surprise: dict[str, float], held: np.ndarray
 ) -> Trust:

@@ -1,0 +1,51 @@
+"""Move blocking: an MV changes at the start of each block, and ramps there as long as its rate limit asks for.
+
+Blocks lengthen geometrically, as near moves matter most. A block's ramp is linear and as short as the rate limit
+allows for the widest move there can be, so that rate limits are bounds on the difference of two levels, and
+a slow MV can use its full rate in a long block.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Blocking(NamedTuple):
+    """How B levels of one MV, relative to its present value, make K rows.
+
+    Attributes:
+        rows: (K, B) the values are rows @ levels; every row is a mean of two neighbouring levels.
+        ramp: (B,) rows that the change to each level takes; 0 for a block that is not used.
+    """
+
+    rows: np.ndarray
+    ramp: np.ndarray
+
+
+def starts(control: int, blocks: int) -> np.ndarray:
+    """The rows, from 0, at which blocks start: at most `blocks` of them within `control` rows."""
+    return np.unique(np.rint(np.geomspace(1, max(control, 1), blocks)).astype(int)) - 1
+
+
+def blocking(first: np.ndarray, horizon: int, blocks: int, slowest: float) -> Blocking:
+    """The blocks of one MV.
+
+    Args:
+        first: the rows at which blocks start.
+        horizon: K.
+        blocks: B; more than there are starts leaves the last ones unused.
+        slowest: rows that the widest move takes at the rate limit.
+    """
+    lengths = np.diff(np.append(first, horizon))
+    ramp = np.zeros(blocks, int)
+    rows = np.zeros((horizon, blocks))
+    for b, (start, length) in enumerate(zip(first, lengths, strict=True)):
+        ramp[b] = min(max(1, math.ceil(min(slowest, length) - 1e-9)), length)
+        share = np.minimum(np.arange(1, length + 1) / ramp[b], 1.0)
+        rows[start : start + length, b] += share
+        if b:
+            rows[start : start + length, b - 1] += 1 - share
+    return Blocking(rows, ramp)

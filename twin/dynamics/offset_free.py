@@ -1,0 +1,97 @@
+"""Offset-free prediction from history alone: the server keeps no controller state.
+
+A twin that is wrong, or a plant under a disturbance nobody measures, would leave a lasting error. Two constants
+estimated from the last rows remove it: δ, the mean one-step error of the state, is added at every step, and b,
+the mean readout error, to every CV:
+
+    z_i = f(window ending i rows ago)
+    δ = Σ ω_i (z_i − g(z_{i+1}, w_{t−i})),  b = Σ ω_i (y_{t−i} − h(z_i)),  ω_i ∝ MEMORY^i
+    plan with z' = g(z, w) + δ and ŷ = h(z) + b
+
+Over a constant window δ makes the encoded state a fixed point and b makes its readout the measurement, so that
+held moves predict no change, whatever the error of the model: what an integrating disturbance model gives a
+filter (Pannocchia and Rawlings, AIChE J. 49 (2003) 426). A linear backbone inside carries its part of δ in its
+own recursion, the classic output integrator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from twin.dynamics.base import Dynamics, State
+from twin.windows import Window
+
+MEMORY = 0.9  # of the disturbance estimate, per row
+ROWS = 24  # rows looked back: 0.9^24 is 8 %
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class OffsetFree:
+    """A world model with its constant errors removed (follows `dynamics.base.Dynamics`).
+
+    Attributes:
+        inner: the world model.
+        drift: δ, a pytree like its state.
+        bias: b, (CVs,).
+    """
+
+    inner: Dynamics
+    drift: Any
+    bias: jax.Array
+
+    def encode(self, window: Window) -> State:
+        """The state at the last row of the window (L, ·)."""
+        return self.inner.encode(window)
+
+    def step(self, state: State, w: jax.Array) -> State:
+        """The state one row later, under that row's inputs w (inputs,)."""
+        return _add(self.inner.step(state, w), self.drift)
+
+    def read(self, state: State) -> jax.Array:
+        """The CVs of the state's row: (CVs,)."""
+        return self.inner.read(state) + self.bias
+
+
+def estimate(
+    dynamics: Dynamics, windows: Window, whole: jax.Array, begin: Callable[[Window], State] | None = None
+) -> tuple[OffsetFree, State]:
+    """The corrected world model, and its state at the last row.
+
+    Args:
+        windows: (n, L, ·) the windows that end at each of the last n rows, oldest first.
+        whole: (n,) 1 where a window is all history, 0 where it is padded at its start; the last always counts.
+        begin: how a window becomes a state, where not by `dynamics.encode`.
+    """
+    states = jax.vmap(begin or dynamics.encode)(windows)
+    n = len(whole)
+    decay = jnp.asarray(MEMORY, jnp.float32) ** jnp.arange(n - 1, -1, -1, dtype=jnp.float32)
+    here = jax.tree.map(lambda leaf: leaf[1:], states)
+    before = jax.tree.map(lambda leaf: leaf[:-1], states)
+    foreseen = jax.vmap(dynamics.step)(before, jnp.asarray(windows.w)[1:, -1])
+    errors = jax.tree.map(jnp.subtract, here, foreseen)
+    weight = _normalised(decay[1:] * whole[:-1])
+    drift = _without_gate(jax.tree.map(lambda leaf: jnp.tensordot(weight, leaf, 1), errors))
+    misread = jnp.asarray(windows.y)[:, -1] - jax.vmap(dynamics.read)(states)
+    measured = jnp.asarray(windows.mask)[:, -1] * (decay * whole.at[-1].set(1.0))[:, None]
+    bias = jnp.sum(jax.vmap(_normalised, 1, 1)(measured) * misread, axis=0)
+    return OffsetFree(dynamics, drift, bias), jax.tree.map(lambda leaf: leaf[-1], states)
+
+
+def _normalised(weight: jax.Array) -> jax.Array:
+    """Weights that sum to one; all zero where there is nothing to weigh."""
+    return weight / jnp.maximum(jnp.sum(weight), 1e-6)
+
+
+def _add(state: State, drift: Any) -> State:
+    return jax.tree.map(jnp.add, state, drift)
+
+
+def _without_gate(drift: Any) -> Any:
+    """A state may carry the gate of its scenario in a field `gate`: that is no state of the plant."""
+    return drift._replace(gate=jnp.zeros_like(drift.gate)) if hasattr(drift, "gate") else drift

@@ -1,0 +1,141 @@
+"""Limits of one plan: the plant's, tightened by the request. A request can never widen what the plant allows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from twin.errors import Location, Problem, QuestionError
+from twin.moves import Envelope
+from twin.plant import Plant, Role, Tag
+
+PENALTY = 100.0  # of a limit of the last rank broken by its span throughout, against a cost of order one
+STEEP = 10.0  # between ranks
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A limit a request adds.
+
+    Attributes:
+        low, high: engineering units.
+        rate_per_s: of an MV.
+        rank: of a CV's limit: where not all can be kept, rank 1 is kept first; equal by default.
+        hard: relaxed only after every rank, and then told.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    rate_per_s: float | None = None
+    rank: int | None = None
+    hard: bool | None = None
+
+
+class CvLimits(NamedTuple):
+    """Of each CV, (CVs,) in engineering units: absent limits are infinite."""
+
+    low: np.ndarray
+    high: np.ndarray
+    rank: np.ndarray
+    hard: np.ndarray
+
+
+class MvLimits(NamedTuple):
+    """Of one MV.
+
+    Attributes:
+        envelope: where it may go; inside the plant's limits whatever was asked.
+        asked: the limits before they were reconciled: (low, high); they may cross.
+    """
+
+    envelope: Envelope
+    asked: tuple[float, float]
+
+
+def merge(plant: Plant, limits: Mapping[str, Limit]) -> tuple[tuple[MvLimits, ...], CvLimits]:
+    """The plant's limits and the request's together.
+
+    Raises:
+        QuestionError: an unknown tag, a limit of a DV, a rate limit of a CV, a number that is not finite, a limit
+            or rate wider than the plant's, or an MV without limits; every such problem is named.
+    """
+    problems = [problem for name, limit in limits.items() for problem in _problems(plant, name, limit)]
+    unbounded = [tag.name for tag in plant.mvs if tag.low is None or tag.high is None]
+    problems += [Problem(("plant", name), "an MV needs low and high before it can be optimized") for name in unbounded]
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise QuestionError(f"{'.'.join(map(str, problems[0].loc))}: {problems[0].msg}{more}", problems)
+    mvs = tuple(_of_mv(tag, limits.get(tag.name, Limit()), plant.sample_period_s) for tag in plant.mvs)
+    return mvs, _of_cvs(plant, limits)
+
+
+def penalties(cvs: CvLimits) -> np.ndarray:
+    """(CVs,) what breaking a limit by its span costs: ten times more a rank, hard ones more than all."""
+    ranks = np.unique(cvs.rank)
+    place = len(ranks) - 1 - np.searchsorted(ranks, cvs.rank)
+    place = np.where(cvs.hard, len(ranks), place)
+    return PENALTY * STEEP ** np.minimum(place, 6).astype(np.float64)
+
+
+def _of_mv(tag: Tag, limit: Limit, period_s: float) -> MvLimits:
+    plants = Envelope.of(tag, period_s)
+    low, high = _tightest(plants.low, limit.low, max), _tightest(plants.high, limit.high, min)
+    # Limits that cross leave no room: anywhere between them breaks both by the least sum, so the plan stays there.
+    inside = [min(max(value, plants.low), plants.high) for value in sorted((low, high))] if low > high else [low, high]
+    rate = _tightest(plants.rate_per_s, limit.rate_per_s, min)
+    return MvLimits(Envelope(inside[0], inside[1], rate, period_s), (low, high))
+
+
+def _of_cvs(plant: Plant, limits: Mapping[str, Limit]) -> CvLimits:
+    asked = [limits.get(tag.name, Limit()) for tag in plant.cvs]
+    pairs = list(zip(plant.cvs, asked, strict=True))
+    low = [_tightest(-math.inf if t.limit_low is None else t.limit_low, a.low, max) for t, a in pairs]
+    high = [_tightest(math.inf if t.limit_high is None else t.limit_high, a.high, min) for t, a in pairs]
+    rank = [1 if a.rank is None else a.rank for a in asked]
+    return CvLimits(np.array(low), np.array(high), np.array(rank), np.array([bool(a.hard) for a in asked]))
+
+
+def _tightest(of_plant: float, asked: float | None, choose: Callable[[float, float], float]) -> float:
+    return float(of_plant if asked is None else choose(of_plant, asked))
+
+
+def _problems(plant: Plant, name: str, limit: Limit) -> list[Problem]:
+    loc: Location = ("limits", name)
+    try:
+        tag = plant.tag(name)
+    except QuestionError as error:
+        return [Problem(loc, error.detail)]
+    if tag.role is Role.DV:
+        return [Problem(loc, f"{name} is a DV: nothing the planner does can keep a limit of it")]
+    if tag.role is Role.CV and limit.rate_per_s is not None:
+        return [Problem((*loc, "rate_per_s"), "only an MV has a rate limit")]
+    given = {"low": limit.low, "high": limit.high, "rate_per_s": limit.rate_per_s}
+    found = [
+        Problem((*loc, field), "must be a finite number")
+        for field, value in given.items()
+        if value is not None and not math.isfinite(value)
+    ]
+    return found or _wider(tag, limit, loc)
+
+
+def _wider(tag: Tag, limit: Limit, loc: Location) -> list[Problem]:
+    """A limit of the request beyond the plant's is a mistake that must not pass silently."""
+    of_mv = tag.role is Role.MV
+    low, high = (tag.low, tag.high) if of_mv else (tag.limit_low, tag.limit_high)
+    found = []
+    if limit.low is not None and low is not None and limit.low < low:
+        found.append(Problem((*loc, "low"), f"{limit.low:g} is wider than the plant's limit {low:g} {tag.unit}"))
+    if limit.high is not None and high is not None and limit.high > high:
+        found.append(Problem((*loc, "high"), f"{limit.high:g} is wider than the plant's limit {high:g} {tag.unit}"))
+    rate, most = limit.rate_per_s, tag.rate_limit_per_s
+    if rate is not None and rate < 0:
+        found.append(Problem((*loc, "rate_per_s"), "cannot be negative"))
+    if rate is not None and most is not None and rate > most:
+        found.append(Problem((*loc, "rate_per_s"), f"{rate:g} is wider than the plant's limit {most:g} {tag.unit}/s"))
+    if limit.rank is not None and limit.rank < 1:
+        found.append(Problem((*loc, "rank"), "ranks count from 1, which matters most"))
+    return found

@@ -1,0 +1,346 @@
+"""Optimize: the moves that serve an objective best and keep every limit, verified and certified.
+
+The plan is a condensed SQP (`twin.solvers.sqp`) over the twin with its constant errors removed
+(`twin.dynamics.offset_free`): the server keeps no controller state, everything comes from the history. CV limits are
+kept with the one-sided conformal band of the forecast errors as back-off (`twin.trust.Bands`, open loop, out of
+fold). The final plan is brought inside the MVs' limits in float64 (`twin.moves`), rolled out once more, and judged on
+that rollout alone.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+
+from twin.artifact import Twin
+from twin.certificate import Entry, certify
+from twin.dynamics.base import Dynamics, State
+from twin.dynamics.ensemble import Ensemble
+from twin.dynamics.offset_free import ROWS, OffsetFree, estimate
+from twin.errors import HistoryError
+from twin.limits import Limit
+from twin.moves import strict
+from twin.objective import Objective, cost_by_term
+from twin.predict import Band, Step, check_history, future_times, iso, judge
+from twin.program import Program, Units, outputs
+from twin.question import Question
+from twin.rollout import rollout
+from twin.solvers import sqp
+from twin.telemetry import Telemetry
+from twin.trust import Reason, Trust
+from twin.windows import Window, latest
+
+ITERATIONS = 16  # at most
+CHUNK = 4  # iterations between two looks at the clock
+OUTSIDE = 2.0  # distance from the trained region, in its own radii, from which the twin does not plan
+LIGHTER = 1e-3  # what the objective is multiplied by to see whether limits can be kept at all
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The answer; `to_json` is the contract's shape.
+
+    Attributes:
+        status: "optimal", "feasible", "relaxed" or "abstained".
+        detail: why, in a sentence.
+        moves: MV → (K,) values in force in each row, None where the present value is unknown.
+        next: MV → its value in the first row; None where any present value is unknown.
+        cvs: CV → forecast; low and high each hold at the coverage, one-sided.
+        cost: by term.
+        certificate: every limit.
+        trust: of the plan; of the present where the status is "abstained".
+        residual: the share of the cost that the last iteration still promised to save.
+        state: what the next request may return, to start from this plan.
+    """
+
+    status: str
+    detail: str
+    twin: str
+    at: pd.Timestamp
+    times: pd.DatetimeIndex
+    moves: Mapping[str, np.ndarray | None]
+    next: Mapping[str, float] | None
+    trust: Trust
+    cvs: Mapping[str, Band] = field(default_factory=dict)
+    cost: Mapping[str, float] = field(default_factory=dict)
+    certificate: tuple[Entry, ...] = ()
+    solve_ms: float = 0.0
+    iterations: int = 0
+    residual: float | None = None
+    state: Mapping[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "status": self.status,
+            "status_detail": self.detail,
+            "twin": self.twin,
+            "at": iso(pd.DatetimeIndex([self.at]))[0],
+            "times": iso(self.times),
+            "moves": {tag: [None] * len(self.times) if v is None else v.tolist() for tag, v in self.moves.items()},
+            "next": self.next and dict(self.next),
+            "cvs": {tag: band.to_json() for tag, band in self.cvs.items()},
+            "cost": {"total": sum(self.cost.values()) if self.cost else None, "by_term": dict(self.cost)},
+            "certificate": [entry.to_json() for entry in self.certificate],
+            "hard_violated": any(entry.hard and not entry.kept for entry in self.certificate),
+            "trust": self.trust.to_json(),
+            "solve_ms": self.solve_ms,
+            "iterations": self.iterations,
+            "residual": self.residual,
+            "state": self.state and dict(self.state),
+        }
+
+
+def plan(
+    twin: Twin,
+    history: Telemetry,
+    objective: Objective,
+    limits: Mapping[str, Limit] = {},
+    *,
+    horizon_s: float,
+    disturbances: Mapping[str, Sequence[Step]] | None = None,
+    control_horizon_s: float | None = None,
+    hold_mvs: Sequence[str] = (),
+    beyond_trained_range: bool = False,
+    solver: str = "sqp",
+    coverage: float = 0.95,
+    deadline_ms: float | None = None,
+    max_age_s: float | None = None,
+    now: pd.Timestamp | None = None,
+    state: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Plan the moves of a plant's MVs.
+
+    Whatever the status, every MV value is inside the plant's limits and rate limits, as float64 computes them; where
+    the present value is outside, the plan returns at the full rate.
+
+    Args:
+        twin: a trained twin of the plant.
+        history: telemetry whose last row is `at`; `twin.min_history_rows` of one run are needed, and `ROWS` more
+            make the estimate of unmeasured disturbances steadier.
+        objective: setpoints, prices, move suppression.
+        limits: tag → what tightens the plant's limits.
+        horizon_s: how far to look.
+        disturbances: DV → steps it is known to take; the last one holds.
+        control_horizon_s: how long the MVs may move; by default to the end.
+        hold_mvs: MVs that stay where they are.
+        beyond_trained_range: lets MVs leave their trained range, where the twin extrapolates.
+        solver: one of `question.SOLVERS`.
+        coverage: that CV limits are kept with, one-sided and per step.
+        deadline_ms: after which the best plan so far is verified and returned, and without one the MVs are held.
+        max_age_s: of the history, against `now`, beyond which nothing is planned.
+        now: by default the clock.
+        state: of an earlier plan, to start from it.
+
+    Raises:
+        QuestionError: no twin could answer: an unknown tag, a limit wider than the plant's, a number out of range.
+    """
+    begun = time.perf_counter()
+    question = Question.of(
+        twin, objective, limits, horizon_s, control_horizon_s, disturbances or {}, hold_mvs, solver, coverage
+    )
+    doubts = _doubts(question, history, max_age_s, now)
+    if doubts:
+        return _abstain(question, history, now, doubts)
+    program = question.program(history, beyond_trained_range)
+    model, start, distance = _estimate(twin.dynamics, *_windows(twin, history), program.units().base)
+    if float(distance) > OUTSIDE and not beyond_trained_range:
+        detail = f"the present lies {float(distance):.1f} times as far out as the trained region reaches"
+        return _abstain(question, history, now, [Reason("outside_region", detail)])
+    until = math.inf if deadline_ms is None else begun + deadline_ms / 1000
+    solved = _solve(program, model, start, program.start(), until)
+    if solved is None:
+        detail = f"no plan could be verified within the deadline of {deadline_ms:g} ms"
+        return _abstain(question, history, now, [Reason("deadline", detail)])
+    return _answer(question, history, program, model, start, solved, begun)
+
+
+def warm_up(twin: Twin, horizon_s: float | None = None) -> None:
+    """Compile what `plan` needs at a horizon, by default the calibrated one, so that the first request is fast."""
+    if any(tag.low is None or tag.high is None for tag in twin.plant.mvs) or not twin.plant.mvs:
+        return
+    period = round(twin.plant.sample_period_s * 1e9)
+    rows = len(twin.reference.y)
+    values = np.empty((rows, len(twin.plant.tags)))
+    values[:, twin.plant.columns(twin.plant.cvs)] = twin.scaler.y_out(twin.reference.y)
+    values[:, twin.plant.columns(twin.plant.inputs)] = twin.scaler.w_out(twin.reference.w)
+    times = (period * np.arange(rows)).view("datetime64[ns]")
+    history = Telemetry(twin.plant, times, values, np.zeros(rows, np.int64))
+    plan(twin, history, Objective(), horizon_s=twin.horizon_s if horizon_s is None else horizon_s)
+
+
+def _doubts(question: Question, history: Telemetry, max_age_s: float | None, now: pd.Timestamp | None) -> list[Reason]:
+    """Why nothing can be planned from this history."""
+    twin, plant = question.twin, question.twin.plant
+    try:
+        check_history(twin, history)
+    except HistoryError as error:
+        return [Reason("history", error.detail)]
+    doubts = []
+    age = ((now or pd.Timestamp.now("UTC")) - history.at).total_seconds()
+    if max_age_s is not None and age > max_age_s:
+        doubts.append(Reason("stale", f"the last row is {age:.0f} s old; at most {max_age_s:g} s were asked for"))
+    last = dict(zip(plant.names, history.values[-1], strict=True))
+    doubts += [
+        Reason("unknown_mv", f"the present value of {tag.name} is missing", tag.name)
+        for tag in plant.mvs
+        if not np.isfinite(last[tag.name])
+    ]
+    recent, watched = history.last_run(len(history)), question.watched()
+    doubts += [
+        Reason("frozen", f"{tag} has not moved, although it always did", tag)
+        for tag in twin.seen.frozen(recent)
+        if tag in watched
+    ]
+    doubts += [
+        Reason("stale", f"{tag} has had no value for {rows} rows", tag)
+        for tag, rows in twin.seen.stale(recent).items()
+        if tag in watched
+    ]
+    return doubts
+
+
+def _windows(twin: Twin, history: Telemetry) -> tuple[Window, np.ndarray]:
+    """The windows (ROWS + 1, L, ·) at the last rows, oldest first, and which of them are all history."""
+    recent = history.last_run(twin.history + ROWS)
+    windows = latest(recent, twin.scaler, twin.history, ROWS + 1)
+    whole = np.arange(ROWS, -1, -1) <= len(recent) - twin.history
+    return windows, whole.astype(np.float32)
+
+
+def _solve(program: Program, model: OffsetFree, start: State, x: np.ndarray, until: float) -> sqp.Solution | None:
+    """The best moves found; none where the deadline passed before the first look."""
+    units, problem = program.units(), program.problem()
+    improve = partial(_improve, model, start, units)
+    solution = _iterate(improve, problem, sqp.begin(x), until)
+    if solution is None or float(solution.penalty) <= 0:
+        return solution
+    # Limits are broken. Perhaps the penalties were too small for this objective: let the limits decide alone, nearly.
+    light = problem._replace(
+        **{name: getattr(problem, name) * np.float32(LIGHTER) for name in ("weight", "price", "H", "g")}
+    )
+    again = _iterate(improve, light, solution._replace(residual=np.asarray(np.inf, np.float32)), until)
+    return again if again is not None and float(again.penalty) < 0.99 * float(solution.penalty) else solution
+
+
+def _iterate(improve: Any, problem: sqp.Problem, solution: sqp.Solution, until: float) -> sqp.Solution | None:
+    """Iterate in chunks until it converges, nothing helps or time is up."""
+    first = int(solution.iterations)
+    found = None
+    while time.perf_counter() < until:
+        before = int(solution.iterations)
+        found = solution = improve(problem, solution, np.int32(CHUNK))
+        done = int(solution.iterations)
+        if float(solution.residual) <= sqp.TOLERANCE or done - before < CHUNK or done - first >= ITERATIONS:
+            break
+    return found
+
+
+@jax.jit
+def _estimate(
+    dynamics: Ensemble, windows: Window, whole: jax.Array, base: jax.Array
+) -> tuple[OffsetFree, State, jax.Array]:
+    """The twin without its constant errors, its present state, and how far out that is if the MVs are held."""
+    last = jax.tree.map(lambda part: part[-1], windows)
+    model, state = estimate(dynamics, windows, whole, lambda window: dynamics.begin(window, base))
+    return model, state, dynamics.region.distance(last, base)
+
+
+@jax.jit
+def _improve(
+    model: Dynamics, state: State, units: Units, problem: sqp.Problem, before: sqp.Solution, iterations: jax.Array
+) -> sqp.Solution:
+    return sqp.improve(partial(outputs, model, state, units), problem, before, iterations)
+
+
+@jax.jit
+def _verify(model: Dynamics, state: State, w: jax.Array) -> jax.Array:
+    return rollout(model, state, w)
+
+
+def _answer(
+    question: Question,
+    history: Telemetry,
+    program: Program,
+    model: OffsetFree,
+    start: State,
+    solved: sqp.Solution,
+    begun: float,
+) -> Plan:
+    """Verify and certify the moves found."""
+    twin, plant = question.twin, question.twin.plant
+    moves = program.plan(np.asarray(solved.x))
+    w = program.inputs(moves)
+    padded = np.pad(w, ((0, question.horizon - question.rows), (0, 0)), mode="edge")
+    y = twin.scaler.y_out(_verify(model, start, twin.scaler.w_in(padded)))[: question.rows]
+    low, high = question.margins()
+    times = future_times(twin, history.at, question.rows)
+    values = np.vstack([program.present, moves])
+    bands = (y - low, y + high)
+    entries = certify(plant, times, bands, question.cvs, values, question.mvs, question.coverage)
+    converged = float(solved.residual) <= sqp.TOLERANCE
+    broken = [entry for entry in entries if not entry.kept]
+    status = "relaxed" if broken else "optimal" if converged else "feasible"
+    before = program.inputs(program.present[None].repeat(question.rows, 0))[0]
+    return Plan(
+        status=status,
+        detail=_detail(question, program, moves, broken, converged),
+        twin=twin.id,
+        at=history.at,
+        times=times,
+        moves={tag.name: moves[:, i] for i, tag in enumerate(plant.mvs)},
+        next={tag.name: float(moves[0, i]) for i, tag in enumerate(plant.mvs)},
+        cvs={tag.name: Band(y[:, i], bands[0][:, i], bands[1][:, i]) for i, tag in enumerate(plant.cvs)},
+        cost=cost_by_term(question.terms, plant, program.span, y, w, before),
+        certificate=entries,
+        trust=judge(twin, history, w),
+        solve_ms=1000 * (time.perf_counter() - begun),
+        iterations=int(solved.iterations),
+        residual=float(solved.residual),
+    )
+
+
+def _detail(question: Question, program: Program, moves: np.ndarray, broken: Sequence[Entry], converged: bool) -> str:
+    """What an operator should know about a plan."""
+    said = [str(entry) for entry in sorted(broken, key=lambda entry: (not entry.hard, entry.rank or 0))]
+    if not broken:
+        said.append(f"every limit is kept at a coverage of {question.coverage:g}")
+    if not converged:
+        said.append("stopped before it converged")
+    edges = (program.boxes != np.array([(e.low, e.high) for e in program.envelopes])) & program.free[:, None]
+    near_edge = 1e-4 * program.mv_span
+    for i, tag in enumerate(question.twin.plant.mvs):
+        at_edge = (np.abs(moves[:, i, None] - program.boxes[i]) < near_edge[i]).any(axis=0)
+        if (at_edge & edges[i]).any():
+            low, high = program.boxes[i]
+            said.append(f"{tag.name} stays within its trained range, {low:.6g} to {high:.6g} {tag.unit}")
+    return "; ".join(said)
+
+
+def _abstain(question: Question, history: Telemetry, now: pd.Timestamp | None, reasons: Sequence[Reason]) -> Plan:
+    """Hold the present values, as far as the limits let them be held."""
+    twin, plant = question.twin, question.twin.plant
+    at = history.at if len(history) else (now or pd.Timestamp.now("UTC"))
+    moves: dict[str, np.ndarray | None] = {}
+    for tag, limits in zip(plant.mvs, question.mvs, strict=True):
+        present = float(history.values[-1, plant.column(tag.name)]) if len(history) else math.nan
+        known = math.isfinite(present)
+        moves[tag.name] = strict([present] * question.rows, present, limits.envelope) if known else None
+    following = {tag: float(values[0]) for tag, values in moves.items() if values is not None}
+    return Plan(
+        status="abstained",
+        detail="; ".join(reason.detail for reason in reasons) + "; the MVs are held",
+        twin=twin.id,
+        at=at,
+        times=future_times(twin, at, question.rows),
+        moves=moves,
+        next=following if len(following) == len(moves) else None,
+        trust=Trust(False, 0.0, False, tuple(reasons)),
+    )

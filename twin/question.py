@@ -1,0 +1,156 @@
+"""What `optimize.plan` was asked: checked, put on the grid of the plant, and made a program of numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from twin.artifact import Twin
+from twin.errors import QuestionError
+from twin.limits import CvLimits, Limit, MvLimits, merge
+from twin.objective import Objective, Terms, terms
+from twin.plant import Role, near
+from twin.predict import Step, horizon_rows, present_inputs, staircase
+from twin.program import Program
+from twin.telemetry import Telemetry
+
+SOLVERS = ("sqp",)
+BLOCKS = {True: 16, False: 10}  # of each MV, where the plant has few of them (up to `FEW`), or more
+FEW = 4
+TRAINED = 0.05  # of the trained range of an MV, that a plan may go beyond it
+HORIZONS = (10, 20, 30, 40, 60, 80, 120, 160, 240, 320, 480, 640, 960, 1280, 1920)  # rows that are compiled
+
+
+@dataclass(frozen=True)
+class Question:
+    """What was asked, checked and on the grid of the plant.
+
+    Attributes:
+        rows: K.
+        control: rows in which MVs may move.
+        steps: DV → steps.
+        held: (MVs,) bool.
+    """
+
+    twin: Twin
+    rows: int
+    control: int
+    terms: Terms
+    mvs: tuple[MvLimits, ...]
+    cvs: CvLimits
+    steps: Mapping[str, Sequence[Step]]
+    held: np.ndarray
+    coverage: float
+
+    @classmethod
+    def of(
+        cls,
+        twin: Twin,
+        objective: Objective,
+        limits: Mapping[str, Limit],
+        horizon_s: float,
+        control_horizon_s: float | None,
+        steps: Mapping[str, Sequence[Step]],
+        hold_mvs: Sequence[str],
+        solver: str,
+        coverage: float,
+    ) -> Question:
+        """Check what was asked.
+
+        Raises:
+            QuestionError: it makes no sense, for any twin.
+        """
+        plant = twin.plant
+        rows = horizon_rows(twin, horizon_s)
+        if not plant.mvs:
+            raise QuestionError.at(("plant",), "has no MV, so there is nothing to plan")
+        if solver not in SOLVERS:
+            raise QuestionError.at(("solver",), f"'{solver}' is none of {', '.join(SOLVERS)}{near(solver, SOLVERS)}")
+        if not 0.5 <= coverage <= twin.calibration.bands.levels[-1]:
+            raise QuestionError.at(("coverage",), f"must be from 0.5 to {twin.calibration.bands.levels[-1]:g}")
+        if control_horizon_s is not None and not control_horizon_s > 0:
+            raise QuestionError.at(("control_horizon_s",), "must be a positive number of seconds")
+        control = rows if control_horizon_s is None else math.ceil(control_horizon_s / plant.sample_period_s - 1e-9)
+        for name in steps:
+            if plant.tag(name).role is not Role.DV:
+                raise QuestionError.at(("disturbances", name), f"{name} is a {plant.tag(name).role.upper()}, no DV")
+        for name in hold_mvs:
+            if plant.tag(name).role is not Role.MV:
+                raise QuestionError.at(("hold_mvs",), f"{name} is a {plant.tag(name).role.upper()}, no MV")
+        mvs, cvs = merge(plant, limits)
+        held = np.array([tag.name in hold_mvs for tag in plant.mvs])
+        return cls(twin, rows, control, terms(objective, plant, rows), mvs, cvs, steps, held, coverage)
+
+    @property
+    def horizon(self) -> int:
+        """Rows that are computed: a compiled number of them."""
+        return next((rows for rows in HORIZONS if rows >= self.rows), self.rows)
+
+    def watched(self) -> list[str]:
+        """CVs that the objective or a limit asks about."""
+        plant = self.twin.plant
+        asked = (self.terms.weight + np.abs(self.terms.price)).any(axis=0)[: len(plant.cvs)]
+        limited = np.isfinite(self.cvs.low) | np.isfinite(self.cvs.high)
+        return [tag.name for tag, counts in zip(plant.cvs, asked | limited, strict=True) if counts]
+
+    def program(self, history: Telemetry, beyond_trained_range: bool) -> Program:
+        """The optimisation from the present values of a history."""
+        twin, mvs = self.twin, len(self.twin.plant.mvs)
+        present = present_inputs(twin, history)
+        low, high = self.margins()
+        return Program(
+            scaler=twin.scaler,
+            span=spans(twin),
+            terms=self.terms,
+            limits=self.cvs,
+            low_margin=low,
+            high_margin=high,
+            envelopes=tuple(mv.envelope for mv in self.mvs),
+            boxes=self._boxes(present[:mvs], beyond_trained_range),
+            held=self.held,
+            present=present[:mvs],
+            disturbances=self._disturbances(present[mvs:]),
+            control=self.control,
+            blocks=BLOCKS[mvs <= FEW],
+            horizon=self.horizon,
+        )
+
+    def margins(self) -> tuple[np.ndarray, np.ndarray]:
+        """(K, CVs) how far below, and above, its forecast a CV may lie at the coverage: engineering units, >= 0."""
+        bands, scale = self.twin.calibration.bands, self.twin.scaler.y_scale
+        low, high = bands.at(1 - self.coverage, self.rows), bands.at(self.coverage, self.rows)
+        return np.maximum(-low, 0) * scale, np.maximum(high, 0) * scale
+
+    def _boxes(self, present: np.ndarray, beyond_trained_range: bool) -> np.ndarray:
+        """(MVs, 2) limits, and the trained range with the present value, where that lies beyond."""
+        boxes = []
+        seen = zip(self.twin.seen.low, self.twin.seen.high, strict=True)
+        for limits, now, (least, most) in zip(self.mvs, present, seen, strict=False):
+            low, high = limits.envelope.low, limits.envelope.high
+            if not beyond_trained_range:
+                slack = TRAINED * (most - least)
+                trained = min(least - slack, now), max(most + slack, now)
+                low, high = np.clip(trained, low, high)
+            boxes.append((low, high))
+        return np.array(boxes)
+
+    def _disturbances(self, present: np.ndarray) -> np.ndarray:
+        """(K, DVs) what they are known to do."""
+        out = np.tile(present, (self.rows, 1))
+        for i, tag in enumerate(self.twin.plant.dvs):
+            if tag.name in self.steps:
+                loc = ("disturbances", tag.name)
+                out[:, i] = staircase(self.steps[tag.name], present[i], self.rows, self.twin.plant.sample_period_s, loc)
+        return out
+
+
+def spans(twin: Twin) -> np.ndarray:
+    """(CVs + inputs,) of each tag high - low, or four standard deviations of its training telemetry without them."""
+    deviations = np.concatenate([twin.scaler.y_scale, twin.scaler.w_scale])
+    tags = twin.plant.cvs + twin.plant.inputs
+    return np.array(
+        [4 * d if t.low is None or t.high is None else t.high - t.low for t, d in zip(tags, deviations, strict=True)]
+    )
