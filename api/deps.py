@@ -30,7 +30,8 @@ App = Annotated[Service, Depends(_service)]
 async def _key(app: App, given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> Key:
     if given is None:
         raise UnauthorizedError("send a key: Authorization: Bearer <key>")
-    return app.keys.remembered(given.credentials) or await run_in_threadpool(app.keys.check, given.credentials)
+    known = app.keys.remembered(given.credentials)
+    return known if known else await run_in_threadpool(app.keys.check, given.credentials)
 
 
 def _needs(scope: str) -> Any:

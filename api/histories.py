@@ -13,9 +13,9 @@ from api.schemas import History
 from twin.artifact import Twin
 from twin.errors import HistoryError, Problem, QuestionError
 from twin.plant import Plant
-from twin.predict import HINDCAST
 from twin.store import Store
 from twin.telemetry import Telemetry
+from twin.trust import HINDCAST
 
 MARGIN = 2  # so many times the rows that an answer uses are read: jitter and holes leave enough
 KEPT = 256

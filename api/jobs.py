@@ -91,8 +91,8 @@ class Jobs:
     def count(self) -> dict[str, int]:
         """How many jobs there are in each state."""
         with self._db.read() as session:
-            found = session.execute(select(JobRow.state, func.count()).group_by(JobRow.state)).tuples().all()
-        return dict.fromkeys((QUEUED, RUNNING, *ENDED), 0) | dict(found)
+            found = session.execute(select(JobRow.state, func.count().label("jobs")).group_by(JobRow.state)).all()
+        return dict.fromkeys((QUEUED, RUNNING, *ENDED), 0) | {row.state: row.jobs for row in found}
 
     def events(self, job_id: str, after: int, limit: int = 500) -> Sequence[EventRow]:
         """What happened to a job since the event `after`, oldest first."""

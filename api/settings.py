@@ -21,24 +21,31 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="TWIN_", frozen=True)
 
-    data_dir: Path = Field(Path("data"), description="the one folder where everything is kept")
-    host: str = Field("127.0.0.1", description="the address to listen on; one beyond this machine needs a key")
-    port: int = Field(8000, ge=0, le=65535, description="the port to listen on")
+    data_dir: Path = Field(default=Path("data"), description="the one folder where everything is kept")
+    host: str = Field(default="127.0.0.1", description="the address to listen on; one beyond this machine needs a key")
+    port: int = Field(default=8000, ge=0, le=65535, description="the port to listen on")
     admin_key: SecretStr | None = Field(
-        None, min_length=16, description="the bootstrap key; generated and printed once where it is not set"
+        default=None,
+        min_length=16,
+        description="the bootstrap key, of 16 characters or more; generated and printed once where it is not set",
     )
     database_url: str | None = Field(
-        None, description="a SQLAlchemy URL, such as `postgresql+psycopg://…`; by default SQLite in the data folder"
+        default=None, description="a SQLAlchemy URL such as `postgresql+psycopg://…`; SQLite in the data folder"
     )
     telemetry_url: str | None = Field(
-        None, description="where the Delta tables lie, a folder or `s3://…`; by default in the data folder"
+        default=None, description="where the Delta tables lie, a folder or `s3://…`; in the data folder"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least severe log shown")
-    workers: int = Field(1, ge=0, le=64, description="training processes that `serve` starts; 0 leaves it to `worker`")
-    lease_s: float = Field(30.0, gt=0, description="a job of a worker silent for so long is given to another")
-    max_upload_bytes: int = Field(8 * GIB, gt=0, description="the largest telemetry upload, after decompression too")
-    max_request_bytes: int = Field(16 * MIB, gt=0, description="the largest JSON request")
-    twins_in_memory: int = Field(16, ge=1, description="how many twins stay loaded; the least recently used goes first")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="the least severe log shown: debug, info, warning or error"
+    )
+    workers: int = Field(
+        default=1, ge=0, le=64, description="training processes that `serve` starts; 0 leaves training to `twin worker`"
+    )
+    lease_s: float = Field(default=30.0, gt=0, description="a job whose worker is silent for so long goes to another")
+    max_upload_bytes: int = Field(default=8 * GIB, gt=0, description="the largest upload of telemetry, as it is sent")
+    max_unpacked_bytes: int = Field(default=64 * GIB, gt=0, description="the largest upload of telemetry, unpacked")
+    max_request_bytes: int = Field(default=16 * MIB, gt=0, description="the largest JSON request")
+    twins_in_memory: int = Field(default=16, ge=1, description="twins that stay loaded; the least recently used goes")
 
     @property
     def database(self) -> str:
@@ -74,5 +81,5 @@ class ClientSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="TWIN_", frozen=True)
 
-    url: str = Field("http://127.0.0.1:8000", description="the service that the command line talks to")
-    key: SecretStr | None = Field(None, description="the key that the command line presents")
+    url: str = Field(default="http://127.0.0.1:8000", description="the service that the command line talks to")
+    key: SecretStr | None = Field(default=None, description="the key that the command line presents")

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 import time
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from api import compilation
 from api.catalog import CHAMPION, Catalog, audit
 from api.db import Database
 from api.jobs import Jobs
 from api.settings import Settings
-from api.tables import AliasRow, JobRow
+from api.tables import AliasRow, JobRow, TwinRow
 from twin import artifact
 from twin.artifact import Twin
 from twin.errors import Cancelled
-from twin.evaluate import good, report
+from twin.evaluate import report
 from twin.store import Store
 from twin.telemetry import Telemetry
-from twin.train import Progress, fit
+from twin.train import Options, Progress, fit
 
 EVERY_S = 0.5  # between progress events
 FITTED = 0.95  # of the progress; the rest is the report
@@ -49,9 +52,10 @@ class Training:
         """
         telemetry = self._telemetry(job)
         twin = fit(telemetry, _options(job.request), self._progress(job, lost))
-        card = report(twin, telemetry)
-        self._jobs.report(job.id, self._worker, "progress", {"stage": "storing"}, 0.99, 0.0)
-        self._store_twin(job, twin, card)
+        data = {"plant": job.plant, "plant_version": job.request["plant_version"]}
+        data["data_version"] = job.request["data_version"]
+        twin = replace(twin, card={**twin.card, **report(twin, telemetry), "trained_on": data})
+        self._store_twin(job, twin)
 
     def _telemetry(self, job: JobRow) -> Telemetry:
         plant = self._catalog.plant(job.plant, job.request["plant_version"]).plant
@@ -70,26 +74,57 @@ class Training:
                 return
             told = time.monotonic()
             fraction = FITTED * progress.fraction
-            data = {"progress": fraction, "eta_s": progress.eta_s, **_detail(progress)}
+            data = {"progress": fraction, "eta_s": progress.eta_s, "step": progress.step, "losses": progress.losses}
             self._jobs.report(job.id, self._worker, "progress", data, fraction, progress.eta_s)
             for alarm in progress.alarms:
                 self._jobs.report(job.id, self._worker, "alarm", {"detail": alarm}, fraction, progress.eta_s)
 
         return tell
 
-    def _store_twin(self, job: JobRow, twin: Twin, card: dict[str, Any]) -> None:
-        """The folder first, under another name until it is complete; then the row and the end of the job at once."""
-        unfinished = self._folder / f".{twin.id}-{self._worker}"
-        artifact.save(twin, unfinished)
-        os.replace(unfinished, self._folder / twin.id)
+    def _store_twin(self, job: JobRow, twin: Twin) -> None:
+        """The folder first, then at once the row, the alias and the end of the job."""
+        folder = self._folder / twin.id
+        artifact.save(twin, folder)
         try:
             with self._db.write() as session:
                 self._jobs.succeed(session, job.id, self._worker, {"twin": twin.id})
                 session.add(_row(job, twin))
                 session.flush()
-                if good(card) and session.get(AliasRow, (job.plant, CHAMPION)) is None:
+                if beats_persistence(twin.card) and session.get(AliasRow, (job.plant, CHAMPION)) is None:
                     session.add(AliasRow(plant=job.plant, alias=CHAMPION, twin=twin.id))
                     audit(session, "worker", "alias.put", f"{job.plant}/{CHAMPION}", {"twin": twin.id})
         except BaseException:
-            shutil.rmtree(self._folder / twin.id, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
             raise
+
+
+def beats_persistence(card: dict[str, Any]) -> bool:
+    """Whether a twin is good enough to become champion by itself: the median CV errs less than its last value would."""
+    errors = [cv["rmse"] for cv in card["backtest"]["cvs"].values()]
+    return bool(np.median([np.mean(e["twin"]) / max(np.mean(e["persistence"]), 1e-12) for e in errors]) < 1)
+
+
+def _options(request: dict[str, Any]) -> Options:
+    given = {name: request[name] for name in ("horizon_s", "budget_s", "seed") if name in request}
+    return Options(**given, **request.get("options", {}))
+
+
+def _stamp(time: str | None) -> pd.Timestamp | None:
+    return None if time is None else pd.Timestamp(time)
+
+
+def _row(job: JobRow, twin: Twin) -> TwinRow:
+    summary = {
+        "min_history_rows": twin.min_history_rows,
+        "horizon_s": twin.horizon_s,
+        "sample_period_s": twin.plant.sample_period_s,
+        "residual": twin.card["training"]["residual"]["ships"],
+    }
+    return TwinRow(
+        id=twin.id,
+        plant=job.plant,
+        plant_version=job.request["plant_version"],
+        data_version=job.request["data_version"],
+        job=job.id,
+        summary=summary,
+    )

@@ -180,6 +180,23 @@ def forecast(
     return Forecast(twin.id, history.at, times, coverage, bands(y[0]), trust(0), answers)
 
 
+def warm_up(twin: Twin, scenarios: Sequence[int] = (0, 1, 3)) -> None:
+    """Compile what `forecast` needs at the calibrated horizon, for so many scenarios a question."""
+    history = reference_history(twin)
+    for count in scenarios:
+        forecast(twin, history, twin.horizon_s, [Scenario()] * count)
+
+
+def reference_history(twin: Twin) -> Telemetry:
+    """The twin's reference window as telemetry."""
+    rows = len(twin.reference.y)
+    values = np.empty((rows, len(twin.plant.tags)))
+    values[:, twin.plant.columns(twin.plant.cvs)] = twin.scaler.y_out(twin.reference.y)
+    values[:, twin.plant.columns(twin.plant.inputs)] = twin.scaler.w_out(twin.reference.w)
+    times = (round(twin.plant.sample_period_s * 1e9) * np.arange(rows)).view("datetime64[ns]")
+    return Telemetry(twin.plant, times, values, np.zeros(rows, np.int64))
+
+
 def horizon_rows(twin: Twin, horizon_s: float) -> int:
     """Rows in a horizon.
 

@@ -57,7 +57,7 @@ def _resume_at(last_event_id: Annotated[str | None, Header(description="resume b
 async def job_events(
     app: App, _: Reader, job: Annotated[JobRow, Depends(_known)], after: Annotated[int, Depends(_resume_at)]
 ) -> AsyncIterator[ServerSentEvent]:
-    """What happens to a job as server-sent events (`state`, `progress`, `alarm`), from the start or Last-Event-ID on."""
+    """Server-sent events of a job, `state`, `progress` and `alarm`, from the start or behind Last-Event-ID."""
     while not app.closing.is_set():
         state = (await run_in_threadpool(app.jobs.get, job.id)).state
         events = await run_in_threadpool(app.jobs.events, job.id, after)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+import pandas as pd
 from fastapi import APIRouter, Response
 
 from api.answers import OptimizeAnswer, json_answer
@@ -44,7 +45,7 @@ def optimize(app: App, key: Optimizer, plant: PlantSlug, body: OptimizeBody) -> 
         coverage=body.coverage,
         deadline_ms=body.deadline_ms,
         max_age_s=body.max_age_s,
-        now=body.at,
+        now=None if body.at is None else pd.Timestamp(body.at),
         state=body.state,
     ).to_json()
     answer["data_version"] = version

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from functools import partial
-from typing import Annotated
+from typing import Annotated, BinaryIO, cast
 
 import anyio.to_thread
 import pandas as pd
@@ -60,7 +60,7 @@ async def upload(
     limit = app.settings.max_upload_bytes
     if int(request.headers.get("content-length", 0)) > limit:
         raise TooLargeError(f"the upload is over {limit} bytes; send it in parts")
-    stream = io.BufferedReader(BodyFile(request.stream(), limit), 1 << 20)
+    stream = cast(BinaryIO, io.BufferedReader(BodyFile(request.stream(), limit), 1 << 20))
     store = partial(_store, app, plant, stream, content_type, content_encoding, timezone, idempotency_key)
     receipt = await anyio.to_thread.run_sync(store)
     for fate in ("stored", "duplicate", "rejected"):
@@ -131,14 +131,14 @@ def take_back(app: App, _: Uploader, plant: PlantSlug, upload: str) -> Response:
 def _store(
     app: Service,
     slug: str,
-    stream: io.BufferedReader,
+    stream: BinaryIO,
     content_type: str,
     content_encoding: str | None,
     timezone: str | None,
     idempotency_key: str | None,
 ) -> Receipt:
     plant = app.catalog.plant(slug).plant
-    batches = read_upload(stream, content_type, content_encoding, plant, timezone)
+    batches = read_upload(stream, content_type, content_encoding, plant, timezone, app.settings.max_unpacked_bytes)
     return app.store.plant(slug).append(batches, idempotency_key=idempotency_key)
 
 

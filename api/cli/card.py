@@ -1,0 +1,30 @@
+"""A model card on the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api.cli import show
+
+
+def show_card(card: dict[str, Any]) -> None:
+    """Print the backtest, the gains and what training says; the page (`--html`) has the plots."""
+    backtest = card["backtest"]
+    peers = list(next(iter(backtest["cvs"].values()))["rmse"])
+    columns = ["CV", "unit", "rows ahead", *(f"RMSE {peer}" for peer in peers)]
+    rows = [
+        [name, cv["unit"], k, *(cv["rmse"][peer][k - 1] for peer in peers)]
+        for name, cv in backtest["cvs"].items()
+        for k in backtest["horizons"]
+    ]
+    show.table(columns, rows, f"backtest on {backtest['windows']} windows, {backtest['how']}")
+    responses = card["step_responses"]
+    gains = [
+        [mv, cv, *((gain or {}).get(k) for k in ("mean", "low", "high")), responses["gain_units"][mv][cv]]
+        for mv, of_mv in responses["gains"].items()
+        for cv, gain in of_mv.items()
+    ]
+    show.table(["MV", "CV", "gain", "low", "high", "unit"], gains, "gains")
+    show.console.print(card["training"]["residual"]["why"], markup=False)
+    for name, why in card["unknown_effects"].items():
+        show.console.print(f"The effect of {name} is unknown: {why}.", markup=False)

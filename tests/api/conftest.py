@@ -1,0 +1,93 @@
+"""One service for the session, with a real twin that its own worker trained on a simulated quadruple tank."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pandas as pd
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from api.main import create_app
+from api.settings import Settings
+from twin.plants.quadruple_tank import QuadrupleTank
+from twin.plants.simulator import Simulator
+from twin.telemetry import Telemetry
+
+KEY = "the-key-of-these-tests"
+START = pd.Timestamp("2026-01-01T00:00:00Z")
+ROWS = 900
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(
+        data_dir=tmp_path_factory.mktemp("service"),
+        admin_key=KEY,
+        log_level="error",
+        lease_s=5.0,
+        max_upload_bytes=30_000_000,
+        max_unpacked_bytes=60_000_000,
+        max_request_bytes=1_000_000,
+    )
+
+
+@pytest.fixture(scope="session")
+def app(settings: Settings) -> FastAPI:
+    app = create_app(settings)
+    app.state.service.keys.bootstrap(settings)
+    return app
+
+
+@pytest.fixture(scope="session")
+def client(app: FastAPI) -> Iterator[TestClient]:
+    with TestClient(app, headers={"Authorization": f"Bearer {KEY}"}) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def measured() -> Telemetry:
+    """What the tank's historian holds: an identification experiment."""
+    return Simulator(QuadrupleTank(), 3, START).excite(ROWS)
+
+
+@pytest.fixture(scope="session")
+def tank(client: TestClient, measured: Telemetry) -> str:
+    """A plant with telemetry and no twin."""
+    assert client.put("/v1/plants/tank", json=QuadrupleTank.plant.to_json()).status_code == 201
+    receipt = client.post("/v1/plants/tank/telemetry", content=csv(measured), headers={"Content-Type": "text/csv"})
+    assert receipt.json()["rows_stored"] == ROWS
+    return "tank"
+
+
+@pytest.fixture(scope="session")
+def trained(client: TestClient, tank: str) -> dict[str, Any]:
+    """The job that trained the champion of `tank`, when everything is ready."""
+    job = wait(client, client.post(f"/v1/plants/{tank}/twins", json={"budget_s": 5, "seed": 1}).json()["job"])
+    assert job["state"] == "succeeded", job
+    until(lambda: client.get("/readyz").status_code == 200, 120)
+    return job
+
+
+def csv(telemetry: Telemetry) -> bytes:
+    """Wide CSV."""
+    return telemetry.frame().to_csv(date_format="%Y-%m-%dT%H:%M:%S%z").encode()
+
+
+def wait(client: TestClient, job: str, seconds: float = 180) -> dict[str, Any]:
+    """The job when it has ended."""
+    ended = ("succeeded", "failed", "cancelled")
+    until(lambda: client.get(f"/v1/jobs/{job}").json()["state"] in ended, seconds)
+    found: dict[str, Any] = client.get(f"/v1/jobs/{job}").json()
+    return found
+
+
+def until(condition: Callable[[], bool], seconds: float) -> None:
+    """Wait for something that must come; a hang becomes a failure."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
