@@ -38,7 +38,7 @@ from twin.merge import SEQUENCE
 
 KIND, BODY = "_kind", "_body"
 KINDS = ROWS, RECEIPT, TAKE_BACK = "rows", "receipt", "take_back"
-GROUP = 1 << 16  # rows of a Parquet row group: what a read must decode at least
+GROUP = 1 << 14  # rows of a Parquet row group: what a read must decode at least
 CONFIGURATION = {
     "delta.dataSkippingStatsColumns": f"{TIME},{SEQUENCE}",
     "delta.logRetentionDuration": "interval 7 days",
@@ -176,7 +176,8 @@ class Log:
     def write(self, kind: str, table: pa.Table) -> Files:
         """Write a file of rows with `time` and `_sequence`; nobody sees it before it is committed."""
         path = f"{KIND}={kind}/{uuid.uuid4().hex}.parquet"
-        exact = [TIME, SEQUENCE]
+        floats = [f.name for f in table.schema if pa.types.is_floating(f.type)]
+        encoding = {TIME: "DELTA_BINARY_PACKED", SEQUENCE: "DELTA_BINARY_PACKED"}
         with errors(self.uri):
             if "://" not in self.uri:
                 (Path(self.uri) / path).parent.mkdir(parents=True, exist_ok=True)
@@ -187,9 +188,9 @@ class Log:
                     row_group_size=GROUP,
                     compression="zstd",
                     compression_level=1,
-                    write_statistics=exact,
-                    use_dictionary=[c for c in table.column_names if c not in exact],
-                    column_encoding=dict.fromkeys(exact, "DELTA_BINARY_PACKED"),
+                    write_statistics=[TIME, SEQUENCE],
+                    use_dictionary=[c for c in table.column_names if c.endswith(QUALITY)],
+                    column_encoding=encoding | dict.fromkeys(floats, "BYTE_STREAM_SPLIT"),
                 )
                 size = sink.tell()
         times, numbers = table[TIME].cast(pa.int64()).to_numpy(), table[SEQUENCE].to_numpy()

@@ -130,36 +130,28 @@ class Verdict:
 
 def judge(new: Rows, known: Rows) -> Verdict:
     """Hold new rows, sorted by time and order of ingest, against the answer so far (of the same tags)."""
-    n = len(new)
-    seen, same, changed = np.zeros(n, bool), np.zeros(new.values.shape, bool), np.zeros(new.values.shape, bool)
-    repeated = np.r_[False, np.diff(new.times) == 0]
-    here = np.isin(new.times, known.times)
-    at = np.flatnonzero(here | repeated | np.r_[repeated[1:], False])
-    if not len(at):
-        return Verdict(seen, same, changed)
-    seen[at] = here[at] | repeated[at]
-    stored = known.at(np.isin(known.times, new.times[at]))
-    times = np.r_[stored.times, new.times[at]]
-    order = np.argsort(times, kind="stable")  # what is stored comes before what is new at the same time
-    fresh = np.empty(len(order), np.int64)
-    fresh[order] = np.arange(len(order))
-    fresh = fresh[len(stored) :]
+    place = np.searchsorted(known.times, new.times)
+    here = np.zeros(len(new), bool)
+    inside = place < len(known)
+    here[inside] = known.times[place[inside]] == new.times[inside]
+    follows = np.r_[False, np.diff(new.times) == 0] if len(new) else np.zeros(0, bool)
+    shared = follows | np.r_[follows[1:], False] if len(new) else follows
 
     def before(old: np.ndarray, given: np.ndarray) -> np.ndarray:
-        """What was known just before each new row."""
-        both = pd.DataFrame(np.r_[old, given][order])
-        by_time = both.groupby(times[order]).ffill()
-        return by_time.groupby(times[order]).shift(1).to_numpy()[fresh]
+        """What was known just before each new row: an earlier one of the same time, else what is stored."""
+        prior = np.full(given.shape, np.nan)
+        prior[here] = old[place[here]]
+        if shared.any():
+            times = new.times[shared]
+            earlier = pd.DataFrame(given[shared]).groupby(times).ffill().groupby(times).shift(1).to_numpy()
+            prior[shared] = np.where(np.isnan(earlier), prior[shared], earlier)
+        return prior
 
-    given = new.values[at]
-    prior = before(stored.values, given)
-    equal = given == prior
-    if new.quality is not None or stored.quality is not None:
-        codes = _codes(new.at(at))
-        equal &= codes == before(_codes(stored), codes)
-    same[at] = equal
-    changed[at] = ~np.isnan(given) & ~np.isnan(prior) & ~equal
-    return Verdict(seen, same, changed)
+    prior = before(known.values, new.values)
+    same = new.values == prior
+    if new.quality is not None or known.quality is not None:
+        same &= _codes(new) == before(_codes(known), _codes(new))
+    return Verdict(here | follows, same, ~np.isnan(new.values) & ~np.isnan(prior) & ~same)
 
 
 def _codes(rows: Rows) -> np.ndarray:

@@ -280,9 +280,14 @@ def _range(start: pd.Timestamp | None, end: pd.Timestamp | None) -> tuple[int, i
     for time in (start, end):
         if time is not None and time.tzinfo is None:
             raise QuestionError(f"'{time}' has no time zone; write it with an offset, such as {time}Z")
-    low = ALWAYS[0] if start is None else start.tz_convert("UTC").ceil("us").as_unit("us").value
-    high = ALWAYS[1] if end is None else end.tz_convert("UTC").floor("us").as_unit("us").value
-    return low, high
+    return (
+        ALWAYS[0] if start is None else _microseconds(start.ceil("us")),
+        ALWAYS[1] if end is None else _microseconds(end.floor("us")),
+    )
+
+
+def _microseconds(time: pd.Timestamp) -> int:
+    return int(time.tz_convert("UTC").tz_localize(None).to_datetime64().astype("datetime64[us]").astype(np.int64))
 
 
 def _time(microseconds: int) -> pd.Timestamp:

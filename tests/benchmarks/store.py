@@ -1,0 +1,161 @@
+"""The telemetry store beside plain pyarrow: append, read, overview, tail, live appends. Prints a table.
+
+    python tests/benchmarks/store.py [--rows 5000000] [--tags 20] [--folder DIR] [--json FILE]
+
+Times are wall seconds of one run; memory is the peak of the process above its start, sampled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from connectors.files import ARROW, CSV, PARQUET, read_upload
+from twin.batch import of_frame
+from twin.plant import Plant, Role, Tag
+from twin.store import Store
+
+START = pd.Timestamp("2024-01-01", tz="UTC")
+
+
+def write_files(folder: Path, rows: int, tags: int) -> Plant:
+    """The same telemetry as CSV, Parquet and Arrow stream: a sample a second, random walks of five digits."""
+    names = [f"TAG{i:02d}" for i in range(tags)]
+    rng, step = np.random.default_rng(0), 250_000
+    schema = pa.schema([("time", pa.timestamp("us", "UTC")), *((name, pa.float64()) for name in names)])
+    level = np.zeros(tags)
+    with (
+        pq.ParquetWriter(folder / "t.parquet", schema) as parquet,
+        pa.OSFile(str(folder / "t.arrow"), "wb") as sink,
+        pa.ipc.new_stream(sink, schema) as stream,
+        pacsv.CSVWriter(folder / "t.csv", pa.schema([("time", pa.string()), *list(schema)[1:]])) as text,
+    ):
+        for first in range(0, rows, step):
+            n = min(step, rows - first)
+            walk = level + np.cumsum(rng.normal(0, 0.1, (n, tags)), axis=0)
+            level = walk[-1]
+            times = START.tz_localize(None).to_datetime64().astype("datetime64[us]") + np.arange(
+                first, first + n
+            ) * np.timedelta64(10**6, "us")
+            columns = [pa.array(np.round(50 + walk[:, i], 5)) for i in range(tags)]
+            table = pa.table([pa.array(times).cast(pa.timestamp("us", "UTC")), *columns], schema=schema)
+            parquet.write_table(table)
+            stream.write_table(table)
+            stamps = pa.array(np.char.add(np.datetime_as_string(times.astype("datetime64[s]")), "Z"))
+            text.write_table(table.set_column(0, "time", stamps))
+    return Plant("bench", 1.0, (Tag(names[0], Role.MV), *(Tag(name, Role.CV) for name in names[1:])))
+
+
+def measure(work: Callable[[], Any]) -> tuple[float, float, Any]:
+    """Seconds, peak MiB above the start, and what came out."""
+    process, peak, done = psutil.Process(), 0, threading.Event()
+    start = process.memory_info().rss
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.02):
+            peak = max(peak, process.memory_info().rss - start)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    before = time.perf_counter()
+    try:
+        result = work()
+    finally:
+        seconds = time.perf_counter() - before
+        done.set()
+        watcher.join()
+    return seconds, peak / 2**20, result
+
+
+def run(folder: Path, rows: int, tags: int, live: int) -> list[dict[str, Any]]:
+    """All measurements."""
+    plant, table = write_files(folder, rows, tags), []
+    store = Store(folder / "store")
+
+    def line(what: str, work: Callable[[], Any]) -> Any:
+        seconds, peak, result = measure(work)
+        table.append({"what": what, "seconds": round(seconds, 4), "peak_mib": round(peak)})
+        print(f"{what:55s} {seconds:9.3f} s {peak:8.0f} MiB", flush=True)
+        return result
+
+    def upload(name: str, kind: str, slug: str) -> Any:
+        with (folder / name).open("rb") as stream:
+            return store.plant(slug).append(read_upload(stream, kind, None, plant))
+
+    line("plain pyarrow: Parquet read whole", lambda: pq.read_table(folder / "t.parquet").num_rows)
+    line("plain pyarrow: CSV streamed, types known", lambda: sum(map(len, pacsv.open_csv(folder / "t.csv"))))
+    for name, kind, slug in (("t.parquet", PARQUET, "p"), ("t.arrow", ARROW, "a"), ("t.csv", CSV, "c")):
+        receipt = line(f"upload {name}", lambda name=name, kind=kind, slug=slug: upload(name, kind, slug))
+        if receipt.rows_stored != rows:
+            raise SystemExit(f"{name}: {receipt}")
+    receipt = line("upload t.parquet again (all duplicates)", lambda: upload("t.parquet", PARQUET, "p"))
+    if receipt.rows_duplicate != rows:
+        raise SystemExit(str(receipt))
+    plant_table, middle = store.plant("p"), START + pd.Timedelta(seconds=rows // 2)
+    window = (middle, middle + pd.Timedelta("8h"), plant.names[:3])
+    line("read 8 h of 3 tags", lambda: plant_table.read(*window))
+    line(
+        "plain pyarrow: the same window of the file",
+        lambda: pq.read_table(
+            folder / "t.parquet",
+            columns=["time", *window[2]],
+            filters=[("time", ">=", window[0]), ("time", "<=", window[1])],
+        ),
+    )
+    line("overview of everything, 3 tags, 2000 points", lambda: plant_table.overview(tags=plant.names[:3]))
+    line(f"overview of everything, {tags} tags, 2000 points", lambda: plant_table.overview())
+    appends, tails = [], []
+    last = START + pd.Timedelta(seconds=rows)
+    for i in range(live):
+        frame = pd.DataFrame(
+            np.full((1, tags), float(i)), index=[last + pd.Timedelta(seconds=i)], columns=list(plant.names)
+        )
+        appends.append(measure_ms(lambda frame=frame: plant_table.append(of_frame(frame))))
+        tails.append(measure_ms(lambda: plant_table.last_rows(120, 1.0)))
+    for what, values in (("live append of one row", appends), ("last 120 rows after it", tails)):
+        p50, p99 = np.percentile(values, [50, 99])
+        table.append({"what": what, "n": live, "p50_ms": round(p50, 2), "p99_ms": round(p99, 2)})
+        print(f"{what:55s} p50 {p50:6.1f} ms  p99 {p99:6.1f} ms  ({live} times)", flush=True)
+    line("compact", plant_table.compact)
+    size = sum(f.stat().st_size for f in (folder / "store" / "p").rglob("*.parquet")) / 2**20
+    print(f"on disk {size:.0f} MiB; the CSV has {(folder / 't.csv').stat().st_size / 2**20:.0f} MiB")
+    return table
+
+
+def measure_ms(work: Callable[[], Any]) -> float:
+    """Milliseconds."""
+    before = time.perf_counter()
+    work()
+    return (time.perf_counter() - before) * 1e3
+
+
+def main() -> None:
+    """Parse arguments and run."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, default=5_000_000)
+    parser.add_argument("--tags", type=int, default=20)
+    parser.add_argument("--live", type=int, default=1000)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        table = run(Path(folder), options.rows, options.tags, options.live)
+    if options.json:
+        options.json.write_text(json.dumps(table, indent=1))
+
+
+if __name__ == "__main__":
+    main()
