@@ -8,6 +8,7 @@ from functools import partial
 import jax
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from twin.errors import Problem, QuestionError
 from twin.plant import Role
@@ -78,20 +79,22 @@ class Simulator:
         """An identification experiment of that many rows from the present state on (`excitation.step_test`)."""
         return self.run(step_test(self.plant, self.moves, rows, self.process.settling_s, self._generator))
 
-    def run(self, moves: np.ndarray) -> Telemetry:
+    def run(self, moves: ArrayLike) -> Telemetry:
         """The telemetry of the next rows under MVs (rows, MVs), as far as the actuators follow them."""
-        w = np.hstack([self._actuate(moves), self._disturbances(len(moves))])
+        positions = self._actuate(np.asarray(moves, np.float64))
+        rows = len(positions)
+        w = np.hstack([positions, self._disturbances(rows)])
         with jax.enable_x64(True):
             states = np.asarray(_simulate(self.process, self.state, w))
             truth = np.asarray(_read(self.process, states))
         noise = self._generator.normal(size=truth.shape) * self.process.noise
-        times = pd.date_range(self.time, periods=len(moves) + 1, freq=pd.Timedelta(seconds=self.plant.sample_period_s))
-        self.state, self.moves, self.time = states[-1], w[-1, : moves.shape[1]], times[-1]
-        values = np.empty((len(moves), len(self.plant.tags)))
+        times = pd.date_range(self.time, periods=rows + 1, freq=pd.Timedelta(seconds=self.plant.sample_period_s))
+        self.state, self.moves, self.time = states[-1], positions[-1], times[-1]
+        values = np.empty((rows, len(self.plant.tags)))
         values[:, self.plant.columns(self.plant.inputs)] = w[:, : len(self.plant.inputs)]
         values[:, self.plant.columns(self.plant.cvs)] = truth + noise
         return Telemetry(
-            self.plant, times[1:].tz_localize(None).as_unit("ns").to_numpy(), values, np.zeros(len(moves), np.int64)
+            self.plant, times[1:].tz_localize(None).as_unit("ns").to_numpy(), values, np.zeros(rows, np.int64)
         )
 
     def _actuate(self, wanted: np.ndarray) -> np.ndarray:
