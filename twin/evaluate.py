@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 
 from twin.artifact import Twin
 from twin.dynamics.ensemble import Ensemble, State
@@ -58,6 +59,31 @@ def step_responses(twin: Twin, history: Telemetry | None = None) -> dict[str, An
             for key in ("responses", "gains", "dead_times_s", "settling_times_s"):
                 out[key][mv.name][cv.name] = effect.get(key)
     return out
+
+
+def report(twin: Twin, telemetry: Telemetry) -> dict[str, Any]:
+    """The model card: what the twin was trained on, how well it forecasts, and what it says of the process.
+
+    Args:
+        twin: a trained twin.
+        telemetry: what it was trained on.
+
+    Returns:
+        JSON: twin, created, plant, data, history, horizon_s, min_history_rows, unknown_effects, training (backbone,
+        residual, curve, collapse metrics), backtest (by CV and horizon, coverage) and step_responses.
+    """
+    first, last = (pd.Timestamp(telemetry.times[i], tz="UTC").isoformat() for i in (0, -1))
+    return {
+        "twin": twin.id,
+        "created": pd.Timestamp.now("UTC").isoformat(timespec="seconds"),
+        "plant": twin.plant.to_json(),
+        "data": {"rows": len(telemetry), "runs": len(np.unique(telemetry.run)), "start": first, "end": last},
+        "history": twin.history,
+        "min_history_rows": twin.min_history_rows,
+        "horizon_s": twin.horizon_s,
+        **twin.card,
+        "step_responses": step_responses(twin),
+    }
 
 
 def _last_window(twin: Twin, history: Telemetry) -> Window:

@@ -18,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from twin.artifact import Twin
-from twin.backbone import Score, choose, select
+from twin.backbone import Arx, Score, choose, select
+from twin.backtest import backtest
 from twin.dynamics.ensemble import Ensemble
 from twin.dynamics.lti import Lti, padded
 from twin.dynamics.region import Region
@@ -105,9 +106,13 @@ def fit(telemetry: Telemetry, options: Options = Options(), progress: Report | N
     curve, best = _train(trainer, recipe, options.budget_s, started, report)
     ships = best.out_of_fold <= PAYS
     dynamics = _ensemble(chosen.fits, best, ships, grid, folds)
-    judged = [cases(grid, folds, lti, spread(folds.held_out(f), CALIBRATED)) for f, lti in enumerate(chosen.fits)]
+    judged = _judged(grid, folds, chosen.fits)
     residuals, mask, before = _out_of_fold(dynamics, judged)
     card = _card(telemetry, folds, scaler, scores, chosen, curve, best, ships, before, residuals)
+    best_arx = next(score for score in scores if isinstance(score.candidate, Arx))
+    peers = {"arx": _linear(_judged(grid, folds, best_arx.fits)), "persistence": _persistence(judged)}
+    fold = np.repeat(np.arange(COUNT), [len(case.y_lin) for case in judged])
+    card["backtest"] = backtest(telemetry.plant, scaler, {"twin": residuals} | peers, mask, fold)
     card["training"]["seconds"] = time.monotonic() - started
     card["training"]["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return Twin(
@@ -171,6 +176,21 @@ def _ensemble(fits: tuple[Lti, ...], best: Evaluation, ships: bool, grid: Grid, 
     ends = ends[:: max(1, len(ends) // REGION_WINDOWS)]
     region = Region.fit(grid.window(ends, folds.history), grid.future(ends, folds.horizon).w)
     return Ensemble(backbones, best.residuals if ships else None, region)
+
+
+def _judged(grid: Grid, folds: Folds, fits: tuple[Lti, ...]) -> list[Cases]:
+    """The windows each fold holds out, forecast by the linear model fitted without them."""
+    return [cases(grid, folds, lti, spread(folds.held_out(f), CALIBRATED)) for f, lti in enumerate(fits)]
+
+
+def _linear(judged: list[Cases]) -> np.ndarray:
+    """(n, K, CVs) residuals of the linear models."""
+    return np.concatenate([case.future.y - np.asarray(case.y_lin) for case in judged])
+
+
+def _persistence(judged: list[Cases]) -> np.ndarray:
+    """(n, K, CVs) residuals of the last value held."""
+    return np.concatenate([case.future.y - case.window.y[:, -1:] for case in judged])
 
 
 def _out_of_fold(dynamics: Ensemble, judged: list[Cases]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
