@@ -39,14 +39,6 @@ class MediaTypeError(TwinError):
     """The Content-Type is not one that this route reads."""
 
 
-class TooLargeError(TwinError):
-    """The body is over the size limit."""
-
-
-class NotReadyError(TwinError):
-    """The service cannot do this yet."""
-
-
 # The first entry that the exception is an instance of decides.
 STATUS: tuple[tuple[type[TwinError], HTTPStatus], ...] = (
     (UnauthorizedError, HTTPStatus.UNAUTHORIZED),
@@ -54,13 +46,11 @@ STATUS: tuple[tuple[type[TwinError], HTTPStatus], ...] = (
     (errors.NotFoundError, HTTPStatus.NOT_FOUND),
     (errors.ConflictError, HTTPStatus.CONFLICT),
     (PreconditionError, HTTPStatus.PRECONDITION_FAILED),
-    (TooLargeError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     (MediaTypeError, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
     (errors.PlantError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (errors.TelemetryError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (errors.QuestionError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (errors.TrainingError, HTTPStatus.UNPROCESSABLE_ENTITY),
-    (NotReadyError, HTTPStatus.SERVICE_UNAVAILABLE),
     (errors.StoreError, HTTPStatus.SERVICE_UNAVAILABLE),
     (errors.ArtifactError, HTTPStatus.INTERNAL_SERVER_ERROR),
     (TwinError, HTTPStatus.UNPROCESSABLE_ENTITY),
@@ -114,7 +104,6 @@ async def _http(request: Request, error: Exception) -> Response:
     detail = {
         404: f"there is nothing at {request.url.path}; the routes are listed at /openapi.json",
         405: f"{request.method} is not among what {request.url.path} takes",
-        413: "the body is over the size limit; send it in parts",
     }.get(error.status_code, str(error.detail))
     return problem(request, error.status_code, detail, headers=error.headers)
 

@@ -12,7 +12,7 @@ from api import compilation, errors
 from api.answers import ProblemAnswer
 from api.deps import known_query
 from api.logs import configure
-from api.middleware import Around
+from api.middleware import Around, BodyLimit
 from api.routes import console, health, jobs, keys, optimize, plants, predict, recommendations, telemetry, twins
 from api.service import Service
 from api.settings import Settings
@@ -45,16 +45,14 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        max_body_size=settings.max_request_bytes,
         responses={"4XX": {"model": ProblemAnswer, "description": "what was wrong, where, and what to do"}},
     )
     app.state.service = service
     errors.install(app)
+    app.add_middleware(BodyLimit, request_bytes=settings.max_request_bytes, upload_bytes=settings.max_upload_bytes)
     app.add_middleware(Around, metrics=service.metrics)
     strict = [Depends(known_query)]
-    for part in (plants, twins, predict, optimize, recommendations, jobs, keys, health):
+    for part in (plants, telemetry, twins, predict, optimize, recommendations, jobs, keys, health):
         app.include_router(part.router, dependencies=strict)
-    app.include_router(telemetry.router, dependencies=strict, max_body_size=settings.max_upload_bytes)
     app.include_router(console.router)
-    app.mount("/console", console.files)
     return app

@@ -1,10 +1,11 @@
-"""Around every request: security headers, the latency metric, one line of log."""
+"""Around every request: the size limit of its body, security headers, the latency metric, a line of log."""
 
 from __future__ import annotations
 
 import time
 
 import structlog
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.metrics import Metrics
@@ -18,6 +19,33 @@ HEADERS = [
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 ]
+
+
+class BodyLimit:
+    """Refuses bodies over a limit, which is larger for uploads of telemetry, before they are in memory."""
+
+    def __init__(self, app: ASGIApp, request_bytes: int, upload_bytes: int) -> None:
+        self._app = app
+        self._request_bytes = request_bytes
+        self._upload_bytes = upload_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        limit = self._upload_bytes if scope["path"].endswith("/telemetry") else self._request_bytes
+        announced = next((int(v) for k, v in scope["headers"] if k == b"content-length" and v.isdigit()), 0)
+        received = 0
+
+        async def limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if max(received, announced) > limit:
+                raise HTTPException(413, f"the body is over {limit} bytes; send it in parts")
+            return message
+
+        await self._app(scope, limited, send)
 
 
 class Around:

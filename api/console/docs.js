@@ -1,4 +1,6 @@
 // The page at `/docs`: the OpenAPI document as a list of routes with their parameters and a working example.
+import "./theme.js";
+
 const specification = await (await fetch("/openapi.json")).json();
 document.getElementById("about").textContent = specification.info.description;
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
-from twin.units import check
 
 from api.answers import Page, PlantAnswer, json_answer
 from api.catalog import PlantVersion
 from api.deps import After, App, Limit, PlantSlug, Reader, Trainer, page
 from api.examples import PLANT, body
 from api.schemas import PlantBody
+from twin.errors import PlantError, Problem
 from twin.plant import Plant
+from twin.units import check
 
 router = APIRouter(prefix="/v1/plants", tags=["plants"])
 
@@ -38,8 +39,7 @@ def put_plant(
 ) -> Response:
     """Describe a plant, or change it: every change is a new version."""
     described = Plant.from_json(body.model_dump(exclude_none=True))
-    for i, tag in enumerate(described.tags):
-        check(tag.unit, ("tags", i, "unit"))
+    _check_units(described)
     stored, new = app.catalog.put_plant(key.id, plant, described, if_match, if_none_match)
     return json_answer(_answer(app, stored), 201 if new else 200, {"ETag": stored.etag})
 
@@ -66,6 +66,17 @@ def delete_plant(app: App, key: Trainer, plant: PlantSlug, if_match: IfMatch = N
     app.store.plant(plant).delete()
     app.registry.forget(twins)
     return Response(status_code=204)
+
+
+def _check_units(plant: Plant) -> None:
+    problems = []
+    for i, tag in enumerate(plant.tags):
+        try:
+            check(tag.unit)
+        except PlantError as error:
+            problems.append(Problem(("tags", i, "unit"), f"{tag.name}: {error.detail}"))
+    if problems:
+        raise PlantError(problems[0].msg, problems)
 
 
 def _answer(app: App, stored: PlantVersion) -> dict[str, object]:

@@ -17,7 +17,7 @@ from twin.quality import assess
 from api.answers import ReceiptAnswer, SeriesAnswer, json_answer
 from api.body import BodyFile
 from api.deps import App, PlantSlug, Reader, Uploader
-from api.errors import MediaTypeError, TooLargeError
+from api.errors import MediaTypeError
 from api.examples import CSV, body
 from api.schemas import Time
 from api.service import Service
@@ -57,10 +57,7 @@ async def upload(
     """
     if content_type.partition(";")[0].strip().lower() not in CONTENT_TYPES:
         raise MediaTypeError(f"Content-Type '{content_type}': telemetry comes as {', '.join(CONTENT_TYPES)}")
-    limit = app.settings.max_upload_bytes
-    if int(request.headers.get("content-length", 0)) > limit:
-        raise TooLargeError(f"the upload is over {limit} bytes; send it in parts")
-    stream = cast(BinaryIO, io.BufferedReader(BodyFile(request.stream(), limit), 1 << 20))
+    stream = cast(BinaryIO, io.BufferedReader(BodyFile(request.stream()), 1 << 20))
     store = partial(_store, app, plant, stream, content_type, content_encoding, timezone, idempotency_key)
     receipt = await anyio.to_thread.run_sync(store)
     for fate in ("stored", "duplicate", "rejected"):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import pandas as pd
 import pytest
+import uvicorn
 from fastapi import FastAPI
-from fastapi.testclient import TestClient
 
 from api.main import create_app
 from api.settings import Settings
@@ -43,8 +45,22 @@ def app(settings: Settings) -> FastAPI:
 
 
 @pytest.fixture(scope="session")
-def client(app: FastAPI) -> Iterator[TestClient]:
-    with TestClient(app, headers={"Authorization": f"Bearer {KEY}"}) as client:
+def address(app: FastAPI) -> Iterator[str]:
+    """The service, listening on this machine."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=5))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    until(lambda: server.started, 60)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(60)
+    assert not thread.is_alive()
+
+
+@pytest.fixture(scope="session")
+def client(address: str) -> Iterator[httpx.Client]:
+    """A client with the admin key."""
+    with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {KEY}"}, timeout=120) as client:
         yield client
 
 
@@ -55,7 +71,7 @@ def measured() -> Telemetry:
 
 
 @pytest.fixture(scope="session")
-def tank(client: TestClient, measured: Telemetry) -> str:
+def tank(client: httpx.Client, measured: Telemetry) -> str:
     """A plant with telemetry and no twin."""
     assert client.put("/v1/plants/tank", json=QuadrupleTank.plant.to_json()).status_code == 201
     receipt = client.post("/v1/plants/tank/telemetry", content=csv(measured), headers={"Content-Type": "text/csv"})
@@ -64,7 +80,7 @@ def tank(client: TestClient, measured: Telemetry) -> str:
 
 
 @pytest.fixture(scope="session")
-def trained(client: TestClient, tank: str) -> dict[str, Any]:
+def trained(client: httpx.Client, tank: str) -> dict[str, Any]:
     """The job that trained the champion of `tank`, when everything is ready."""
     job = wait(client, client.post(f"/v1/plants/{tank}/twins", json={"budget_s": 5, "seed": 1}).json()["job"])
     assert job["state"] == "succeeded", job
@@ -77,7 +93,7 @@ def csv(telemetry: Telemetry) -> bytes:
     return telemetry.frame().to_csv(date_format="%Y-%m-%dT%H:%M:%S%z").encode()
 
 
-def wait(client: TestClient, job: str, seconds: float = 180) -> dict[str, Any]:
+def wait(client: httpx.Client, job: str, seconds: float = 180) -> dict[str, Any]:
     """The job when it has ended."""
     ended = ("succeeded", "failed", "cancelled")
     until(lambda: client.get(f"/v1/jobs/{job}").json()["state"] in ended, seconds)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from fastapi import FastAPI
-from fastapi.testclient import TestClient
 
 from api.examples import PLANT
 from api.schemas import PlantBody
@@ -23,12 +24,13 @@ def problem(answer: Any, status: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-def stranger(app: FastAPI, client: TestClient) -> TestClient:
+def stranger(address: str) -> Iterator[httpx.Client]:
     """A client without a key."""
-    return TestClient(app)
+    with httpx.Client(base_url=address) as client:
+        yield client
 
 
-def test_every_route_of_the_contract_needs_a_key(app: FastAPI, stranger: TestClient) -> None:
+def test_every_route_of_the_contract_needs_a_key(app: FastAPI, stranger: httpx.Client) -> None:
     fill = {"plant": "tank", "job": "job-1", "twin": "champion", "alias": "champion", "upload": "1", "key_id": "x"}
     checked = 0
     for path, methods in app.openapi()["paths"].items():
@@ -39,7 +41,7 @@ def test_every_route_of_the_contract_needs_a_key(app: FastAPI, stranger: TestCli
     assert checked > 20
 
 
-def test_a_refused_key_says_how_to_present_one(stranger: TestClient) -> None:
+def test_a_refused_key_says_how_to_present_one(stranger: httpx.Client) -> None:
     answer = stranger.get("/v1/plants")
     assert answer.headers["www-authenticate"] == "Bearer"
     assert "Authorization: Bearer" in problem(answer, 401)["detail"]
@@ -47,7 +49,7 @@ def test_a_refused_key_says_how_to_present_one(stranger: TestClient) -> None:
     problem(stranger.get("/v1/plants", headers={"Authorization": "Basic dHdpbjp0d2lu"}), 401)
 
 
-def test_a_key_may_only_what_its_scopes_say(client: TestClient, stranger: TestClient) -> None:
+def test_a_key_may_only_what_its_scopes_say(client: httpx.Client, stranger: httpx.Client) -> None:
     made = client.post("/v1/keys", json={"name": "screen", "scopes": ["read"]})
     assert made.status_code == 201
     headers = {"Authorization": f"Bearer {made.json()['key']}"}
@@ -61,7 +63,7 @@ def test_a_key_may_only_what_its_scopes_say(client: TestClient, stranger: TestCl
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/", "/docs", "/openapi.json"])
-def test_what_needs_no_key(stranger: TestClient, path: str) -> None:
+def test_what_needs_no_key(stranger: httpx.Client, path: str) -> None:
     assert stranger.get(path).status_code in (200, 503)
 
 
@@ -74,7 +76,7 @@ def test_what_needs_no_key(stranger: TestClient, path: str) -> None:
         ("POST", "/healthz", 405),
     ],
 )
-def test_unknown_routes_and_methods(client: TestClient, method: str, path: str, status: int) -> None:
+def test_unknown_routes_and_methods(client: httpx.Client, method: str, path: str, status: int) -> None:
     answer = client.request(method, path)
     problem(answer, status)
     if status == 405:
@@ -82,36 +84,36 @@ def test_unknown_routes_and_methods(client: TestClient, method: str, path: str, 
 
 
 @pytest.mark.parametrize("text", ['{"name": "x"', "", "name=x", "[1, 2]", "null", '"text"', "{'name': 1}"])
-def test_a_body_that_is_no_object(client: TestClient, text: str) -> None:
+def test_a_body_that_is_no_object(client: httpx.Client, text: str) -> None:
     answer = client.put("/v1/plants/x", content=text, headers={"Content-Type": "application/json"})
     problem(answer, answer.status_code)
     assert answer.status_code in (400, 422)
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_json_has_no_such_number(client: TestClient, number: str) -> None:
+def test_json_has_no_such_number(client: httpx.Client, number: str) -> None:
     text = f'{{"name": "x", "sample_period_s": {number}, "tags": []}}'
     answer = client.put("/v1/plants/x", content=text, headers={"Content-Type": "application/json"})
     assert problem(answer, 422)["errors"][0]["loc"] == ["sample_period_s"]
 
 
-def test_another_content_type_is_refused(client: TestClient) -> None:
+def test_another_content_type_is_refused(client: httpx.Client) -> None:
     answer = client.put("/v1/plants/x", content="a,b", headers={"Content-Type": "text/csv"})
     assert "application/json" in problem(answer, 415)["detail"]
 
 
-def test_a_large_request_is_refused(client: TestClient) -> None:
+def test_a_large_request_is_refused(client: httpx.Client) -> None:
     text = '{"name": "' + "x" * 1_100_000 + '"}'
     problem(client.put("/v1/plants/x", content=text, headers={"Content-Type": "application/json"}), 413)
 
 
-def test_an_unknown_query_parameter_is_refused(client: TestClient) -> None:
+def test_an_unknown_query_parameter_is_refused(client: httpx.Client) -> None:
     assert "did you mean limit" in problem(client.get("/v1/plants?limits=3"), 422)["detail"]
     for query in ("limit=0", "limit=x", "limit=1001"):
         problem(client.get(f"/v1/plants?{query}"), 422)
 
 
-def test_security_headers_are_everywhere(client: TestClient) -> None:
+def test_security_headers_are_everywhere(client: httpx.Client) -> None:
     for path in ("/", "/v1/plants", "/nothing"):
         headers = client.get(path).headers
         assert "default-src 'self'" in headers["content-security-policy"]
@@ -120,7 +122,7 @@ def test_security_headers_are_everywhere(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
-def test_pages_load_nothing_from_elsewhere(client: TestClient, path: str) -> None:
+def test_pages_load_nothing_from_elsewhere(client: httpx.Client, path: str) -> None:
     page = client.get(path).text
     files = re.findall(r'(?:src|href)="([^"]+)"', page)
     assert files
@@ -133,7 +135,7 @@ def test_pages_load_nothing_from_elsewhere(client: TestClient, path: str) -> Non
     assert not re.search(r"<script(?![^>]*src=)|style=|onclick=", page)
 
 
-def test_metrics_count_requests_by_route(client: TestClient) -> None:
+def test_metrics_count_requests_by_route(client: httpx.Client) -> None:
     def count() -> float:
         text = client.get("/metrics").text
         found = re.search(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
-from fastapi.testclient import TestClient
 
 PLANT: dict[str, Any] = {
     "name": "Feed tank",
@@ -27,7 +27,7 @@ def with_tag(i: int, **fields: Any) -> dict[str, Any]:
     return changed(tags=tags)
 
 
-def test_a_plant_has_versions_that_stay(client: TestClient) -> None:
+def test_a_plant_has_versions_that_stay(client: httpx.Client) -> None:
     first = client.put("/v1/plants/versions", json=PLANT)
     assert (first.status_code, first.json()["version"]) == (201, 1)
     again = client.put("/v1/plants/versions", json=PLANT)
@@ -42,7 +42,7 @@ def test_a_plant_has_versions_that_stay(client: TestClient) -> None:
     assert client.get("/v1/plants/versions", params={"version": 3}).status_code == 404
 
 
-def test_preconditions_guard_against_lost_changes(client: TestClient) -> None:
+def test_preconditions_guard_against_lost_changes(client: httpx.Client) -> None:
     etag = client.put("/v1/plants/guarded", json=PLANT).headers["ETag"]
     client.put("/v1/plants/guarded", json=changed(name="Changed by another"))
     late = client.put("/v1/plants/guarded", json=changed(name="Mine"), headers={"If-Match": etag})
@@ -56,7 +56,7 @@ def test_preconditions_guard_against_lost_changes(client: TestClient) -> None:
     assert client.delete("/v1/plants/guarded", headers={"If-Match": now}).status_code == 412
 
 
-def test_a_deleted_plant_is_gone_and_its_slug_free(client: TestClient) -> None:
+def test_a_deleted_plant_is_gone_and_its_slug_free(client: httpx.Client) -> None:
     etag = client.put("/v1/plants/gone", json=PLANT).headers["ETag"]
     text = "time,valve,level\n2026-01-01T00:00:00Z,1,2\n"
     client.post("/v1/plants/gone/telemetry", content=text, headers={"Content-Type": "text/csv"})
@@ -68,7 +68,7 @@ def test_a_deleted_plant_is_gone_and_its_slug_free(client: TestClient) -> None:
     assert client.get("/v1/plants/gone/telemetry").json()["times"] == []
 
 
-def test_pages_of_plants_meet(client: TestClient) -> None:
+def test_pages_of_plants_meet(client: httpx.Client) -> None:
     for i in range(5):
         client.put(f"/v1/plants/paged-{i}", json=PLANT)
     seen: list[str] = []
@@ -99,7 +99,7 @@ def test_pages_of_plants_meet(client: TestClient) -> None:
     ],
 )
 def test_a_contradiction_is_refused_at_its_place(
-    client: TestClient, body: dict[str, Any], where: list[Any], what: str
+    client: httpx.Client, body: dict[str, Any], where: list[Any], what: str
 ) -> None:
     answer = client.put("/v1/plants/wrong", json=body)
     assert answer.status_code == 422
@@ -110,11 +110,11 @@ def test_a_contradiction_is_refused_at_its_place(
 
 
 @pytest.mark.parametrize("slug", ["Tank", "-tank", "a" * 65, "tänk", "a%20b", "a.b"])
-def test_a_slug_is_checked(client: TestClient, slug: str) -> None:
+def test_a_slug_is_checked(client: httpx.Client, slug: str) -> None:
     assert client.put(f"/v1/plants/{slug}", json=PLANT).status_code == 422
 
 
-def test_a_near_miss_is_named(client: TestClient) -> None:
+def test_a_near_miss_is_named(client: httpx.Client) -> None:
     client.put("/v1/plants/fractionator", json=PLANT)
     answer = client.get("/v1/plants/fractionater")
     assert answer.status_code == 404

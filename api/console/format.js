@@ -1,0 +1,44 @@
+// Numbers, times and durations as people read them.
+import { signal } from "./lib.js";
+
+const SIGNIFICANT = 4;
+
+/** The time zone of everything shown: an IANA name. */
+export const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
+export const zone = signal(localStorage.getItem("zone") ?? here);
+
+export function chooseZone(name) {
+  localStorage.setItem("zone", name);
+  zone.value = name;
+}
+
+export function number(value, digits = SIGNIFICANT) {
+  if (value === null || value === undefined || !Number.isFinite(value)) return "–";
+  if (value !== 0 && (Math.abs(value) >= 1e6 || Math.abs(value) < 1e-3)) return value.toExponential(digits - 2);
+  return String(Number(value.toPrecision(digits)));
+}
+
+export const signed = (value, digits) => (value > 0 ? "+" : "") + number(value, digits).replace("-", "−");
+export const percent = (share) => `${(100 * share).toFixed(0)} %`;
+
+const PARTS = { year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" };
+
+/** A time (text, Date or seconds since 1970) in the zone chosen, such as 2026-01-31 08:00:00. */
+export function time(value, withDate = true) {
+  if (value === null || value === undefined) return "–";
+  const date = typeof value === "number" ? new Date(value * 1000) : new Date(value);
+  const text = date.toLocaleString("sv-SE", { ...PARTS, timeZone: zone.value });
+  return withDate ? text : text.slice(11);
+}
+
+/** Seconds as 45 s, 12 min, 3 h 20 min or 5 d. */
+export function duration(seconds) {
+  if (!Number.isFinite(seconds)) return "–";
+  const s = Math.abs(seconds);
+  if (s < 120) return `${number(s, 3)} s`;
+  if (s < 7200) return `${Math.round(s / 60)} min`;
+  if (s < 172800) return `${Math.floor(s / 3600)} h ${Math.round((s % 3600) / 60)} min`;
+  return `${Math.round(s / 86400)} d`;
+}
+
+export const seconds = (text) => Date.parse(text) / 1000;
