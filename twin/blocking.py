@@ -30,11 +30,12 @@ def starts(control: int, blocks: int) -> np.ndarray:
     return np.unique(np.rint(np.geomspace(1, max(control, 1), blocks)).astype(int)) - 1
 
 
-def blocking(first: np.ndarray, horizon: int, blocks: int, slowest: float) -> Blocking:
+def blocking(first: np.ndarray, control: int, horizon: int, blocks: int, slowest: float) -> Blocking:
     """The blocks of one MV.
 
     Args:
         first: the rows at which blocks start.
+        control: rows after which the MV rests.
         horizon: K.
         blocks: B; more than there are starts leaves the last ones unused.
         slowest: rows that the widest move takes at the rate limit.
@@ -43,7 +44,8 @@ def blocking(first: np.ndarray, horizon: int, blocks: int, slowest: float) -> Bl
     ramp = np.zeros(blocks, int)
     rows = np.zeros((horizon, blocks))
     for b, (start, length) in enumerate(zip(first, lengths, strict=True)):
-        ramp[b] = min(max(1, math.ceil(min(slowest, length) - 1e-9)), length)
+        longest = min(length, control - start)
+        ramp[b] = max(1, math.ceil(min(slowest, longest) - 1e-9))
         share = np.minimum(np.arange(1, length + 1) / ramp[b], 1.0)
         rows[start : start + length, b] += share
         if b:

@@ -31,7 +31,7 @@ from twin.moves import strict
 from twin.objective import Objective, cost_by_term
 from twin.predict import Band, Step, check_history, future_times, iso, judge
 from twin.program import Program, Units, outputs
-from twin.question import Question
+from twin.question import Question, check_positive
 from twin.rollout import rollout
 from twin.solvers import sqp
 from twin.telemetry import Telemetry
@@ -143,6 +143,7 @@ def plan(
         QuestionError: no twin could answer: an unknown tag, a limit wider than the plant's, a number out of range.
     """
     begun = time.perf_counter()
+    check_positive(control_horizon_s=control_horizon_s, deadline_ms=deadline_ms, max_age_s=max_age_s)
     question = Question.of(
         twin, objective, limits, horizon_s, control_horizon_s, disturbances or {}, hold_mvs, solver, coverage
     )

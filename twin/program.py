@@ -26,6 +26,7 @@ from twin.solvers.sqp import Problem
 Array = jax.Array | np.ndarray
 
 ROUNDING = 2e-5  # of span: what float32 may lose between the solver and the final check of a limit
+SNAP = 1e-6  # of span: an MV so near to its limit is at it
 
 
 class Units(NamedTuple):
@@ -98,10 +99,6 @@ class Program:
         return self.span[len(self.scaler.y_mean) :][: len(self.present)]
 
     @cached_property
-    def first(self) -> np.ndarray:
-        return starts(min(self.control, self.rows), self.blocks)
-
-    @cached_property
     def reach(self) -> np.ndarray:
         """(MVs,) the largest change a row."""
         return np.array([e.rate_per_s * e.period_s for e in self.envelopes])
@@ -111,7 +108,9 @@ class Program:
         widest = np.maximum(self.boxes[:, 1], self.present) - np.minimum(self.boxes[:, 0], self.present)
         with np.errstate(divide="ignore", invalid="ignore"):
             slowest = np.where(widest > 0, widest / self.reach, 1.0)
-        return tuple(blocking(self.first, self.horizon, self.blocks, float(rows)) for rows in slowest)
+        control = min(self.control, self.rows)
+        first = starts(control, self.blocks)
+        return tuple(blocking(first, control, self.horizon, self.blocks, float(rows)) for rows in slowest)
 
     @cached_property
     def free(self) -> np.ndarray:
@@ -157,6 +156,8 @@ class Program:
         columns = []
         for i, (envelope, block) in enumerate(zip(self.envelopes, self.blockings, strict=True)):
             asked = self.rest[: self.rows, i] + self.mv_span[i] * (block.rows[: self.rows] @ levels[i])
+            for edge in self.boxes[i] if self.free[i] else ():
+                asked[np.abs(asked - edge) < SNAP * self.mv_span[i]] = edge
             columns.append(strict(asked.tolist(), float(self.present[i]), envelope))
         return np.stack(columns, axis=1)
 

@@ -71,8 +71,6 @@ class Question:
             raise QuestionError.at(("solver",), f"'{solver}' is none of {', '.join(SOLVERS)}{near(solver, SOLVERS)}")
         if not 0.5 <= coverage <= twin.calibration.bands.levels[-1]:
             raise QuestionError.at(("coverage",), f"must be from 0.5 to {twin.calibration.bands.levels[-1]:g}")
-        if control_horizon_s is not None and not control_horizon_s > 0:
-            raise QuestionError.at(("control_horizon_s",), "must be a positive number of seconds")
         control = rows if control_horizon_s is None else math.ceil(control_horizon_s / plant.sample_period_s - 1e-9)
         for name in steps:
             if plant.tag(name).role is not Role.DV:
@@ -145,6 +143,13 @@ class Question:
                 loc = ("disturbances", tag.name)
                 out[:, i] = staircase(self.steps[tag.name], present[i], self.rows, self.twin.plant.sample_period_s, loc)
         return out
+
+
+def check_positive(**durations: float | None) -> None:
+    """Refuse a duration that is given and not a positive number."""
+    for name, value in durations.items():
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise QuestionError.at((name,), "must be a positive number")
 
 
 def spans(twin: Twin) -> np.ndarray:
