@@ -58,6 +58,7 @@ class Receipt:
     Attributes:
         upload: its id, with which it can be taken back.
         rows_stored: rows that said something new; `rows_replaced` of them changed a value.
+        rows_late: stored rows that are older than what was there before.
         rows_duplicate: rows whose every value a read would have answered already.
         rows_rejected: rows of which nothing could be kept; `cells_rejected` counts refused values of kept rows.
         rejected: the first refusals.
@@ -71,6 +72,7 @@ class Receipt:
     rows_stored: int = 0
     rows_duplicate: int = 0
     rows_replaced: int = 0
+    rows_late: int = 0
     rows_rejected: int = 0
     cells_rejected: int = 0
     rejected: list[Rejection] = field(default_factory=list)

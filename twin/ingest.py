@@ -27,12 +27,14 @@ class Upload:
         log: of the table.
         view: what is stored already; grows with the files written.
         receipt: counts what has come so far.
+        newest: the last time there was a row of before (int64 microseconds); None where there was none.
         parts: the files written, not yet committed.
     """
 
     log: Log
     view: View
     receipt: Receipt
+    newest: int | None
     parts: Files = field(default_factory=Files.none)
 
     def take(self, table: pa.Table, long: bool) -> None:
@@ -47,6 +49,8 @@ class Upload:
             new = rows.at(piece)
             known = self.view.answer(*span, tags) if span else Rows.none(tags)
             keep[piece] = self._count(new, known, long)
+        if self.newest is not None:
+            self.receipt.rows_late += int((keep & (rows.times < self.newest)).sum())
         self._write(rows.at(keep), self.view.as_of + len(rows))
 
     def _count(self, new: Rows, known: Rows, long: bool) -> np.ndarray:

@@ -114,7 +114,7 @@ class PlantTable:
             if first:
                 return first
             view = self._view(None)
-            upload = ingest.Upload(self._log, view, receipt)
+            upload = ingest.Upload(self._log, view, receipt, view.edge(last=True))
             try:
                 for table, long in tables:
                     upload.take(table, long)

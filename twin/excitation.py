@@ -1,0 +1,157 @@
+"""Whether the MVs moved so that their effects can be told apart: from each other, and from the loop's own reactions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from twin.telemetry import Telemetry
+from twin.windows import hold
+
+MOVE = 0.01  # of an MV's range: a smaller change of a row is no move
+FEW = 10  # moves: with fewer, an effect rests on hardly anything
+LAGS = 8  # rows: order of the persistent excitation asked for
+TINY = 1e-6  # of the largest eigenvalue: a direction that is not excited (a thousandth in amplitude)
+TIED = 1e-4  # variance of a combination of standardised MVs: below it is a constant
+PAST = 3  # rows of CVs a controller is assumed to look at
+RIDGE = 1e-3
+ECHO, REACTION = 0.9, 0.5  # R² from which an effect cannot, or can hardly, be told from the loop
+ENOUGH = 50_000  # rows: the last ones are taken
+
+
+def excitation(telemetry: Telemetry) -> dict[str, Any]:
+    """Moves of each MV, rank of their lag covariance, tied MVs, and MVs that only react to the CVs."""
+    mvs = telemetry.plant.mvs
+    recent = telemetry.rows(slice(max(len(telemetry) - ENOUGH, 0), None))
+    u = recent.values[:, recent.plant.columns(mvs)]
+    names = [tag.name for tag in mvs]
+    moved = {tag.name: _moves(telemetry, column) for tag, column in zip(mvs, telemetry.plant.columns(mvs), strict=True)}
+    active = [i for i, name in enumerate(names) if moved[name]["moves"]]
+    tied = _tied(u[:, active], [names[i] for i in active])
+    for name, echo in zip(names, _echoes(recent, u), strict=True):
+        moved[name] |= {"feedback_r2": echo, "verdict": _verdict(moved[name]["moves"], echo)}
+    return {
+        "mvs": moved,
+        "persistent_excitation": _persistence(u[:, active], recent.run),
+        "tied_mvs": tied,
+        "warnings": [*_warnings(moved), *_ties(tied)],
+    }
+
+
+def _moves(telemetry: Telemetry, column: int) -> dict[str, Any]:
+    """How often and how far an MV moved."""
+    values, tag = telemetry.values[:, column], telemetry.plant.tags[column]
+    seen = values[np.isfinite(values)]
+    if not len(seen):
+        return {"moves": 0, "min": None, "max": None, "range_used": None}
+    low, high = float(seen.min()), float(seen.max())
+    span = tag.high - tag.low if tag.low is not None and tag.high is not None else None
+    change = np.abs(np.diff(values))[np.diff(telemetry.run) == 0]
+    moves = int((change > MOVE * (high - low if span is None else min(span, high - low))).sum()) if high > low else 0
+    return {"moves": moves, "min": low, "max": high, "range_used": None if span is None else (high - low) / span}
+
+
+def _persistence(u: np.ndarray, run: np.ndarray) -> dict[str, int]:
+    """Rank of the covariance of the MVs over `LAGS` rows: full rank is persistent excitation of that order.
+
+    Source: Söderström and Stoica, System Identification, 1989, section 5.4.
+    """
+    n, m = u.shape
+    ends = np.arange(LAGS - 1, n)
+    ends = ends[run[ends] == run[ends - LAGS + 1]]
+    rows = u[ends[:, None] - np.arange(LAGS)].reshape(len(ends), LAGS * m)
+    rows = rows[np.isfinite(rows).all(axis=1)]
+    if len(rows) < 2 or not m:
+        return {"order": LAGS, "rank": 0, "full": LAGS * m}
+    scaled = _standard(rows)
+    eigenvalues = np.linalg.eigvalsh(scaled.T @ scaled / len(scaled))
+    return {"order": LAGS, "rank": int((eigenvalues > TINY * eigenvalues[-1]).sum()), "full": LAGS * m}
+
+
+def _tied(u: np.ndarray, names: list[str]) -> list[dict[str, Any]]:
+    """Combinations of MVs that stay constant: along them no effect can be learnt."""
+    rows = u[np.isfinite(u).all(axis=1)]
+    if len(rows) < 2 or len(names) < 2:
+        return []
+    scale = np.where(rows.std(axis=0) > 0, rows.std(axis=0), 1.0)
+    scaled = _standard(rows)
+    eigenvalues, directions = np.linalg.eigh(scaled.T @ scaled / len(scaled))
+    ties = []
+    for direction in directions.T[eigenvalues < TIED]:
+        weights = direction / scale
+        weights /= weights[np.argmax(np.abs(weights))]
+        parts = {name: round(float(w), 4) for name, w in zip(names, weights, strict=True) if abs(w) > 0.01}
+        ties.append(
+            {"weights": parts, "constant": float((rows @ weights).mean()), "std": float((rows @ weights).std())}
+        )
+    return ties
+
+
+def _echoes(telemetry: Telemetry, u: np.ndarray) -> list[float | None]:
+    """R² of each MV's changes, predicted from the CV rows before by ridge regression.
+
+    It is fitted on one half of the rows and judged on the other, and the reverse. Near 1, the MV only echoes the CVs
+    (feedback without excitation of its own), and its effect on them cannot be told from theirs on it.
+    """
+    run = telemetry.run
+    y = hold(telemetry.y, run)
+    y = y[:, np.isfinite(y).all(axis=0)]
+    rows = np.arange(PAST, len(u))
+    rows = rows[run[rows] == run[rows - PAST]]
+    rows = rows[np.isfinite(u[rows] - u[rows - 1]).all(axis=1)]
+    past = y[rows[:, None] - np.arange(1, PAST + 1)].reshape(len(rows), -1)
+    change = u[rows] - u[rows - 1]
+    if not past.shape[1] or len(rows) < 4 * past.shape[1] + 20:
+        return [None] * u.shape[1]
+    past, half = _standard(past), len(rows) // 2
+    error = np.zeros(u.shape[1])
+    for fit, judge in ((slice(half), slice(half, None)), (slice(half, None), slice(half))):
+        center, mean = past[fit].mean(axis=0), change[fit].mean(axis=0)
+        x = past[fit] - center
+        weights = np.linalg.solve(x.T @ x + RIDGE * len(x) * np.eye(x.shape[1]), x.T @ (change[fit] - mean))
+        error += ((change[judge] - mean - (past[judge] - center) @ weights) ** 2).sum(axis=0)
+    spread = ((change - change.mean(axis=0)) ** 2).sum(axis=0)
+    return [max(1 - float(e / s), 0.0) if s > 0 else None for e, s in zip(error, spread, strict=True)]
+
+
+def _verdict(moves: int, echo: float | None) -> str:
+    """identifiable, weak or unidentifiable: what the telemetry can tell of the MV's effects."""
+    if not moves or (echo is not None and echo > ECHO):
+        return "unidentifiable"
+    return "weak" if moves < FEW or (echo is not None and echo > REACTION) else "identifiable"
+
+
+def _warnings(moved: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
+    found = []
+    for name, mv in moved.items():
+        echo = mv["feedback_r2"]
+        if not mv["moves"]:
+            detail = "never moved; its effects are unknown"
+        elif echo is not None and echo > REACTION:
+            detail = f"its moves follow the CVs (R² {echo:.2f}): move it on purpose to learn its own effect"
+        elif mv["moves"] < FEW:
+            detail = f"moved only {mv['moves']} times; its effects are uncertain"
+        else:
+            continue
+        code = "feedback" if echo is not None and echo > REACTION else "excitation"
+        found.append({"code": code, "tag": name, "detail": f"{name}: {detail}"})
+    return found
+
+
+def _ties(tied: list[dict[str, Any]]) -> list[dict[str, str]]:
+    return [
+        {
+            "code": "tied",
+            "tag": next(iter(tie["weights"])),
+            "detail": f"{' + '.join(f'{w:g} {name}' for name, w in tie['weights'].items())} stays at "
+            f"{tie['constant']:g}: these MVs cannot be told apart along this direction",
+        }
+        for tie in tied
+    ]
+
+
+def _standard(rows: np.ndarray) -> np.ndarray:
+    """Columns with mean 0 and standard deviation 1 (0 where constant)."""
+    deviation = rows.std(axis=0)
+    return (rows - rows.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)

@@ -1,0 +1,157 @@
+"""What telemetry is worth: holes, frozen and impossible values, and whether the MVs moved so that one can learn from it.
+
+Counts are exact; lists are capped at `LISTED` and say how many there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from twin.excitation import excitation
+from twin.plant import Role, Tag
+from twin.store import Upload
+from twin.telemetry import Telemetry
+
+LISTED = 20
+HELD = 60  # rows: a value held no longer than this is never called frozen
+TYPICAL = 20  # times as long as nearly all holds of the tag are: that is frozen
+
+
+def assess(telemetry: Telemetry, uploads: Iterable[Upload] = ()) -> dict[str, Any]:
+    """The quality of telemetry, ready for JSON.
+
+    Args:
+        telemetry: rows on the plant's grid.
+        uploads: of the store, for what was rejected, repeated or late.
+    """
+    tags = {tag.name: _tag(telemetry, i, tag) for i, tag in enumerate(telemetry.plant.tags)}
+    moved = excitation(telemetry)
+    return {
+        "rows": len(telemetry),
+        "start": _iso(telemetry.times[0]) if len(telemetry) else None,
+        "end": _iso(telemetry.times[-1]) if len(telemetry) else None,
+        "sample_period_s": telemetry.plant.sample_period_s,
+        "gaps": _gaps(telemetry),
+        "tags": tags,
+        "uploads": _uploads(uploads),
+        **moved,
+        "warnings": [*_warnings(tags), *moved.pop("warnings")],
+    }
+
+
+def _gaps(telemetry: Telemetry) -> dict[str, Any]:
+    """The gaps between runs, the longest first."""
+    ends = np.flatnonzero(np.diff(telemetry.run))
+    seconds = (telemetry.times[ends + 1] - telemetry.times[ends]) / np.timedelta64(1, "s")
+    worst = np.argsort(-seconds, kind="stable")[:LISTED]
+    listed = [
+        {
+            "start": _iso(telemetry.times[ends[i]]),
+            "end": _iso(telemetry.times[ends[i] + 1]),
+            "seconds": float(seconds[i]),
+        }
+        for i in worst
+    ]
+    return {
+        "runs": len(np.unique(telemetry.run)),
+        "count": len(ends),
+        "total_s": float(seconds.sum()),
+        "longest": listed,
+    }
+
+
+def _tag(telemetry: Telemetry, column: int, tag: Tag) -> dict[str, Any]:
+    """Coverage, statistics and suspicious spans of one tag."""
+    values = telemetry.values[:, column]
+    known = np.isfinite(values)
+    answer: dict[str, Any] = {
+        "role": str(tag.role),
+        "unit": tag.unit,
+        "coverage": float(known.mean()) if len(known) else 0.0,
+    }
+    answer |= {"missing_rows": int((~known).sum()), "holes": _spans(telemetry, ~known)}
+    if known.any():
+        seen = values[known]
+        answer |= {"min": float(seen.min()), "max": float(seen.max())}
+        answer |= {"mean": float(seen.mean()), "std": float(seen.std())}
+    low, high = -np.inf if tag.low is None else tag.low, np.inf if tag.high is None else tag.high
+    answer["below_range"] = _spans(telemetry, known & (values < low))
+    answer["above_range"] = _spans(telemetry, known & (values > high))
+    answer["constant"] = bool(known.any() and answer["min"] == answer["max"])
+    frozen = np.zeros(len(values), bool) if tag.role is Role.MV else _frozen(values, telemetry.run)
+    answer["frozen"] = _spans(telemetry, frozen, apart=values)
+    return answer
+
+
+def _frozen(values: np.ndarray, run: np.ndarray) -> np.ndarray:
+    """(N,) bool: rows of a value held suspiciously long.
+
+    That is over `HELD` rows and over `TYPICAL` times the 95th percentile of how long the tag holds a value, so that
+    an analyser's or a coarse converter's steps are normal. A tag that never changes is constant, not frozen.
+    """
+    if not len(values):
+        return np.zeros(0, bool)
+    starts = np.flatnonzero(np.r_[True, (values[1:] != values[:-1]) | (np.diff(run) != 0)])
+    length = np.diff(np.r_[starts, len(values)])
+    if len(starts) < 2:
+        return np.zeros(len(values), bool)
+    limit = max(HELD, TYPICAL * float(np.quantile(length, 0.95)))
+    return np.repeat((length > limit) & np.isfinite(values[starts]), length)
+
+
+def _spans(telemetry: Telemetry, where: np.ndarray, apart: np.ndarray | None = None) -> dict[str, Any]:
+    """The spans of rows where something holds, the longest first; `apart` splits spans where its value changes."""
+    if not where.any():
+        return {"count": 0, "rows": 0, "longest": []}
+    breaks = (where[1:] != where[:-1]) | (np.diff(telemetry.run) != 0)
+    if apart is not None:
+        breaks |= apart[1:] != apart[:-1]
+    starts = np.flatnonzero(np.r_[True, breaks])
+    length = np.diff(np.r_[starts, len(where)])
+    starts, length = starts[where[starts]], length[where[starts]]
+    worst = np.argsort(-length, kind="stable")[:LISTED]
+    listed = [
+        {
+            "start": _iso(telemetry.times[starts[i]]),
+            "end": _iso(telemetry.times[starts[i] + length[i] - 1]),
+            "rows": int(length[i]),
+        }
+        for i in worst
+    ]
+    return {"count": len(starts), "rows": int(where.sum()), "longest": listed}
+
+
+def _uploads(uploads: Iterable[Upload]) -> dict[str, int]:
+    """Sums over the receipts of the uploads that were not taken back."""
+    receipts = [upload.receipt for upload in uploads if not upload.taken_back]
+    names = ("received", "stored", "duplicate", "replaced", "late", "rejected")
+    sums = {f"rows_{name}": sum(getattr(receipt, f"rows_{name}") for receipt in receipts) for name in names}
+    return {"count": len(receipts), **sums, "cells_rejected": sum(receipt.cells_rejected for receipt in receipts)}
+
+
+def _warnings(tags: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
+    """What an engineer should look at, in sentences."""
+    found = []
+    for name, tag in tags.items():
+        if tag["coverage"] < 0.9:
+            found.append(_warning("missing", name, f"only {tag['coverage']:.0%} of the rows have a value"))
+        if tag["constant"] and tag["role"] != Role.MV:
+            found.append(_warning("constant", name, f"never changes from {tag['min']:g} {tag['unit']}"))
+        if tag["frozen"]["count"]:
+            found.append(_warning("frozen", name, f"held one value suspiciously long {tag['frozen']['count']} times"))
+        outside = tag["below_range"]["rows"] + tag["above_range"]["rows"]
+        if outside:
+            found.append(_warning("out_of_range", name, f"{outside} rows lie outside its range"))
+    return found
+
+
+def _warning(code: str, tag: str, detail: str) -> dict[str, str]:
+    return {"code": code, "tag": tag, "detail": f"{tag}: {detail}"}
+
+
+def _iso(time: np.datetime64) -> str:
+    return pd.Timestamp(time, tz="UTC").isoformat()
