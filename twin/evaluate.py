@@ -98,7 +98,7 @@ def _member_steps(dynamics: Ensemble, window: Window, moves: int, rows: int) -> 
     start = dynamics.encode(window)
 
     def answer(size: jax.Array) -> jax.Array:
-        return rollout(_Members(dynamics), start, held + size)
+        return rollout(_Members(dynamics), start, held + size[None, :])
 
     sizes = STEP * jnp.eye(moves, held.shape[1])
     difference = jax.vmap(answer)(sizes) - jax.vmap(answer)(-sizes)  # (MVs, rows, members, CVs)
