@@ -38,7 +38,7 @@ from twin.store import Store
 from twin.telemetry import Telemetry
 from twin.train import Options, fit
 
-plt.rcParams.update({"figure.dpi": 90, "axes.grid": True, "grid.alpha": 0.3, "axes.spines.top": False})
+plt.rcParams.update({"figure.dpi": 80, "axes.grid": True, "grid.alpha": 0.3, "date.converter": "concise"})
 
 # %% tags=["parameters"]
 rows = 3000  # of the step test: about four hours
@@ -113,19 +113,19 @@ plt.show()
 # %% [markdown]
 # ## Predict
 #
-# Now the plant stands still, and we ask what would happen if: pump 1 went up to 3.4 V; or pump 2 gave half a volt
-# less a minute from now while the inflow into tank 3 doubled.
+# Now the pumps stand still, and we ask what would happen if: pump 1 went up to 3.4 V; or, a minute from now, pump 2
+# gave half a volt less while the inflow into tank 3 rose to 2 mL/s.
 
 # %%
 calm = simulator.run([[2.8, 2.6]] * 120)
 more = Scenario("pump 1 up to 3.4 V", {"pump_1": [Step(0, 3.4)]})
-less = Scenario("pump 2 down, inflow doubled", {"pump_2": [Step(60, 2.1)]}, {"inflow_3": [Step(60, 2.0)]})
+less = Scenario("pump 2 down, inflow 2 mL/s", {"pump_2": [Step(60, 2.1)]}, {"inflow_3": [Step(60, 2.0)]})
 answer = forecast(twin, calm, horizon_s=300, scenarios=[more, less])
 
 # %% [markdown]
 # On the left and right the two scenarios, with the band in which nine of ten readings should fall; in grey what
 # happens if nobody moves anything. The dots are the simulated plant itself, which the twin has never seen do this:
-# a copy of it makes the same moves (for the first scenario; nobody can tell a real inflow what to do).
+# a copy of it makes the moves of the first scenario. Meanwhile its inflow wanders, and nobody knew: tank 3 shows it.
 
 # %%
 plant_copy = copy.deepcopy(simulator)
@@ -142,7 +142,6 @@ for column, scenario in zip(axes.T, answer.scenarios, strict=True):
             answer.times, scenario.cvs[level].low, scenario.cvs[level].high, color="C0", alpha=0.25, label="90 %"
         )
         ax.set_ylabel(f"{level}, cm")
-    column[-1].tick_params(axis="x", rotation=30)
 for ax, level in zip(axes[:, 0], lower + upper, strict=True):
     ax.plot(truth.index, truth[level], ".", color="C3", ms=3, label="the plant")
 axes[0, 0].legend(fontsize=8)
@@ -152,8 +151,8 @@ plt.show()
 # ## Trust
 #
 # Each answer says how far to believe it. The forecasts above lie within what was seen. Then a request goes beyond
-# it: an inflow of 4 mL/s, where the step test never had more than about 3. And then the plant itself changes: a leak
-# opens in tank 2, unmeasured, and the forecasts from the rows after it are off until the twin is trained again.
+# it: an inflow of 4 mL/s, where the step test never had more than 3. And then the plant itself changes: a leak opens
+# in tank 2, which nothing measures, and the rows after it are no longer like those the twin was trained on.
 
 # %%
 beyond = Scenario("inflow 4 mL/s", disturbances={"inflow_3": [Step(0, 4.0)]})
@@ -192,7 +191,8 @@ for color, level in zip(("C0", "C1"), lower, strict=True):
     top.fill_between(answer.times, answer.cvs[level].low, answer.cvs[level].high, color=color, alpha=0.2)
     top.axhline(wanted[level], color=color, ls=":", lw=1)
 for color, pump in zip(("C0", "C1"), pumps, strict=True):
-    bottom.step(answer.times, answer.moves[pump], color=color, label=pump, where="pre")
+    moves = pd.concat([past[pump], pd.Series(answer.moves[pump], answer.times)])
+    bottom.step(moves.index, moves, color=color, label=pump, where="pre")
 top.set_ylabel("cm")
 bottom.set_ylabel("V")
 top.set_title("The plan: forecast levels with their bands, and the pump moves that bring them there")
