@@ -22,14 +22,14 @@ import pandas as pd
 
 from twin.artifact import Twin
 from twin.certificate import Entry, certify
+from twin.doubts import doubts
 from twin.dynamics.base import Dynamics, State
 from twin.dynamics.ensemble import Ensemble
 from twin.dynamics.offset_free import ROWS, OffsetFree, estimate
-from twin.errors import HistoryError
 from twin.limits import Limit
 from twin.moves import strict
 from twin.objective import Objective, cost_by_term
-from twin.predict import Band, Step, check_history, future_times, iso, judge
+from twin.predict import Band, Step, future_times, iso, judge
 from twin.program import Program, Units, outputs
 from twin.question import Question, check_positive
 from twin.rollout import rollout
@@ -40,7 +40,7 @@ from twin.windows import Window, latest
 
 ITERATIONS = 16  # at most
 CHUNK = 4  # iterations between two looks at the clock
-OUTSIDE = 2.0  # distance from the trained region, in its own radii, from which the twin does not plan
+OUTSIDE = 4.0  # distance from the trained region, in its own radii, from which the twin does not plan
 LIGHTER = 1e-3  # what the objective is multiplied by to see whether limits can be kept at all
 
 
@@ -136,7 +136,7 @@ def plan(
         coverage: that CV limits are kept with, one-sided and per step.
         deadline_ms: after which the best plan so far is verified and returned, and without one the MVs are held.
         max_age_s: of the history, against `now`, beyond which nothing is planned.
-        now: by default the clock.
+        now: by default the clock; where it is given without `max_age_s`, a few rows of age are allowed.
         state: of an earlier plan, to start from it.
 
     Raises:
@@ -147,9 +147,9 @@ def plan(
     question = Question.of(
         twin, objective, limits, horizon_s, control_horizon_s, disturbances or {}, hold_mvs, solver, coverage
     )
-    doubts = _doubts(question, history, max_age_s, now)
-    if doubts:
-        return _abstain(question, history, now, doubts)
+    reasons = doubts(twin, history, question.watched(), max_age_s, now)
+    if reasons:
+        return _abstain(question, history, now, reasons)
     program = question.program(history, beyond_trained_range)
     model, start, distance = _estimate(twin.dynamics, *_windows(twin, history), program.units().base)
     if float(distance) > OUTSIDE and not beyond_trained_range:
@@ -175,37 +175,6 @@ def warm_up(twin: Twin, horizon_s: float | None = None) -> None:
     times = (period * np.arange(rows)).view("datetime64[ns]")
     history = Telemetry(twin.plant, times, values, np.zeros(rows, np.int64))
     plan(twin, history, Objective(), horizon_s=twin.horizon_s if horizon_s is None else horizon_s)
-
-
-def _doubts(question: Question, history: Telemetry, max_age_s: float | None, now: pd.Timestamp | None) -> list[Reason]:
-    """Why nothing can be planned from this history."""
-    twin, plant = question.twin, question.twin.plant
-    try:
-        check_history(twin, history)
-    except HistoryError as error:
-        return [Reason("history", error.detail)]
-    doubts = []
-    age = ((now or pd.Timestamp.now("UTC")) - history.at).total_seconds()
-    if max_age_s is not None and age > max_age_s:
-        doubts.append(Reason("stale", f"the last row is {age:.0f} s old; at most {max_age_s:g} s were asked for"))
-    last = dict(zip(plant.names, history.values[-1], strict=True))
-    doubts += [
-        Reason("unknown_mv", f"the present value of {tag.name} is missing", tag.name)
-        for tag in plant.mvs
-        if not np.isfinite(last[tag.name])
-    ]
-    recent, watched = history.last_run(len(history)), question.watched()
-    doubts += [
-        Reason("frozen", f"{tag} has not moved, although it always did", tag)
-        for tag in twin.seen.frozen(recent)
-        if tag in watched
-    ]
-    doubts += [
-        Reason("stale", f"{tag} has had no value for {rows} rows", tag)
-        for tag, rows in twin.seen.stale(recent).items()
-        if tag in watched
-    ]
-    return doubts
 
 
 def _windows(twin: Twin, history: Telemetry) -> tuple[Window, np.ndarray]:
