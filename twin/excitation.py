@@ -95,11 +95,10 @@ def _echoes(telemetry: Telemetry, u: np.ndarray) -> list[float | None]:
     (feedback without excitation of its own), and its effect on them cannot be told from theirs on it.
     """
     run = telemetry.run
-    y = hold(telemetry.y, run)
+    y, u = hold(telemetry.y, run), np.nan_to_num(hold(u, run), nan=0.0)
     y = y[:, np.isfinite(y).all(axis=0)]
     rows = np.arange(PAST, len(u))
     rows = rows[run[rows] == run[rows - PAST]]
-    rows = rows[np.isfinite(u[rows] - u[rows - 1]).all(axis=1)]
     past = y[rows[:, None] - np.arange(1, PAST + 1)].reshape(len(rows), -1)
     change = u[rows] - u[rows - 1]
     if not past.shape[1] or len(rows) < 4 * past.shape[1] + 20:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -25,9 +26,9 @@ def thin(parts: Iterable[Rows], tags: Sequence[str], start: int, end: int, max_p
     for rows in parts:
         values = rows.readable()
         number = (rows.times - start) // width
-        starts = np.flatnonzero(np.diff(number, prepend=-1))
-        for a, b in zip(starts, np.r_[starts[1:], len(rows)], strict=True):
-            buckets.add(number[a], rows.times[a:b], values[a:b])
+        bounds = np.flatnonzero(np.r_[True, np.diff(number) != 0, True]) if len(rows) else np.empty(0, np.int64)
+        for a, b in itertools.pairwise(bounds):
+            buckets.add(int(number[a]), rows.times[a:b], values[a:b])
     return buckets.rows(tuple(tags), start, width)
 
 

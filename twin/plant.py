@@ -171,11 +171,10 @@ def _problems(plant: Plant) -> Iterable[Problem]:
         yield Problem(("tags",), f"{len(plant.tags)} tags; at most {MAX_TAGS}")
     seen: dict[str, int] = {}
     for i, tag in enumerate(plant.tags):
-        if tag.name in seen:
-            yield Problem(
-                ("tags", i, "name"), f"'{tag.name}' is the name of tag {seen[tag.name]} too; names are unique"
-            )
-        seen.setdefault(tag.name, i)
+        key = str(tag.name).lower()  # the store's columns, and many historians, know no case
+        if key in seen:
+            yield Problem(("tags", i, "name"), f"'{tag.name}' is the name of tag {seen[key]} too; names are unique")
+        seen.setdefault(key, i)
         yield from _tag_problems(i, tag)
     roles = {tag.role for tag in plant.tags}
     if plant.tags and Role.CV not in roles:

@@ -1,4 +1,4 @@
-"""What telemetry is worth: holes, frozen and impossible values, and whether the MVs moved so that one can learn from it.
+"""What telemetry is worth: holes, frozen and impossible values, and whether one can learn from how the MVs moved.
 
 Counts are exact; lists are capped at `LISTED` and say how many there are.
 """
