@@ -1,0 +1,262 @@
+// Trends: uPlot with bands, limits as lines, "now", gaps, a shared cursor, and moves that can be dragged.
+import { Moves } from "./drag.js";
+import { number, time, zone } from "./format.js";
+import { html, useEffect, useRef } from "./lib.js";
+import { colour, theme } from "./theme.js";
+import uPlot from "./vendor/uPlot.mjs";
+
+const SMALL = "11px system-ui, sans-serif";
+const stepped = uPlot.paths.stepped({ align: -1 }); // a row's MV was in force on the way to that row
+
+/**
+ * One chart of one quantity.
+ *
+ * series: [{label, values, colour, width?, dash?, points?, quiet?}], quiet ones without a legend entry.
+ * bands: [{low, high, colour}], each a list of values.
+ * lines: [{value, label, kind}], kind "limit" or "setpoint"; marks: [{x, label}], vertical.
+ * moves: {steps: [{x, value}], add, change, remove, start, period_s}, drawn as handles that can be dragged.
+ */
+export function Chart(props) {
+  const { title, unit = "", height = 150, x } = props;
+  const place = useRef(null);
+  const legend = useRef(null);
+  const kept = useRef({});
+  kept.current.props = props;
+  const shape = JSON.stringify([
+    props.series.map((s) => [s.label, s.colour, s.dash, s.width, s.quiet]),
+    (props.bands ?? []).map((b) => b.colour),
+    height,
+    props.stepped,
+    Boolean(props.moves),
+    zone.value,
+    theme.value,
+  ]);
+  useEffect(() => {
+    const plot = build(place.current, legend.current, kept);
+    kept.current.plot = plot;
+    const watch = new ResizeObserver(() => plot.setSize({ width: place.current.clientWidth, height }));
+    watch.observe(place.current);
+    return () => {
+      watch.disconnect();
+      plot.destroy();
+    };
+  }, [shape]);
+  useEffect(() => {
+    const { plot, drawn } = kept.current;
+    if (drawn === plot) plot.setData(rows(props), true);
+    kept.current.drawn = plot;
+  });
+  return html`<figure class="chart">
+    <figcaption><b>${title}</b> <span class="quiet">${unit}</span> <span class="legend" ref=${legend}></span></figcaption>
+    <div ref=${place} role="img" aria-label=${`${title}: ${describe(props, x)}`}></div>
+  </figure>`;
+}
+
+function describe({ series, unit = "" }, x) {
+  const last = series.map((s) => `${s.label} ${number(s.values.findLast((v) => v !== null && v !== undefined))} ${unit}`);
+  return x.length ? `${last.join(", ")} at the end, ${time(x.at(-1))}` : "no data";
+}
+
+const rows = ({ x, series, bands = [] }) => [x, ...series.map((s) => s.values), ...bands.flatMap((b) => [b.high, b.low])];
+
+function build(place, legend, kept) {
+  const get = () => kept.current.props;
+  const { series, bands = [], height, sync, onZoom } = get();
+  const line = (s) => ({
+    label: s.label,
+    stroke: colour(s.colour),
+    width: s.width ?? 1.5,
+    dash: s.dash,
+    paths: get().stepped ? stepped : undefined,
+    points: { show: false },
+  });
+  const edge = { stroke: "transparent", width: 0, points: { show: false } };
+  const first = series.length + 1;
+  const options = {
+    width: place.clientWidth || 400,
+    height: height ?? 150,
+    tzDate: (s) => uPlot.tzDate(new Date(s * 1000), zone.value),
+    legend: { show: false },
+    cursor: {
+      y: false,
+      drag: { x: Boolean(onZoom), y: false, setScale: false },
+      sync: sync ? { key: sync } : undefined,
+      points: { size: 5 },
+    },
+    scales: { x: { time: true, range: () => get().span ?? ends(get().x) }, y: { range: (_, low, high) => range(low, high, get()) } },
+    axes: [axis({ space: 76, size: 22, values: clock }), axis({ size: 48, space: 22, values: (_, ticks) => ticks.map((v) => number(v)) })],
+    series: [{}, ...series.map(line), ...bands.flatMap(() => [edge, edge])],
+    bands: bands.map((b, i) => ({ series: [first + 2 * i, first + 2 * i + 1], fill: `${colour(b.colour)}2e` })),
+    hooks: {
+      setCursor: [(plot) => tell(plot, legend, get())],
+      setData: [(plot) => tell(plot, legend, get())],
+      ready: [(plot) => tell(plot, legend, get())],
+      drawClear: [(plot) => gaps(plot, get())],
+      draw: [(plot) => overlay(plot, get())],
+      setSelect: [(plot) => onZoom && zoomed(plot, get())],
+    },
+    plugins: [],
+  };
+  const plot = new uPlot(options, rows(get()), place);
+  if (get().moves) new Moves(plot, () => get().moves);
+  if (onZoom) wheel(plot, get);
+  return plot;
+}
+
+const axis = (more) => ({
+  stroke: colour("quiet"),
+  font: SMALL,
+  grid: { stroke: colour("grid"), width: 1 },
+  ticks: { stroke: colour("grid"), width: 1, size: 4 },
+  ...more,
+});
+
+/** Times of day; the date where a day begins, or where ticks are days apart. */
+function clock(plot, ticks, place, space, step) {
+  return ticks.map((tick, i) => {
+    const text = time(tick);
+    if (step >= 86400) return text.slice(0, 10);
+    if (i && text.slice(11, 16) === "00:00") return text.slice(5, 10);
+    return text.slice(11, step < 60 ? 19 : 16);
+  });
+}
+
+const ends = (x) => (x.length ? [x[0], x.at(-1)] : [0, 1]);
+
+/** Room for the values, and for limits and setpoints that are near them. */
+function range(low, high, { lines = [], within, moves }) {
+  if (within) return within;
+  if (low === null || high === null) return lines.length ? spread(lines.map((l) => l.value)) : [0, 1];
+  const reach = Math.max(high - low, Math.abs(high) * 0.01, 1e-9);
+  const near = lines.map((l) => l.value).filter((v) => v > low - reach && v < high + reach);
+  const handles = (moves?.steps ?? []).map((step) => step.value);
+  return spread([low, high, ...near, ...handles]);
+}
+
+function spread(values) {
+  const low = Math.min(...values);
+  const high = Math.max(...values);
+  const pad = Math.max(0.08 * (high - low), Math.abs(high) * 0.002, 1e-9);
+  return [low - pad, high + pad];
+}
+
+function tell(plot, legend, { series, x }) {
+  const i = plot.cursor.idx ?? x.length - 1;
+  legend.replaceChildren(
+    ...series.flatMap((s, j) => {
+      if (s.quiet || s.values.every((v) => v == null)) return [];
+      const value = plot.cursor.idx == null ? s.values.findLast((v) => v != null) : s.values[i];
+      const swatch = document.createElement("i");
+      swatch.className = s.dash ? "swatch dashed" : "swatch";
+      swatch.style.borderColor = colour(s.colour);
+      const text = document.createElement("span");
+      text.textContent = `${s.label} ${number(value)}`;
+      return j ? [" ", swatch, text] : [swatch, text];
+    }),
+  );
+  if (plot.cursor.idx != null) legend.append(` · ${time(x[i])}`);
+}
+
+/** Shade where the first series has no values between two that it has. */
+function gaps(plot, { x, series, untilNow }) {
+  const { ctx } = plot;
+  const values = series[0]?.values ?? [];
+  const { left, top, width, height } = plot.bbox;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(left, top, width, height);
+  ctx.clip();
+  ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+  ctx.textAlign = "left";
+  ctx.textBaseline = "alphabetic";
+  let known = -1;
+  values.forEach((value, i) => {
+    if (value === null || value === undefined || (untilNow && x[i] > untilNow)) return;
+    if (known >= 0 && i > known + 1) {
+      const [a, b] = [plot.valToPos(x[known], "x", true), plot.valToPos(x[i], "x", true)];
+      ctx.fillStyle = colour("gap");
+      ctx.fillRect(a, top, b - a, height);
+      ctx.fillStyle = colour("quiet");
+      if (b - a > 60 * devicePixelRatio) ctx.fillText("no value", a + 4, top + 14 * devicePixelRatio);
+    }
+    known = i;
+  });
+  ctx.restore();
+}
+
+/** Limits, setpoints and "now" over the lines. */
+function overlay(plot, { lines = [], marks = [], moves }) {
+  const { ctx } = plot;
+  const { left, top, width, height } = plot.bbox;
+  const ratio = devicePixelRatio;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(left, top, width, height);
+  ctx.clip();
+  ctx.font = `${11 * ratio}px system-ui, sans-serif`;
+  ctx.textAlign = "left";
+  ctx.textBaseline = "alphabetic";
+  ctx.lineWidth = ratio;
+  for (const { value, label, kind } of lines) {
+    const y = plot.valToPos(value, "y", true);
+    if (y < top - 1 || y > top + height + 1) continue;
+    ctx.strokeStyle = ctx.fillStyle = colour(kind);
+    ctx.setLineDash(kind === "limit" ? [8 * ratio, 4 * ratio] : [2 * ratio, 3 * ratio]);
+    stroke(ctx, left, y, left + width, y);
+    ctx.fillText(label, left + 4 * ratio, y < top + 16 * ratio ? y + 12 * ratio : y - 4 * ratio);
+  }
+  for (const { x, label } of marks) {
+    const at = plot.valToPos(x, "x", true);
+    ctx.strokeStyle = ctx.fillStyle = colour("ink");
+    ctx.setLineDash([]);
+    stroke(ctx, at, top, at, top + height);
+    ctx.fillText(label, at + 4 * ratio, top + height - 5 * ratio);
+  }
+  ctx.setLineDash([]);
+  for (const { x, value } of moves?.steps ?? []) {
+    const [px, py] = [plot.valToPos(x, "x", true), plot.valToPos(value, "y", true)];
+    ctx.fillStyle = colour("panel");
+    ctx.strokeStyle = colour(moves.colour);
+    ctx.lineWidth = 2 * ratio;
+    ctx.beginPath();
+    ctx.arc(px, py, 5.5 * ratio, 0, 2 * Math.PI);
+    ctx.fill();
+    ctx.stroke();
+  }
+  ctx.restore();
+}
+
+function stroke(ctx, x0, y0, x1, y1) {
+  ctx.beginPath();
+  ctx.moveTo(x0, y0);
+  ctx.lineTo(x1, y1);
+  ctx.stroke();
+}
+
+function zoomed(plot, { onZoom }) {
+  const { left, width } = plot.select;
+  if (width < 4) return;
+  onZoom([plot.posToVal(left, "x"), plot.posToVal(left + width, "x")]);
+  plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
+}
+
+/** The wheel zooms around the cursor; with shift, or sideways, it pans. */
+function wheel(plot, get) {
+  plot.over.addEventListener(
+    "wheel",
+    (event) => {
+      event.preventDefault();
+      const [start, end] = [plot.scales.x.min, plot.scales.x.max];
+      const sideways = event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY);
+      if (sideways) {
+        const by = ((event.deltaX || event.deltaY) / 800) * (end - start);
+        get().onZoom([start + by, end + by]);
+        return;
+      }
+      const centre = plot.posToVal(event.offsetX, "x");
+      const factor = Math.exp(event.deltaY / 500);
+      get().onZoom([centre - (centre - start) * factor, centre + (end - centre) * factor]);
+    },
+    { passive: false },
+  );
+}

@@ -1,0 +1,80 @@
+// Small parts that several views use.
+import { number } from "./format.js";
+import { html, useEffect, useState } from "./lib.js";
+import { trustOf } from "./words.js";
+
+const SYMBOL = { ok: "✓", attention: "▲", alarm: "◆", "": "" };
+
+/** Words with a symbol, so that colour never speaks alone. */
+export const Mark = ({ kind = "", children }) =>
+  html`<span class=${`mark ${kind}`}>${SYMBOL[kind] && html`<span aria-hidden="true">${SYMBOL[kind]} </span>`}${children}</span>`;
+
+/** What the service refused and where, in its own words. */
+export function Trouble({ error }) {
+  if (!error) return null;
+  const places = (error.errors ?? []).length > 1 ? error.errors : [];
+  return html`<div class="trouble" role="alert">
+    <${Mark} kind="alarm">${error.message}<//>
+    ${places.length > 0 && html`<ul>${places.map((p) => html`<li><code>${p.loc.join(".")}</code>: ${p.msg}</li>`)}</ul>`}
+  </div>`;
+}
+
+export function Trust({ trust }) {
+  if (!trust) return null;
+  const [kind, words] = trustOf(trust);
+  return html`<div class="trust">
+    <${Mark} kind=${kind}>${words}<//>
+    ${trust.reasons.length > 0 && html`<ul>${trust.reasons.map((r) => html`<li>${r.detail}</li>`)}</ul>`}
+  </div>`;
+}
+
+/** A number that may be left empty; `change` gets a number or null once the text is one. */
+export function NumberField({ value, change, label, placeholder, min, max, step = "any" }) {
+  const [text, setText] = useState(value ?? "");
+  useEffect(() => {
+    if (Number(text) !== value) setText(value ?? "");
+  }, [value]);
+  const input = (event) => {
+    setText(event.target.value);
+    const given = event.target.value.trim() === "" ? null : Number(event.target.value);
+    if (given === null || Number.isFinite(given)) change(given);
+  };
+  return html`<input type="number" aria-label=${label} ...${{ min, max, step, placeholder }} value=${text} onInput=${input} />`;
+}
+
+export const Band = ({ triple, digits = 3 }) =>
+  triple ? html`${number(triple.mean, digits)} <span class="quiet">${number(triple.low, digits)} … ${number(triple.high, digits)}</span>` : "–";
+
+/** Save text or a Blob as a file. */
+export function save(name, content, type = "text/csv") {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+/** Read something when what it depends on changes, and every so often: {value, error, again}. */
+export function useRead(read, on, every) {
+  const [state, setState] = useState({ value: null, error: null });
+  const [count, setCount] = useState(0);
+  useEffect(() => {
+    let gone = false;
+    let timer = null;
+    const once = async () => {
+      try {
+        const value = await read();
+        if (!gone) setState({ value, error: null });
+      } catch (error) {
+        if (!gone) setState((before) => ({ ...before, error }));
+      }
+      if (!gone && every) timer = setTimeout(once, every);
+    };
+    once();
+    return () => {
+      gone = true;
+      clearTimeout(timer);
+    };
+  }, [...on, count]);
+  return { ...state, again: () => setCount((n) => n + 1) };
+}

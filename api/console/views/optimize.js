@@ -1,0 +1,1 @@
+import { html } from "../lib.js"; export const Optimize = () => html`<p></p>`;
