@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import shutil
-import tempfile
 from collections.abc import Iterator
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -17,12 +17,14 @@ from connectors.streams import Body
 from twin.errors import TelemetryError
 
 ROWS = 1 << 16  # of a chunk
-SPOOL = 64 << 20  # bytes of a Parquet body held in memory; a longer one goes to a temporary file
 END = b"\xff\xff\xff\xff\0\0\0\0"  # the mark that ends an Arrow stream
 
 
 class ParquetReader:
-    """A Parquet file; its index is at its end, so the body is spooled first.
+    """A Parquet file.
+
+    Args:
+        spool: an empty file to hold the body: the index of Parquet is at its end.
 
     Raises:
         TelemetryError: it is no Parquet file, cut off, or unpacks to more than `max_bytes`.
@@ -30,12 +32,10 @@ class ParquetReader:
 
     decimal = "."
 
-    def __init__(self, body: Body, max_bytes: int) -> None:
-        # The spool closes, and its file goes, with the last reference to this reader.
-        self._spool = tempfile.SpooledTemporaryFile(SPOOL)  # noqa: SIM115
-        shutil.copyfileobj(io.BufferedReader(body, 1 << 20), self._spool, 1 << 20)
+    def __init__(self, body: Body, spool: IO[bytes], max_bytes: int) -> None:
+        shutil.copyfileobj(io.BufferedReader(body, 1 << 20), spool, 1 << 20)
         with _clear("the Parquet file"):
-            self._file = pq.ParquetFile(self._spool, pre_buffer=False, buffer_size=1 << 20)
+            self._file = pq.ParquetFile(spool, pre_buffer=False, buffer_size=1 << 20)
         self.names = self._file.schema_arrow.names
         meta = self._file.metadata
         unpacked = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))

@@ -7,8 +7,9 @@ missing.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from connectors.arrow import ArrowReader, ParquetReader
 from connectors.base import Reader
@@ -22,6 +23,7 @@ from twin.plant import Plant
 CSV, PARQUET, ARROW = "text/csv", "application/vnd.apache.parquet", "application/vnd.apache.arrow.stream"
 CONTENT_TYPES = (CSV, PARQUET, ARROW)
 FORMS = {CSV: "text", PARQUET: "Parquet", ARROW: "an Arrow stream"}
+SPOOL = 64 << 20  # bytes held in memory of a body that must be read back and forth; a longer one goes to a file
 MAX_BYTES = 256 << 30  # unpacked
 
 
@@ -56,17 +58,18 @@ def read_upload(
         raise TelemetryError(f"Content-Type '{content_type}': send {', '.join(FORMS)}; the body looks like {form}")
     if form != FORMS[kind]:
         raise TelemetryError(f"Content-Type '{content_type}', but the body looks like {form}")
-    reader = _reader(kind, body, max_bytes)
-    shape = layout(reader.names, plant)
-    count = 0
-    for batch in batches(reader.chunks(shape.columns), shape, timezone, reader.decimal):
-        count += batch.received
-        yield batch
+    with tempfile.SpooledTemporaryFile(SPOOL) as spool:
+        reader = _reader(kind, body, spool, max_bytes)
+        shape = layout(reader.names, plant)
+        count = 0
+        for batch in batches(reader.chunks(shape.columns), shape, timezone, reader.decimal):
+            count += batch.received
+            yield batch
     if not count:
         raise TelemetryError("the body has no rows")
 
 
-def _reader(kind: str, body: Body, max_bytes: int) -> Reader:
+def _reader(kind: str, body: Body, spool: IO[bytes], max_bytes: int) -> Reader:
     if kind == CSV:
         return CsvReader(body)
-    return ParquetReader(body, max_bytes) if kind == PARQUET else ArrowReader(body, max_bytes)
+    return ParquetReader(body, spool, max_bytes) if kind == PARQUET else ArrowReader(body, max_bytes)

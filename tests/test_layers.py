@@ -13,6 +13,8 @@ import connectors
 LIGHT = [
     "twin.plant",
     "twin.errors",
+    "twin.store",
+    "twin.units",
     *(f"connectors.{module.name}" for module in pkgutil.iter_modules(connectors.__path__)),
 ]
 
