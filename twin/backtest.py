@@ -9,10 +9,9 @@ import numpy as np
 
 from twin.plant import Plant
 from twin.scaling import Scaler
-from twin.trust import Bands
+from twin.trust import COVERAGE, exceedance, stretch
 
 HORIZONS = (1, 10, 30, 60)  # rows, for the tables
-COVERAGE = 0.9
 
 
 def backtest(
@@ -58,12 +57,11 @@ def _rmse(residuals: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def _coverage(residuals: np.ndarray, mask: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """(K, CVs): the share of values inside bands that were fitted on the other folds."""
+    """(K, CVs): the share of values inside bands that were fitted, and stretched, on the other folds."""
+    reached = exceedance(residuals, mask, fold)
     inside = np.zeros(residuals.shape[1:])
     for held in np.unique(fold):
         mine = fold == held
-        bands = Bands.fit(residuals[~mine], mask[~mine])
-        low, high = bands.interval(COVERAGE, residuals.shape[1])
-        inside += (mask[mine] * ((residuals[mine] >= low) & (residuals[mine] <= high))).sum(axis=0)
+        inside += (mask[mine] * (reached[mine] <= stretch(reached[~mine], mask[~mine]))).sum(axis=0)
     share: np.ndarray = inside / np.maximum(mask.sum(axis=0), 1)
     return share

@@ -20,7 +20,7 @@ from twin.units import per
 from twin.windows import Window, latest
 
 STEP = 0.5  # standard deviations of an input: the size of a test step, up and down
-HORIZONS = 4  # calibrated horizons: how long a step response is followed
+HORIZONS = 2  # calibrated horizons: how long a step response is followed
 STUDENT_95 = {1: 6.314, 2: 2.920, 3: 2.353, 4: 2.132, 5: 2.015, 6: 1.943, 7: 1.895}  # by degrees of freedom
 REACHED = 0.05  # of the largest response: where dead time ends; of the final one: inside is settled
 

@@ -131,6 +131,7 @@ def _draw_responses(card: dict[str, Any]) -> Figure:
     for i, cv in enumerate(cvs):
         for j, mv in enumerate(mvs):
             _draw_response(axes[i, j], responses["times_s"], responses["responses"][mv][cv])
+            axes[i, j].axvline(card["horizon_s"], color=FLAT, linestyle=":", linewidth=0.7)
             if i == 0:
                 axes[i, j].set_title(f"step in {mv}")
             if j == 0:

@@ -123,7 +123,7 @@ def fit(telemetry: Telemetry, options: Options = Options(), progress: Report | N
         history=folds.history,
         horizon=folds.horizon,
         seen=Seen.of(telemetry),
-        calibration=Calibration.fit(residuals, mask),
+        calibration=Calibration.fit(residuals, mask, fold),
         reference=_reference(grid, folds),
         card=card,
     )

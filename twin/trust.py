@@ -1,8 +1,9 @@
 """How far one answer can be trusted: calibrated bands, and a verdict on what the twin has seen.
 
 Bands are split conformal per CV and horizon step (Lei et al., JASA 2018) from out-of-fold residuals
-(cross-conformal, Vovk 2015). Residuals of one plant are autocorrelated, so there is no finite-sample promise:
-the coverage is measured and shown in the report.
+(cross-conformal, Vovk 2015). Residuals of one plant are autocorrelated and one part of its telemetry is not like
+another, so bands are stretched until they hold in parts they were not fitted to; there is still no finite-sample
+promise: the coverage is measured and shown in the report.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from twin.windows import hold
 
 LOWER = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4]
 LEVELS = np.array([*LOWER, 0.5, *(1 - level for level in reversed(LOWER))])
+COVERAGE = 0.9  # of the bands that folds are compared by
+TINY = 1e-9
 HINDCAST = 10  # rows: how far back the twin forecasts what has happened since
 FALSE_ALARM = 0.002  # share of healthy windows whose surprise, of any CV, is called one
 
@@ -37,7 +40,7 @@ class Bands:
 
     @classmethod
     def fit(cls, residuals: np.ndarray, mask: np.ndarray) -> Bands:
-        """From residuals (n, K, CVs); entries whose mask is 0 were not measured.
+        """From residuals (n, K, CVs) that are alike; entries whose mask is 0 were not measured.
 
         The quantile of n residuals is the conformal one, rank ⌈(n + 1) p⌉ (for p below one half, mirrored).
         """
@@ -50,6 +53,16 @@ class Bands:
             rank = np.clip(upper if level >= 0.5 else n + 1 - upper, 1, np.maximum(n, 1))
             quantiles[i] = np.take_along_axis(ordered, rank[None] - 1, axis=0)[0]
         return cls(LEVELS, np.nan_to_num(np.maximum.accumulate(quantiles, axis=0)))
+
+    @classmethod
+    def across(cls, residuals: np.ndarray, mask: np.ndarray, fold: np.ndarray) -> Bands:
+        """From residuals of several blocks of telemetry, wide enough to hold in a block they were not fitted to.
+
+        Args:
+            fold: (n,) the block of each window.
+        """
+        bands = cls.fit(residuals, mask)
+        return cls(bands.levels, bands.quantiles * stretch(exceedance(residuals, mask, fold), mask))
 
     def at(self, level: float, steps: int) -> np.ndarray:
         """(steps, CVs): the quantile at a level, linear between levels.
@@ -70,6 +83,23 @@ class Bands:
     def interval(self, coverage: float, steps: int) -> tuple[np.ndarray, np.ndarray]:
         """The central two-sided band at a coverage: (low, high), each (steps, CVs)."""
         return self.at((1 - coverage) / 2, steps), self.at((1 + coverage) / 2, steps)
+
+
+def exceedance(residuals: np.ndarray, mask: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """(n, K, CVs) how far each residual goes toward the edge of the band that the other folds give: past 1 is outside."""
+    out = np.zeros(residuals.shape)
+    for held in np.unique(fold):
+        mine = fold == held
+        others = ~mine if (~mine).any() else mine
+        low, high = Bands.fit(residuals[others], mask[others]).interval(COVERAGE, residuals.shape[1])
+        out[mine] = np.maximum(residuals[mine] / np.maximum(high, TINY), residuals[mine] / np.minimum(low, -TINY))
+    return out
+
+
+def stretch(exceedance: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """(CVs,) what bands must be multiplied by, at least 1, to hold their coverage in a fold they were not fitted to."""
+    held = np.where(mask > 0, exceedance, np.nan).reshape(-1, exceedance.shape[2])
+    return np.fmax(np.nanquantile(held, COVERAGE, axis=0), 1.0)
 
 
 @dataclass(frozen=True)
@@ -119,9 +149,9 @@ class Calibration:
     surprise: Surprise
 
     @classmethod
-    def fit(cls, residuals: np.ndarray, mask: np.ndarray) -> Calibration:
-        """From out-of-fold residuals (n, K, CVs) in model units, and where CVs were measured."""
-        return cls(Bands.fit(residuals, mask), Surprise.fit(residuals, mask))
+    def fit(cls, residuals: np.ndarray, mask: np.ndarray, fold: np.ndarray) -> Calibration:
+        """From out-of-fold residuals (n, K, CVs) in model units, where CVs were measured, and each window's fold."""
+        return cls(Bands.across(residuals, mask, fold), Surprise.fit(residuals, mask))
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,13 @@ def test_coverage_is_measured_on_blocks_the_bands_were_not_fitted_to() -> None:
     fold = np.repeat([0, 1, 2, 3], 5000)
     residuals = rng.normal(size=(20_000, 1, 1)) * np.where(fold == 0, 2.0, 1.0)[:, None, None]
     table = backtest(PLANT, SCALER, {"twin": residuals}, np.ones_like(residuals), fold)
-    # Of N(0, 2²) inside the 90 % band ±1.645 of N(0, 1): 0.589. Of N(0, 1) inside the band of the mixture
-    # (one third N(0, 2²)), where 2/3 Φ + 1/3 Φ₂ = 0.95 at 2.278: 0.977.
-    assert table["cvs"]["y"]["coverage"]["measured"][0] == pytest.approx((0.589 + 3 * 0.977) / 4, abs=0.004)
+    # Fold 0, seen by the bands of N(0, 1), ±1.645, which the other folds do not stretch: 0.589 inside. Another fold,
+    # seen by the bands of its mixture with fold 0, ±2.278, stretched by 1.279 so that they hold 90 % of fold 0 (0.707
+    # in ±1.645 · 1.279) and of two folds of N(0, 1) (0.996 in ±2.278 · 1.279) together: 0.996 inside.
+    assert table["cvs"]["y"]["coverage"]["measured"][0] == pytest.approx((0.589 + 3 * 0.9964) / 4, abs=0.01)
+
+
+def test_coverage_of_folds_that_are_alike_is_what_is_asked() -> None:
+    residuals = np.random.default_rng(1).normal(size=(20_000, 2, 1))
+    table = backtest(PLANT, SCALER, {"twin": residuals}, np.ones_like(residuals), np.arange(20_000) % 4)
+    assert table["cvs"]["y"]["coverage"]["measured"] == pytest.approx([0.9, 0.9], abs=0.01)
