@@ -86,7 +86,7 @@ class Bands:
 
 
 def exceedance(residuals: np.ndarray, mask: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """(n, K, CVs) how far each residual goes toward the edge of the band that the other folds give: past 1 is outside."""
+    """(n, K, CVs) how far each residual goes toward the edge of the other folds' band: past 1 is outside."""
     out = np.zeros(residuals.shape)
     for held in np.unique(fold):
         mine = fold == held
