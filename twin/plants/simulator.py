@@ -42,7 +42,7 @@ class Simulator:
             self._rest = np.asarray(inputs_at_rest(process))[len(self.moves) :]
         self._wander = np.zeros(len(process.disturbances))
         self._offset = np.zeros(len(process.disturbances))
-        self._generator = np.random.default_rng(seed)
+        self._kicks, self._noise, self._tests = np.random.default_rng(seed).spawn(3)
 
     def disturb(self, **offsets: float) -> None:
         """Add a lasting offset to disturbances, measured or not: `disturb(leak_1=0.1)`.
@@ -77,7 +77,7 @@ class Simulator:
 
     def excite(self, rows: int) -> Telemetry:
         """An identification experiment of that many rows from the present state on (`excitation.step_test`)."""
-        return self.run(step_test(self.plant, self.moves, rows, self.process.settling_s, self._generator))
+        return self.run(step_test(self.plant, self.moves, rows, self.process.settling_s, self._tests))
 
     def run(self, moves: ArrayLike) -> Telemetry:
         """The telemetry of the next rows under MVs (rows, MVs), as far as the actuators follow them."""
@@ -87,7 +87,7 @@ class Simulator:
         with jax.enable_x64(True):
             states = np.asarray(_simulate(self.process, self.state, w))
             truth = np.asarray(_read(self.process, states))
-        noise = self._generator.normal(size=truth.shape) * self.process.noise
+        noise = self._noise.normal(size=truth.shape) * self.process.noise
         times = pd.date_range(self.time, periods=rows + 1, freq=pd.Timedelta(seconds=self.plant.sample_period_s))
         self.state, self.moves, self.time = states[-1], positions[-1], times[-1]
         values = np.empty((rows, len(self.plant.tags)))
@@ -118,7 +118,7 @@ class Simulator:
         kick = np.array([d.deviation for d in parts]) * np.sqrt(1.0 - keep**2)
         values = np.empty((rows, len(parts)))
         for row in range(rows):
-            self._wander = keep * self._wander + kick * self._generator.normal(size=len(parts))
+            self._wander = keep * self._wander + kick * self._kicks.normal(size=len(parts))
             values[row] = self._rest + self._wander + self._offset
         return np.clip(values, [d.low for d in parts], [d.high for d in parts])
 
