@@ -8,7 +8,7 @@ even when an upload was taken back or files were compacted since.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,6 +142,19 @@ class PlantTable:
         names = view.tags if tags is None else tuple(tags)
         return _frame(view.answer(*_range(start, end), names))
 
+    def scan(
+        self,
+        start: pd.Timestamp | None = None,
+        end: pd.Timestamp | None = None,
+        tags: Sequence[str] | None = None,
+        as_of: int | None = None,
+    ) -> Iterator[pd.DataFrame]:
+        """What `read` answers, in parts of bounded size, in order of time."""
+        view = self._view(as_of)
+        names = view.tags if tags is None else tuple(tags)
+        for span in view.spans(*_range(start, end), max(ingest.CELLS // (len(names) + 1), 1)):
+            yield _frame(view.answer(*span, names))
+
     def last_rows(
         self, rows: int, period_s: float, *, tags: Sequence[str] | None = None, as_of: int | None = None
     ) -> pd.DataFrame:
@@ -216,7 +229,8 @@ class PlantTable:
     def delete(self) -> None:
         """Remove all telemetry of the plant."""
         with self._log.writing():
-            self._log.delete()
+            if self._log.snapshot() is not None:
+                self._log.delete()
             self._withdrawals = (0, ())
 
     def _view(self, as_of: int | None) -> View:

@@ -83,7 +83,8 @@ def test_a_twin_loads_in_another_process_and_forecasts_the_same(
     client: httpx.Client, app: FastAPI, settings: Settings, measured: Telemetry, trained: dict[str, Any]
 ) -> None:
     """The worker trained it, the server answers with it, and this test loads it once more."""
-    from twin.predict import Scenario, Step, forecast
+    from twin.predict import Scenario, forecast
+    from twin.timeline import Step
 
     twin = artifact.load(settings.twins / trained["result"]["twin"])
     history = measured.rows(slice(-200, None))
