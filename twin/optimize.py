@@ -26,15 +26,17 @@ from twin.doubts import doubts
 from twin.dynamics.base import Dynamics, State
 from twin.dynamics.ensemble import Ensemble
 from twin.dynamics.offset_free import ROWS, OffsetFree, estimate
+from twin.judge import judge
 from twin.limits import Limit
 from twin.moves import strict
 from twin.objective import Objective, cost_by_term
-from twin.predict import Band, Step, future_times, iso, judge
+from twin.predict import Band
 from twin.program import Program, Units, outputs
 from twin.question import Question, check_positive
 from twin.rollout import rollout
 from twin.solvers import sqp
 from twin.telemetry import Telemetry
+from twin.timeline import Step, future_times, iso
 from twin.trust import Reason, Trust
 from twin.windows import Window, latest
 
@@ -151,7 +153,7 @@ def plan(
     if reasons:
         return _abstain(question, history, now, reasons)
     program = question.program(history, beyond_trained_range)
-    model, start, distance = _estimate(twin.dynamics, *_windows(twin, history), program.units().base)
+    model, start, distance = _estimate(twin.dynamics, *_windows(twin, history), program.units.base)
     if float(distance) > OUTSIDE and not beyond_trained_range:
         detail = f"the present lies {float(distance):.1f} times as far out as the trained region reaches"
         return _abstain(question, history, now, [Reason("outside_region", detail)])
@@ -187,7 +189,7 @@ def _windows(twin: Twin, history: Telemetry) -> tuple[Window, np.ndarray]:
 
 def _solve(program: Program, model: OffsetFree, start: State, x: np.ndarray, until: float) -> sqp.Solution | None:
     """The best moves found; none where the deadline passed before the first look."""
-    units, problem = program.units(), program.problem()
+    units, problem = program.units, program.problem()
     improve = partial(_improve, model, start, units)
     solution = _iterate(improve, problem, sqp.begin(x), until)
     if solution is None or float(solution.penalty) <= 0:
@@ -248,7 +250,7 @@ def _answer(
     twin, plant = question.twin, question.twin.plant
     moves = program.plan(np.asarray(solved.x))
     w = program.inputs(moves)
-    padded = np.pad(w, ((0, question.horizon - question.rows), (0, 0)), mode="edge")
+    padded = w[np.minimum(np.arange(question.horizon), question.rows - 1)]
     y = twin.scaler.y_out(_verify(model, start, twin.scaler.w_in(padded)))[: question.rows]
     low, high = question.margins()
     times = future_times(twin, history.at, question.rows)
@@ -270,7 +272,7 @@ def _answer(
         cvs={tag.name: Band(y[:, i], bands[0][:, i], bands[1][:, i]) for i, tag in enumerate(plant.cvs)},
         cost=cost_by_term(question.terms, plant, program.span, y, w, before),
         certificate=entries,
-        trust=judge(twin, history, w),
+        trust=judge(twin, history, w[None])[0],
         solve_ms=1000 * (time.perf_counter() - begun),
         iterations=int(solved.iterations),
         residual=float(solved.residual),

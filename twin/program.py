@@ -126,15 +126,17 @@ class Program:
             held[:, i] = strict(held[:, i], float(self.present[i]), self.envelopes[i])
         return held
 
+    @cached_property
     def units(self) -> Units:
         """Moves to model inputs and back."""
-        disturbances = np.pad(self.disturbances, ((0, self.horizon - self.rows), (0, 0)), mode="edge")
+        disturbances = self.disturbances[np.minimum(np.arange(self.horizon), self.rows - 1)]
         mvs = len(self.present)
         scale = self.mv_span / self.scaler.w_scale[:mvs]
         rows = np.stack([blocking.rows for blocking in self.blockings]) * scale[:, None, None]
         base = self.scaler.w_in(np.hstack([self.rest, disturbances]))
         return Units(*map(_single, (base, rows, self.scaler.y_scale / self.y_span)))
 
+    @cached_property
     def levels(self) -> tuple[np.ndarray, np.ndarray]:
         """(MVs, B) least and greatest level of each block, in spans from the present value.
 
@@ -147,7 +149,7 @@ class Program:
 
     def start(self) -> np.ndarray:
         """(MVs · B,) as if the MVs were held."""
-        low, high = self.levels()
+        low, high = self.levels
         return _single((np.clip(0.0, low, high) * self.free[:, None]).ravel())
 
     def plan(self, x: np.ndarray) -> np.ndarray:
@@ -190,7 +192,9 @@ class Program:
         return Problem(*map(_single, fields))
 
     def _padded(self, rows: np.ndarray) -> np.ndarray:
-        return np.pad(rows, ((0, self.horizon - self.rows), (0, 0)))
+        padded = np.zeros((self.horizon, rows.shape[1]), np.float32)
+        padded[: self.rows] = rows
+        return padded
 
     def _used(self) -> np.ndarray:
         return np.array([b.ramp > 0 for b in self.blockings])
@@ -218,12 +222,13 @@ class Program:
     def _constraints(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Bounds of the levels, and of their differences: rows, low, high."""
         mvs, blocks = len(self.present), self.blocks
-        low, high = self.levels()
+        low, high = self.levels
         used = self._used() & self.free[:, None]
         change = np.array([b.ramp for b in self.blockings]) * (self.reach / self.mv_span)[:, None]
         change = np.where(np.isfinite(change) & used, change, np.inf)
         low, high = np.where(used, low, -np.inf), np.where(used, high, np.inf)
-        rows = np.concatenate([np.eye(mvs * blocks), np.kron(np.eye(mvs), np.eye(blocks) - np.eye(blocks, k=-1))])
+        rows = np.concatenate([np.eye(mvs * blocks), np.eye(mvs * blocks) - np.eye(mvs * blocks, k=-1)])
+        rows[mvs * blocks + blocks * np.arange(1, mvs), blocks * np.arange(1, mvs) - 1] = 0.0  # each MV starts anew
         return rows, np.concatenate([low, -change]).ravel(), np.concatenate([high, change]).ravel()
 
 

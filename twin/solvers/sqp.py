@@ -2,7 +2,7 @@
 
 The solver knows a function from moves to outputs, and arrays: so a new objective, limit, weight or rank is new
 data, never a new compilation. Each iteration takes sensitivities by forward tangents, solves one QP
-(`twin.solvers.qp`) and searches along its step, all trial lengths at once, on the true merit.
+(`twin.solvers.qp`) and, where the whole step does not do, searches along it on the true merit, all lengths at once.
 Nocedal and Wright, Numerical Optimization (2006), chapter 18; Li and Biegler, Ind. Eng. Chem. Res. 27 (1988) 1421.
 """
 
@@ -20,7 +20,8 @@ from twin.solvers import qp
 Array = jax.Array | np.ndarray
 Simulate = Callable[[jax.Array], jax.Array]  # moves (n,) to outputs (K, p)
 
-LENGTHS = (1.0, 0.7, 0.45, 0.25, 0.12, 0.05, 0.02, 0.005)  # of a step, tried in parallel
+ENOUGH = 0.5  # of the promised improvement: a whole step that brings so much is taken without a search
+LENGTHS = (0.7, 0.45, 0.25, 0.12, 0.06, 0.025, 0.01, 0.003)  # of a step, tried in parallel
 TOLERANCE = 1e-3  # share of the cost the last QP may still promise to save
 FLOOR = 1e-6  # of the cost in that share: a mean error of 0.1 % of span
 TIGHTER = 1e-4  # by how much QPs tighten the limits of outputs: the slack linearisation and rounding may use up
@@ -114,18 +115,32 @@ def _iterate(simulate: Simulate, problem: Problem, at: Solution) -> tuple[Soluti
     x = jnp.asarray(at.x)
     y, sensitivity = _linearise(simulate, x)
     step, promised = _step(problem, at, y, sensitivity)
-    lengths = jnp.asarray((0.0, *LENGTHS), x.dtype)
-    trials = x[None] + lengths[:, None] * step[None]
-    y_trials = jax.vmap(simulate)(trials)
-    costs = jax.vmap(lambda x, y: cost(problem, x, y))(trials, y_trials)
-    penalties = jax.vmap(lambda y: penalty(problem, y))(y_trials)
-    merits = costs + penalties
+    here = jnp.stack([cost(problem, x, y), penalty(problem, y)])
+
+    def judged(length: jax.Array) -> jax.Array:
+        """(2,) the cost and the penalty at a length of the step."""
+        ahead = x + length * step
+        y = simulate(ahead)
+        return jnp.stack([cost(problem, ahead, y), penalty(problem, y)])
+
+    whole = judged(jnp.ones((), x.dtype))
+    good = jnp.sum(here - whole) > ENOUGH * promised
+    length, there = jax.lax.cond(good, lambda: (jnp.ones((), x.dtype), whole), lambda: _search(judged, here, whole))
+    moved = length > 0
+    factor = jnp.where(length < 0.3, 8.0, jnp.where(length == 1.0, 0.3, 1.0))
+    damping = jnp.clip(at.damping * factor, 1e-7, 1e2)
+    residual = promised / (jnp.abs(here[0]) + FLOOR)
+    return Solution(x + length * step, damping, at.iterations + 1, there[1], residual), moved
+
+
+def _search(judged: Callable[[jax.Array], jax.Array], here: jax.Array, whole: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The best length of the step, 0 where none helps, and the cost and the penalty (2,) there."""
+    shorter = jnp.asarray(LENGTHS, here.dtype)
+    lengths = jnp.concatenate([jnp.asarray([0.0, 1.0], here.dtype), shorter])
+    found = jnp.concatenate([here[None], whole[None], jax.vmap(judged)(shorter)])
+    merits = found.sum(axis=1)
     best = jnp.argmin(jnp.where(jnp.isfinite(merits), merits, jnp.inf))
-    moved = best > 0
-    harder = ~moved | (lengths[best] < 0.3)
-    damping = jnp.clip(at.damping * jnp.where(harder, 8.0, jnp.where(best == 1, 0.3, 1.0)), 1e-7, 1e2)
-    residual = promised / (jnp.abs(costs[0]) + FLOOR)
-    return Solution(trials[best], damping, at.iterations + 1, penalties[best], residual), moved
+    return lengths[best], found[best]
 
 
 def _linearise(simulate: Simulate, x: jax.Array) -> tuple[jax.Array, jax.Array]:
