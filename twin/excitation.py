@@ -99,7 +99,7 @@ def _echoes(telemetry: Telemetry, u: np.ndarray) -> list[float | None]:
     y = y[:, np.isfinite(y).all(axis=0)]
     rows = np.arange(PAST, len(u))
     rows = rows[run[rows] == run[rows - PAST]]
-    past = y[rows[:, None] - np.arange(1, PAST + 1)].reshape(len(rows), -1)
+    past = y[rows[:, None] - np.arange(1, PAST + 1)].reshape(len(rows), PAST * y.shape[1])
     change = u[rows] - u[rows - 1]
     if not past.shape[1] or len(rows) < 4 * past.shape[1] + 20:
         return [None] * u.shape[1]

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeGuard
 
 from twin.errors import PlantError, Problem, QuestionError
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 MAX_TAGS = 10_000
 RESERVED = ("time", "tag", "value", "quality")
+TEXTS = ("name", "role", "unit", "description")
 
 
 class Role(StrEnum):
@@ -131,16 +132,15 @@ class Plant:
         Raises:
             PlantError: a field is unknown, missing or contradicts another.
         """
-        known = {field.name for field in fields(Tag)}
-        tags = []
-        for i, item in enumerate(body.get("tags", ())):
-            unknown = sorted(set(item) - known)
-            if unknown:
-                raise _refuse(("tags", i, unknown[0]), f"unknown field{near(unknown[0], known)}")
-            if "name" not in item or item.get("role") not in set(Role):
-                raise _refuse(("tags", i), "needs a name and a role: mv, dv or cv")
-            tags.append(Tag(**{**item, "role": Role(item["role"])}))
-        return cls(str(body.get("name", "")), float(body.get("sample_period_s", math.nan)), tuple(tags))
+        if not isinstance(body, Mapping) or not isinstance(body.get("tags", ()), list | tuple):
+            raise PlantError("a plant is an object with a name, a sample_period_s and a list of tags")
+        tags = tuple(_tag(i, item) for i, item in enumerate(body.get("tags", ())))
+        name, period = body.get("name", ""), body.get("sample_period_s")
+        if not isinstance(name, str):
+            raise _refuse(("name",), "must be text")
+        if not _is_number(period):
+            raise _refuse(("sample_period_s",), "must be a positive number of seconds")
+        return cls(name, float(period), tags)
 
     @cached_property
     def _by_name(self) -> dict[str, Tag]:
@@ -158,6 +158,27 @@ def near(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {', '.join(matches)}?" if matches else ""
 
 
+def _tag(i: int, item: Any) -> Tag:
+    """The tag of such a description; what only its type shows is refused here, the rest by the plant."""
+    known = {field.name: field for field in fields(Tag)}
+    if not isinstance(item, Mapping):
+        raise _refuse(("tags", i), "a tag is an object with a name and a role")
+    for field, value in item.items():
+        if field not in known:
+            raise _refuse(("tags", i, str(field)), f"unknown field{near(str(field), known)}")
+        if field in TEXTS and not isinstance(value, str):
+            raise _refuse(("tags", i, field), "must be text")
+        if field not in TEXTS and value is not None and not _is_number(value):
+            raise _refuse(("tags", i, field), "must be a number")
+    if "name" not in item or item.get("role") not in set(Role):
+        raise _refuse(("tags", i), "needs a name and a role: mv, dv or cv")
+    return Tag(**{**item, "role": Role(item["role"])})
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _refuse(loc: tuple[str | int, ...], msg: str) -> PlantError:
     return PlantError(f"{'.'.join(map(str, loc))}: {msg}", [Problem(loc, msg)])
 
@@ -171,7 +192,7 @@ def _problems(plant: Plant) -> Iterable[Problem]:
         yield Problem(("tags",), f"{len(plant.tags)} tags; at most {MAX_TAGS}")
     seen: dict[str, int] = {}
     for i, tag in enumerate(plant.tags):
-        key = str(tag.name).lower()  # the store's columns, and many historians, know no case
+        key = tag.name.lower()  # the store's columns, and many historians, know no case
         if key in seen:
             yield Problem(("tags", i, "name"), f"'{tag.name}' is the name of tag {seen[key]} too; names are unique")
         seen.setdefault(key, i)

@@ -308,6 +308,17 @@ def test_an_overview_keeps_extremes_and_gaps(table: PlantTable, monkeypatch: pyt
     )
 
 
+def test_a_scan_is_a_read_in_parts(table: PlantTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    table.append(of_frame(frame(range(0, 5000, 2), a=range(2500))))
+    table.append(of_frame(frame(range(1, 5000, 3), a=range(1667))))
+    whole = table.read()
+    monkeypatch.setattr(ingest, "CELLS", 800)
+    parts = list(table.scan())
+    assert len(parts) > 5
+    assert max(map(len, parts)) <= 800
+    pd.testing.assert_frame_equal(pd.concat(parts), whole)
+
+
 def test_few_rows_are_not_thinned(table: PlantTable) -> None:
     rows = frame([0, 1, 5], a=[1, 2, 3])
     table.append(of_frame(rows))
