@@ -33,9 +33,10 @@ from twin.objective import Objective, Setpoint
 from twin.optimize import plan
 from twin.plants.quadruple_tank import QuadrupleTank
 from twin.plants.simulator import Simulator
-from twin.predict import Scenario, Step, forecast
+from twin.predict import Scenario, forecast
 from twin.store import Store
 from twin.telemetry import Telemetry
+from twin.timeline import Step
 from twin.train import Options, fit
 
 plt.rcParams.update({"figure.dpi": 80, "axes.grid": True, "grid.alpha": 0.3, "date.converter": "concise"})

@@ -10,7 +10,7 @@ import pandas as pd
 
 from twin.artifact import Twin
 from twin.errors import HistoryError
-from twin.predict import check_history
+from twin.history import check_history
 from twin.telemetry import BRIDGE, Telemetry
 from twin.trust import HINDCAST, Reason
 from twin.windows import hold

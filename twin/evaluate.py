@@ -13,7 +13,7 @@ import pandas as pd
 
 from twin.artifact import Twin
 from twin.dynamics.ensemble import Ensemble, State
-from twin.predict import check_history
+from twin.history import check_history
 from twin.rollout import rollout
 from twin.telemetry import Telemetry
 from twin.units import per
@@ -130,8 +130,8 @@ def _effect(answers: np.ndarray, period_s: float) -> dict[str, Any]:
     at_peak = int(np.abs(mean).argmax())
     if not low[at_peak] <= 0 <= high[at_peak]:  # an effect that may be zero has no dead time
         effect["dead_times_s"] = _spread(_dead_rows(mean), [_dead_rows(a) for a in answers], period_s)
-        settled = [_settled_row(a) for a in (mean, *answers)]
-        if all(row is not None for row in settled):
+        settled = [row for row in map(_settled_row, (mean, *answers)) if row is not None]
+        if len(settled) == 1 + len(answers):
             effect["settling_times_s"] = _spread(settled[0], settled[1:], period_s)
     return effect
 

@@ -1,47 +1,29 @@
-"""Forecast: what the CVs will do if nothing moves, and what they would do under other moves.
-
-Conventions (the REST contract): row k = 1, 2, … lies k sample periods after `at`. A row's inputs are those in
-force when it was recorded, and act on that row's CVs. A step at `after_s` is in force from the first row k ≥ 1
-with (k − 1) T ≥ after_s; values hold until the next step, and past the last one.
-"""
+"""Forecast: what the CVs will do if nothing moves, and what they would do under other moves."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
 from twin.artifact import Twin
 from twin.dynamics.ensemble import Ensemble
-from twin.dynamics.region import Region
-from twin.errors import HistoryError, Location, QuestionError
+from twin.errors import Location, QuestionError
+from twin.history import present_inputs, reference_history
+from twin.judge import judge
 from twin.moves import Envelope, strict
 from twin.plant import Role, Tag
 from twin.rollout import rollout
 from twin.telemetry import Telemetry
-from twin.trust import HINDCAST, Trust, verdict
-from twin.windows import Grid, Window, latest
+from twin.timeline import Steps, future_times, horizon_rows, iso, staircase
+from twin.trust import Trust
+from twin.windows import Window, latest
 
-MAX_HORIZON = 20  # times the calibrated horizon
-MARGIN = 0.05  # of the trained range of an input, beyond which a value counts as not seen
 ROW_BUCKET = 20  # forecasts are computed in multiples of so many rows, so that few shapes are compiled
-
-
-@dataclass(frozen=True)
-class Step:
-    """A value in engineering units from `after_s` seconds after `at` on."""
-
-    after_s: float
-    value: float
-
-
-Steps = Mapping[str, Sequence[Step]]
 
 
 @dataclass(frozen=True)
@@ -151,8 +133,8 @@ def forecast(
     present = present_inputs(twin, history)
     planned = [_planned(twin, scenario, present, rows, history.at, i) for i, scenario in enumerate(scenarios)]
     inputs = np.stack([np.tile(present, (rows, 1)), *(w for w, _ in planned)])
-    y, distance = _simulate(twin, history, inputs)
-    surprise = _surprise(twin, history)
+    y = _simulate(twin, history, inputs)
+    trusts = judge(twin, history, inputs)
     low, high = twin.calibration.bands.interval(coverage, rows)
     offsets = low * twin.scaler.y_scale, high * twin.scaler.y_scale
 
@@ -162,9 +144,6 @@ def forecast(
             for i, tag in enumerate(twin.plant.cvs)
         }
 
-    def trust(i: int) -> Trust:
-        return _verdict(twin, history, inputs[i], float(distance[i]), surprise, inputs[0])
-
     answers = tuple(
         ScenarioForecast(
             name=scenario.name,
@@ -172,12 +151,12 @@ def forecast(
             cvs=bands(y[i + 1]),
             change={tag.name: y[i + 1][:, j] - y[0][:, j] for j, tag in enumerate(twin.plant.cvs)},
             clipped=planned[i][1],
-            trust=trust(i + 1),
+            trust=trusts[i + 1],
         )
         for i, scenario in enumerate(scenarios)
     )
     times = future_times(twin, history.at, rows)
-    return Forecast(twin.id, history.at, times, coverage, bands(y[0]), trust(0), answers)
+    return Forecast(twin.id, history.at, times, coverage, bands(y[0]), trusts[0], answers)
 
 
 def warm_up(twin: Twin, scenarios: Sequence[int] = (0, 1, 3)) -> None:
@@ -185,72 +164,6 @@ def warm_up(twin: Twin, scenarios: Sequence[int] = (0, 1, 3)) -> None:
     history = reference_history(twin)
     for count in scenarios:
         forecast(twin, history, twin.horizon_s, [Scenario()] * count)
-
-
-def reference_history(twin: Twin) -> Telemetry:
-    """The twin's reference window as telemetry."""
-    rows = len(twin.reference.y)
-    values = np.empty((rows, len(twin.plant.tags)))
-    values[:, twin.plant.columns(twin.plant.cvs)] = twin.scaler.y_out(twin.reference.y)
-    values[:, twin.plant.columns(twin.plant.inputs)] = twin.scaler.w_out(twin.reference.w)
-    times = (round(twin.plant.sample_period_s * 1e9) * np.arange(rows)).view("datetime64[ns]")
-    return Telemetry(twin.plant, times, values, np.zeros(rows, np.int64))
-
-
-def horizon_rows(twin: Twin, horizon_s: float) -> int:
-    """Rows in a horizon.
-
-    Raises:
-        QuestionError: it is not positive, or longer than `MAX_HORIZON` times the calibrated one.
-    """
-    longest = MAX_HORIZON * twin.horizon_s
-    if not (math.isfinite(horizon_s) and 0 < horizon_s <= longest):
-        msg = f"must be above 0 and at most {longest:g} s for this twin (calibrated to {twin.horizon_s:g} s)"
-        raise QuestionError.at(("horizon_s",), msg)
-    return max(1, math.ceil(horizon_s / twin.plant.sample_period_s - 1e-9))
-
-
-def future_times(twin: Twin, at: pd.Timestamp, rows: int) -> pd.DatetimeIndex:
-    """The times of the rows after `at`."""
-    period = round(twin.plant.sample_period_s * 1e9)
-    return pd.DatetimeIndex(at.value + period * np.arange(1, rows + 1)).tz_localize("UTC")
-
-
-def iso(times: pd.DatetimeIndex) -> list[str]:
-    """RFC 3339 with offset, at the precision the times need."""
-    stamps = times.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[ns]")
-    unit = "s" if not (stamps.astype(np.int64) % 10**9).any() else "us"
-    return [f"{text}+00:00" for text in np.datetime_as_string(stamps, unit=unit)]
-
-
-def check_history(twin: Twin, history: Telemetry) -> Telemetry:
-    """The rows of history that an answer uses: one run, long enough, every tag measured somewhere in it.
-
-    Raises:
-        HistoryError: otherwise; it says which rows or tags are missing.
-    """
-    recent = history.last_run(twin.min_history_rows + HINDCAST)
-    if len(recent) < twin.min_history_rows:
-        period = twin.plant.sample_period_s
-        msg = (
-            f"{len(recent)} rows without a gap before `at`; this twin needs {twin.min_history_rows} rows,"
-            f" {twin.min_history_rows * period:g} s, {period:g} s apart"
-        )
-        raise HistoryError.at(("history",), msg)
-    window = recent.values[-twin.min_history_rows :]
-    absent = [tag for tag, known in zip(twin.plant.names, np.isfinite(window).any(axis=0), strict=True) if not known]
-    if absent:
-        raise HistoryError.at(("history", absent[0]), f"no value in the last {twin.min_history_rows} rows")
-    return recent
-
-
-def present_inputs(twin: Twin, history: Telemetry) -> np.ndarray:
-    """(inputs,) the last known value of each MV and DV, engineering units."""
-    recent = check_history(twin, history)
-    known = np.isfinite(recent.w)
-    last = len(recent) - 1 - np.argmax(known[::-1], axis=0)
-    values: np.ndarray = recent.w[last, np.arange(recent.w.shape[1])]
-    return values
 
 
 def _planned(
@@ -279,7 +192,7 @@ def _planned(
 def _clips(tag: Tag, asked: np.ndarray, used: np.ndarray, times: pd.DatetimeIndex) -> list[Clipped]:
     """One entry for each span of rows in which a move was not applied as asked."""
     differs = asked != used
-    firsts = np.flatnonzero(differs & ~np.r_[False, differs[:-1]])
+    firsts = np.flatnonzero(differs & ~np.r_[False, differs[:-1]]).tolist()
     return [Clipped(tag.name, times[k], float(asked[k]), float(used[k]), _why(tag, asked[k])) for k in firsts]
 
 
@@ -293,34 +206,22 @@ def _why(tag: Tag, asked: float) -> str:
     return "the present value is outside the limits"
 
 
-def staircase(steps: Sequence[Step], present: float, rows: int, period_s: float, loc: Location) -> np.ndarray:
-    """(rows,) values that hold from each step's first row (the first k ≥ 1 with (k − 1) T ≥ after_s) on."""
-    values = np.full(rows, present)
-    for step in sorted(steps, key=lambda step: step.after_s):
-        if not (math.isfinite(step.after_s) and step.after_s >= 0 and math.isfinite(step.value)):
-            raise QuestionError.at(loc, "a step needs a finite value and after_s of 0 or more")
-        first = math.ceil(step.after_s / period_s - 1e-9)
-        values[min(first, rows) :] = step.value
-    return values
-
-
 def _expect(twin: Twin, name: str, role: Role, loc: Location) -> Tag:
     tag = twin.plant.tag(name)
     if tag.role is not role:
-        verb = "moved" if role is Role.MV else "given as a disturbance"
-        raise QuestionError.at(loc, f"{name} is a {tag.role.upper()}; only a {role.upper()} can be {verb}")
+        allowed = "an MV can be moved" if role is Role.MV else "a DV can be given as a disturbance"
+        article = "an" if tag.role is Role.MV else "a"
+        raise QuestionError.at(loc, f"{name} is {article} {tag.role.upper()}; only {allowed}")
     return tag
 
 
-def _simulate(twin: Twin, history: Telemetry, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """CVs (S, rows, CVs) in engineering units under inputs (S, rows, inputs), and each one's region distance."""
+def _simulate(twin: Twin, history: Telemetry, inputs: np.ndarray) -> np.ndarray:
+    """CVs (S, rows, CVs) under inputs (S, rows, inputs), engineering units."""
     count, rows, _ = inputs.shape
     scaled = twin.scaler.w_in(inputs)
     scaled = np.pad(scaled, ((0, _bucket(count) - count), (0, -rows % ROW_BUCKET), (0, 0)), mode="edge")
     window = Window(*(part[0] for part in latest(history, twin.scaler, twin.history)))
-    y = np.asarray(_rollouts(twin.dynamics, window, scaled))[:count, :rows]
-    distance = np.asarray(_distances(twin.region, window, scaled))[:count]
-    return twin.scaler.y_out(y), distance
+    return twin.scaler.y_out(np.asarray(_rollouts(twin.dynamics, window, scaled))[:count, :rows])
 
 
 def _bucket(count: int) -> int:
@@ -330,65 +231,3 @@ def _bucket(count: int) -> int:
 @jax.jit
 def _rollouts(dynamics: Ensemble, window: Window, inputs: jax.Array) -> jax.Array:
     return jax.vmap(lambda w: rollout(dynamics, dynamics.begin(window, w), w))(inputs)
-
-
-@jax.jit
-def _distances(region: Region, window: Window, inputs: jax.Array) -> jax.Array:
-    return jax.vmap(lambda w: region.distance(window, w))(inputs)
-
-
-def judge(twin: Twin, history: Telemetry, inputs: np.ndarray) -> Trust:
-    """How far an answer under planned inputs (rows, inputs), engineering units, can be trusted."""
-    window = Window(*(part[0] for part in latest(history, twin.scaler, twin.history)))
-    scaled = np.pad(twin.scaler.w_in(inputs), ((0, -len(inputs) % ROW_BUCKET), (0, 0)), mode="edge")
-    distance = float(_distances(twin.region, window, scaled[None])[0])
-    held = np.broadcast_to(present_inputs(twin, history), inputs.shape)
-    return _verdict(twin, history, inputs, distance, _surprise(twin, history), held)
-
-
-def _verdict(
-    twin: Twin, history: Telemetry, inputs: np.ndarray, distance: float, surprise: dict[str, float], held: np.ndarray
-) -> Trust:
-    """How far the forecast under `inputs` (rows, inputs) can be trusted; `held` is the same without moves."""
-    names = [tag.name for tag in twin.plant.inputs]
-    recent = history.last_run(len(history))
-    return verdict(
-        distance=distance,
-        surprise=surprise,
-        beyond=_beyond(twin, names, inputs),
-        stale=twin.seen.stale(recent),
-        frozen=twin.seen.frozen(recent),
-        unknown=[
-            (name, why)
-            for name, why in twin.card.get("unknown_effects", {}).items()
-            if (inputs[:, names.index(name)] != held[:, names.index(name)]).any()
-        ],
-        beyond_horizon_s=twin.horizon_s if len(inputs) > twin.horizon else None,
-    )
-
-
-def _beyond(twin: Twin, names: list[str], inputs: np.ndarray) -> dict[str, tuple[float, float, float]]:
-    """Inputs asked more than `MARGIN` of their trained range beyond it: tag → (value, low, high)."""
-    found = {}
-    for i, name in enumerate(names):
-        low, high = float(twin.seen.low[i]), float(twin.seen.high[i])
-        least, greatest = float(inputs[:, i].min()), float(inputs[:, i].max())
-        slack = MARGIN * (high - low) + 1e-9 * max(abs(low), abs(high))
-        if least < low - slack or greatest > high + slack:
-            found[name] = (least if low - least > greatest - high else greatest, low, high)
-    return found
-
-
-def _surprise(twin: Twin, history: Telemetry) -> dict[str, float]:
-    """CV → how badly the last rows were forecast from the rows before; empty where history is too short."""
-    rows = len(twin.calibration.surprise.size)
-    recent = history.last_run(twin.history + rows)
-    if len(recent) < twin.history + rows:
-        return {}
-    grid = Grid.of(recent, twin.scaler)
-    start = np.array([twin.history - 1])
-    window = Window(*(part[0] for part in grid.window(start, twin.history)))
-    future = grid.future(start, rows)
-    y = np.asarray(_rollouts(twin.dynamics, window, jnp.asarray(future.w)))[0]
-    ratio = twin.calibration.surprise.ratio(future.y[0] - y, future.mask[0])
-    return {tag.name: float(r) for tag, r in zip(twin.plant.cvs, ratio, strict=True)}

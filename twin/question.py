@@ -10,12 +10,13 @@ import numpy as np
 
 from twin.artifact import Twin
 from twin.errors import QuestionError
+from twin.history import present_inputs
 from twin.limits import CvLimits, Limit, MvLimits, merge
 from twin.objective import Objective, Terms, terms
 from twin.plant import Role, near
-from twin.predict import Step, horizon_rows, present_inputs, staircase
 from twin.program import Program
 from twin.telemetry import Telemetry
+from twin.timeline import Step, horizon_rows, staircase
 
 SOLVERS = ("sqp",)
 BLOCKS = {True: 16, False: 10}  # of each MV, where the plant has few of them (up to `FEW`), or more

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -110,7 +111,7 @@ class Telemetry:
         if unknown:
             plant.tag(str(unknown[0]))
         frame = frame.reindex(columns=list(plant.names)).sort_index(kind="stable")
-        stamps = frame.index.tz_convert("UTC").as_unit("ns").asi8
+        stamps = pd.DatetimeIndex(frame.index).tz_convert("UTC").as_unit("ns").asi8
         values = frame.to_numpy(np.float64)
         return _on_grid(plant, stamps, np.where(np.isfinite(values), values, np.nan))
 
@@ -123,7 +124,7 @@ def _on_grid(plant: Plant, stamps: np.ndarray, values: np.ndarray) -> Telemetry:
     starts = np.flatnonzero(np.diff(stamps, prepend=stamps[0]) > (BRIDGE + 1.5) * period)
     bounds = np.unique(np.r_[0, starts, len(stamps)])
     times, rows, runs = [], [], []
-    for number, (a, b) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+    for number, (a, b) in enumerate(pairwise(bounds)):
         place = np.rint((stamps[a:b] - stamps[a]) / period).astype(np.int64)
         grid = np.full((place[-1] + 1, values.shape[1]), np.nan)
         for column in range(values.shape[1]):
@@ -133,4 +134,3 @@ def _on_grid(plant: Plant, stamps: np.ndarray, values: np.ndarray) -> Telemetry:
         rows.append(grid)
         runs.append(np.full(len(grid), number, np.int64))
     return Telemetry(plant, np.concatenate(times).view("datetime64[ns]"), np.concatenate(rows), np.concatenate(runs))
-

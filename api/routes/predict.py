@@ -10,7 +10,8 @@ from api.examples import PREDICT, body
 from api.questions import served_twin
 from api.schemas import PredictBody, ScenarioBody, Steps
 from twin.errors import QuestionError
-from twin.predict import Scenario, Step, forecast
+from twin.predict import Scenario, forecast
+from twin.timeline import Step
 
 router = APIRouter(prefix="/v1/plants", tags=["predict"])
 

@@ -12,7 +12,6 @@ import pandas as pd
 import pyarrow as pa
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from twin.quality import assess
 
 from api.answers import ReceiptAnswer, SeriesAnswer, json_answer
 from api.body import BodyFile
@@ -25,9 +24,10 @@ from connectors.files import CONTENT_TYPES, read_upload
 from twin.batch import Receipt
 from twin.errors import QuestionError
 from twin.plant import Plant
-from twin.predict import iso
+from twin.quality import assess
 from twin.store import PlantTable
 from twin.telemetry import Telemetry
+from twin.timeline import iso
 
 router = APIRouter(prefix="/v1/plants/{plant}/telemetry", tags=["telemetry"])
 

@@ -13,7 +13,8 @@ import pytest
 from tests.twin.conftest import history_of
 from twin.artifact import MANIFEST, WEIGHTS, Twin, load, save
 from twin.errors import ArtifactError
-from twin.predict import Scenario, Step, forecast
+from twin.predict import Scenario, forecast
+from twin.timeline import Step
 
 ROOT = Path(__file__).parents[2]
 ASK = [Scenario("up", moves={"flow": [Step(0.0, 45.0)]})]
@@ -29,7 +30,7 @@ def test_a_loaded_twin_answers_the_same_to_the_last_bit_in_another_process(hand_
     here = forecast(hand_made, history_of(40.0, 51.0), 200.0, ASK).scenarios[0].cvs["temperature"].mean
     script = (
         "import sys; from pathlib import Path; from tests.twin.conftest import history_of;"
-        "from twin.artifact import load; from twin.predict import Scenario, Step, forecast;"
+        "from twin.artifact import load; from twin.predict import Scenario, forecast; from twin.timeline import Step;"
         "ask = [Scenario('up', moves={'flow': [Step(0.0, 45.0)]})];"
         "answer = forecast(load(Path(sys.argv[1])), history_of(40.0, 51.0), 200.0, ask);"
         "print(answer.scenarios[0].cvs['temperature'].mean.tobytes().hex())"

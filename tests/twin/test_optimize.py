@@ -15,8 +15,8 @@ from twin.errors import QuestionError
 from twin.limits import Limit
 from twin.objective import Objective, Setpoint
 from twin.optimize import plan, warm_up
-from twin.predict import Step
 from twin.telemetry import Telemetry
+from twin.timeline import Step
 
 GAIN = 0.2 * sum(GAINS) / 2  # degC per m3/h
 AT_50 = Objective({"temperature": Setpoint(50.0)})

@@ -9,7 +9,8 @@ import pytest
 from tests.twin.conftest import KEEP, history_of
 from twin.artifact import Twin
 from twin.errors import HistoryError, QuestionError
-from twin.predict import Scenario, Step, forecast
+from twin.predict import Scenario, forecast
+from twin.timeline import Step
 
 MEAN_GAIN = 1.5 * 2.0 / 10.0  # degC per m3/h
 
@@ -78,9 +79,9 @@ def test_many_scenarios_answer_as_each_alone(hand_made: Twin) -> None:
 @pytest.mark.parametrize(
     ("scenario", "said"),
     [
-        (Scenario("a", moves={"temperature": [Step(0, 1.0)]}), "temperature is a CV; only a MV can be moved"),
+        (Scenario("a", moves={"temperature": [Step(0, 1.0)]}), "temperature is a CV; only an MV can be moved"),
         (Scenario("b", moves={"flwo": [Step(0, 1.0)]}), "did you mean flow"),
-        (Scenario("c", disturbances={"flow": [Step(0, 1.0)]}), "flow is a MV; only a DV"),
+        (Scenario("c", disturbances={"flow": [Step(0, 1.0)]}), "flow is an MV; only a DV"),
         (Scenario("d", moves={"flow": [Step(-1.0, 1.0)]}), "after_s of 0 or more"),
         (Scenario("e", moves={"flow": [Step(0.0, float("nan"))]}), "finite value"),
     ],
