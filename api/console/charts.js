@@ -32,10 +32,11 @@ export function Chart(props) {
     theme.value,
   ]);
   useEffect(() => {
-    const plot = build(place.current, legend.current, kept);
+    const box = place.current;
+    const plot = build(box, legend.current, kept);
     kept.current.plot = plot;
-    const watch = new ResizeObserver(() => plot.setSize({ width: place.current.clientWidth, height }));
-    watch.observe(place.current);
+    const watch = new ResizeObserver(() => plot.setSize({ width: box.clientWidth, height }));
+    watch.observe(box);
     return () => {
       watch.disconnect();
       plot.destroy();
@@ -125,18 +126,18 @@ const ends = (x) => (x.length ? [x[0], x.at(-1)] : [0, 1]);
 
 /** Room for the values, and for limits and setpoints that are near them. */
 function range(low, high, { lines = [], within, moves }) {
-  if (within) return within;
+  const handles = (moves?.steps ?? []).map((step) => step.value);
+  if (within) return handles.length ? spread([...within, ...handles], 0.03) : within;
   if (low === null || high === null) return lines.length ? spread(lines.map((l) => l.value)) : [0, 1];
   const reach = Math.max(high - low, Math.abs(high) * 0.01, 1e-9);
   const near = lines.map((l) => l.value).filter((v) => v > low - reach && v < high + reach);
-  const handles = (moves?.steps ?? []).map((step) => step.value);
   return spread([low, high, ...near, ...handles]);
 }
 
-function spread(values) {
+function spread(values, share = 0.08) {
   const low = Math.min(...values);
   const high = Math.max(...values);
-  const pad = Math.max(0.08 * (high - low), Math.abs(high) * 0.002, 1e-9);
+  const pad = Math.max(share * (high - low), Math.abs(high) * 0.002, 1e-9);
   return [low - pad, high + pad];
 }
 
@@ -150,7 +151,7 @@ function tell(plot, legend, { series, x }) {
       swatch.className = s.dash ? "swatch dashed" : "swatch";
       swatch.style.borderColor = colour(s.colour);
       const text = document.createElement("span");
-      text.textContent = `${s.label} ${number(value)}`;
+      text.textContent = `${s.label} ${number(value, 3)}`;
       return j ? [" ", swatch, text] : [swatch, text];
     }),
   );
@@ -203,8 +204,10 @@ function overlay(plot, { lines = [], marks = [], moves }) {
     ctx.strokeStyle = ctx.fillStyle = colour(kind);
     ctx.setLineDash(kind === "limit" ? [8 * ratio, 4 * ratio] : [2 * ratio, 3 * ratio]);
     stroke(ctx, left, y, left + width, y);
-    ctx.fillText(label, left + 4 * ratio, y < top + 16 * ratio ? y + 12 * ratio : y - 4 * ratio);
+    ctx.textAlign = kind === "limit" ? "left" : "right"; // so that they seldom meet
+    ctx.fillText(label, kind === "limit" ? left + 4 * ratio : left + width - 4 * ratio, y < top + 16 * ratio ? y + 12 * ratio : y - 4 * ratio);
   }
+  ctx.textAlign = "left";
   for (const { x, label } of marks) {
     const at = plot.valToPos(x, "x", true);
     ctx.strokeStyle = ctx.fillStyle = colour("ink");

@@ -16,18 +16,24 @@ export const JOB = {
   cancelled: ["", "cancelled"],
 };
 
+const NEARLY = 0.8; // the score of an answer that is only just outside
+
 /** [kind, sentence] of a trust verdict. */
 export function trustOf(trust) {
   const score = `score ${percent(trust.score)}`;
   if (trust.in_distribution && !trust.reasons.length) return ["ok", `The twin knows this ground (${score}).`];
   if (trust.in_distribution) return ["ok", `The twin knows this ground, with a reservation (${score}).`];
+  if (trust.score > NEARLY) return ["attention", `Just beyond what the twin has seen; take it with care (${score}).`];
   return ["attention", `The twin has not seen this; do not rely on it (${score}).`];
 }
+
+/** A sentence of the service with its times in the zone chosen. */
+export const localised = (text) => text.replace(/\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)/g, (stamp) => time(stamp));
 
 /** One clipped move as a sentence. */
 export function clippedOf(clip, unit) {
   const asked = `${number(clip.asked)} ${unit} asked for at ${time(clip.time, false)}`;
-  return `${clip.tag}: ${asked}, ${number(clip.used)} ${unit} used: ${clip.reason}.`;
+  return `${clip.tag}: ${asked}, ${number(clip.used)} ${unit} used at first: ${clip.reason}.`;
 }
 
 /** Where a value lies against a tag's limits: [kind, words]. */

@@ -58,6 +58,7 @@ export function InputTrend({ inquiry, tag }) {
   const before = nulls(past.x.length);
   const now = inquiry.at.value;
   const kind = tag.role === "mv" ? "moves" : "disturbances";
+  const steps = inquiry.steps(tag.name);
   const series = [
     measured(past, tag.name, future.length),
     ...scenarioSeries(inquiry, before, (s, i) => s.moves[tag.name] ?? held(inquiry, tag.name, i, future)),
@@ -66,14 +67,17 @@ export function InputTrend({ inquiry, tag }) {
     start: now,
     period_s: plant.value.sample_period_s,
     colour: colourOf(inquiry.active.value),
-    steps: inquiry.steps(tag.name).map((step) => ({ x: now + step.after_s, value: step.value })),
+    steps: steps.map((step) => ({ x: now + step.after_s + ramp(step), value: step.value })), // where a ramp ends
     add: (step) => inquiry.addStep(tag.name, kind, step),
-    change: (i, step) => inquiry.edit(tag.name, i, step),
+    change: (i, { after_s, value }) =>
+      inquiry.edit(tag.name, i, { after_s: Math.max(0, after_s - ramp(steps[i])), value }),
     remove: (i) => inquiry.removeStep(tag.name, i),
   };
   return html`<${Chart} title=${tag.name} unit=${tag.unit} height=${HEIGHT - 20} sync="whatif" stepped=${true} x=${[...past.x, ...future]}
     series=${series} lines=${limitLines(tag)} within=${reach(tag)} moves=${moves} untilNow=${now} marks=${[{ x: now, label: "now" }]} />`;
 }
+
+const ramp = ({ ramp_s }) => ramp_s ?? 0;
 
 /** What a scenario gives for a DV over the horizon; the answer holds MVs alone. */
 function held(inquiry, tag, i, future) {

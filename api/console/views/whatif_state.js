@@ -2,6 +2,7 @@
 import { get, post, telemetry } from "../api.js";
 import { batch, effect, signal } from "../lib.js";
 import { href, lastRow, path, plant, route, slug } from "../state.js";
+import { asSteps } from "./ramps.js";
 
 const HISTORY = 1; // horizons of history shown
 const SETTLE_MS = 300; // before the address follows
@@ -69,29 +70,14 @@ export class Inquiry {
   /** The body of the request. */
   question() {
     const named = this.scenarios.value.filter((s) => Object.keys({ ...s.moves, ...s.disturbances }).length);
-    const expand = (steps) =>
-      Object.fromEntries(Object.entries(steps).map(([tag, list]) => [tag, this.#ramped(tag, list)]));
+    const ramped = ([tag, list]) => [tag, asSteps(list, this.present(tag), plant.value.sample_period_s)];
+    const expand = (moves) => Object.fromEntries(Object.entries(moves).map(ramped));
     return {
       at: new Date(this.at.value * 1000).toISOString(),
       horizon_s: this.horizon.value,
       coverage: this.coverage.value,
       scenarios: named.map((s) => ({ name: s.name, moves: expand(s.moves), disturbances: expand(s.disturbances) })),
     };
-  }
-
-  /** Steps as the service takes them: a ramp becomes one step a sample period. */
-  #ramped(tag, list) {
-    const period = plant.value.sample_period_s;
-    let from = this.present(tag);
-    return [...list]
-      .sort((a, b) => a.after_s - b.after_s)
-      .flatMap(({ after_s, value, ramp_s = 0 }) => {
-        const count = Math.max(1, Math.round(ramp_s / period));
-        const start = from ?? value;
-        from = value;
-        const part = (i) => (i + 1 === count ? value : start + ((value - start) * (i + 1)) / count);
-        return Array.from({ length: count }, (_, i) => ({ after_s: after_s + i * period, value: part(i) }));
-      });
   }
 
   async #ask(question) {

@@ -1,0 +1,57 @@
+// The plan on trends: CVs with their bands against limits and setpoints, MVs as they would be moved.
+import { Chart } from "../charts.js";
+import { number } from "../format.js";
+import { html } from "../lib.js";
+
+const HEIGHT = 128;
+const nulls = (n) => new Array(n).fill(null);
+
+/** The values of an earlier plan at the times of this one. */
+function aligned(before, values, x) {
+  if (!before || !values) return nulls(x.length);
+  const at = new Map(before.x.map((t, k) => [t, values[k]]));
+  return x.map((t) => at.get(t) ?? null);
+}
+
+/** The limits in force, as the certificate has them, and the setpoint. */
+function linesOf({ certificate, asked }, tag) {
+  const limits = certificate
+    .filter((e) => e.tag === tag.name && e.side !== "rate")
+    .map((e) => ({ value: e.limit, label: `${e.side} ${number(e.limit)}`, kind: "limit" }));
+  const { setpoint } = asked[tag.name];
+  return setpoint == null ? limits : [...limits, { value: setpoint, label: `setpoint ${number(setpoint)}`, kind: "setpoint" }];
+}
+
+function frame(planning, tag) {
+  const { history, plan, before } = planning;
+  const x = [...history.value.x, ...plan.value.x];
+  const past = nulls(history.value.x.length);
+  const measured = { label: "measured", colour: "measured", values: [...history.value.values[tag.name], ...nulls(plan.value.x.length)] };
+  const now = Date.parse(plan.value.at) / 1000;
+  const marks = [{ x: now, label: "now" }];
+  return { x, past, measured, earlier: before.value, plan: plan.value, marks, now, lines: linesOf(plan.value, tag) };
+}
+
+export function PlanTrend({ planning, tag }) {
+  const { x, past, measured, earlier, plan, marks, now, lines } = frame(planning, tag);
+  const band = plan.cvs[tag.name] ?? { mean: nulls(plan.x.length), low: nulls(plan.x.length), high: nulls(plan.x.length) };
+  const series = [
+    measured,
+    { label: "plan", colour: "s1", width: 2.2, values: [...past, ...band.mean] },
+    { label: "plan before", colour: "base", dash: [6, 4], values: [...past, ...aligned(earlier, earlier?.cvs[tag.name]?.mean, plan.x)] },
+  ];
+  const bands = [{ colour: "s1", low: [...past, ...band.low], high: [...past, ...band.high] }];
+  return html`<${Chart} title=${tag.name} unit=${tag.unit} height=${HEIGHT} sync="plan" x=${x} series=${series} bands=${bands}
+    lines=${lines} marks=${marks} untilNow=${now} />`;
+}
+
+export function PlanInput({ planning, tag }) {
+  const { x, past, measured, earlier, plan, marks, now, lines } = frame(planning, tag);
+  const series = [
+    measured,
+    { label: "plan", colour: "s1", width: 2.2, values: [...past, ...plan.moves[tag.name]] },
+    { label: "plan before", colour: "base", dash: [6, 4], values: [...past, ...aligned(earlier, earlier?.moves[tag.name], plan.x)] },
+  ];
+  return html`<${Chart} title=${tag.name} unit=${tag.unit} height=${HEIGHT} stepped=${true} sync="plan" x=${x} series=${series}
+    lines=${lines} marks=${marks} untilNow=${now} />`;
+}

@@ -1,0 +1,65 @@
+// What is wanted of a plan, as a form that starts from the plant: empty fields leave the plant's own limits in force.
+import { NumberField } from "../components.js";
+import { number, percent } from "../format.js";
+import { html } from "../lib.js";
+import { of } from "../state.js";
+
+const COVERAGES = [0.8, 0.9, 0.95, 0.99];
+
+function Cell({ planning, tag, field, hint, min }) {
+  const row = planning.rows.value[tag.name];
+  return html`<td><${NumberField} label=${`${tag.name} ${field.replaceAll("_", " ")}`} value=${row[field]} min=${min}
+    placeholder=${hint == null ? "" : number(hint)} change=${(v) => planning.set(tag.name, field, v)} /></td>`;
+}
+
+function Check({ planning, tag, field }) {
+  return html`<td><input type="checkbox" aria-label=${`${tag.name} ${field}`} checked=${Boolean(planning.rows.value[tag.name][field])}
+    onChange=${(e) => planning.set(tag.name, field, e.target.checked)} /></td>`;
+}
+
+const Name = ({ tag }) => html`<td title=${tag.description}>${tag.name} <span class="quiet small">${tag.unit}</span></td>`;
+
+function Cvs({ planning }) {
+  return html`<table>
+    <thead><tr><th>Controlled</th><th>Setpoint</th><th>Weight</th><th>Low limit</th><th>High limit</th><th title="1 matters most">Rank</th><th>Price/h</th><th title="relaxed after every rank">Hard</th></tr></thead>
+    <tbody>${of("cv").map((tag) => html`<tr><${Name} tag=${tag} />
+      <${Cell} ...${{ planning, tag, field: "setpoint" }} /><${Cell} ...${{ planning, tag, field: "weight", hint: 1, min: 0 }} />
+      <${Cell} ...${{ planning, tag, field: "low", hint: tag.limit_low }} /><${Cell} ...${{ planning, tag, field: "high", hint: tag.limit_high }} />
+      <${Cell} ...${{ planning, tag, field: "rank", min: 1 }} /><${Cell} ...${{ planning, tag, field: "price" }} />
+      <${Check} ...${{ planning, tag, field: "hard" }} /></tr>`)}</tbody>
+  </table>`;
+}
+
+function Mvs({ planning }) {
+  return html`<table>
+    <thead><tr><th>Manipulated</th><th>Rest at</th><th>Low limit</th><th>High limit</th><th>Rate/s</th><th>Price/h</th><th title="weight of its moves">Calm</th><th>Hold</th></tr></thead>
+    <tbody>${of("mv").map((tag) => html`<tr><${Name} tag=${tag} />
+      <${Cell} ...${{ planning, tag, field: "setpoint" }} />
+      <${Cell} ...${{ planning, tag, field: "low", hint: tag.low }} /><${Cell} ...${{ planning, tag, field: "high", hint: tag.high }} />
+      <${Cell} ...${{ planning, tag, field: "rate_per_s", hint: tag.rate_limit_per_s, min: 0 }} /><${Cell} ...${{ planning, tag, field: "price" }} />
+      <${Cell} ...${{ planning, tag, field: "suppression", hint: 0.01, min: 0 }} /><${Check} ...${{ planning, tag, field: "hold" }} /></tr>`)}
+      ${of("dv").map((tag) => html`<tr><${Name} tag=${tag} /><td colspan="7"><label class="inline quiet">disturbance, expected at
+        <${NumberField} label=${`${tag.name} expected`} value=${planning.rows.value[tag.name].disturbance} placeholder="held"
+          change=${(v) => planning.set(tag.name, "disturbance", v)} /></label></td></tr>`)}</tbody>
+  </table>`;
+}
+
+export function Form({ planning }) {
+  const submit = (event) => {
+    event.preventDefault();
+    planning.ask();
+  };
+  return html`<form class="panel plan-form" onSubmit=${submit}>
+    <div class="bar"><h2>What is wanted, and what must hold</h2>
+      <label class="inline">Horizon <${NumberField} label="Horizon in seconds" min="0" value=${planning.horizon.value}
+        change=${(v) => (planning.horizon.value = v)} /> s</label>
+      <label class="inline">Keep limits with <select value=${planning.coverage.value} onChange=${(e) => (planning.coverage.value = Number(e.target.value))}>
+        ${COVERAGES.map((c) => html`<option value=${c}>${percent(c)}</option>`)}</select></label>
+      <label class="inline" title="where the twin extrapolates"><input type="checkbox" checked=${planning.beyond.value}
+        onChange=${(e) => (planning.beyond.value = e.target.checked)} /> beyond the trained range</label>
+      <button class="primary" disabled=${planning.busy.value || !planning.horizon.value}>${planning.busy.value ? "Planning …" : "Plan"}</button>
+    </div>
+    <div class="halves wide"><${Cvs} planning=${planning} /><${Mvs} planning=${planning} /></div>
+    <p class="quiet small">Grey numbers are the plant's own. A limit here can tighten them, never widen them.</p>
+  </form>`;
+}

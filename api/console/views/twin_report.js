@@ -1,0 +1,100 @@
+// The report of a twin: backtest, step responses, gains, coverage of the bands, and how it was trained.
+import { Band, Mark } from "../components.js";
+import { duration, number, percent, time } from "../format.js";
+import { html } from "../lib.js";
+import { Key, Lines } from "../plots.js";
+
+const WHO = [
+  { who: "twin", label: "twin", colour: "s1" },
+  { who: "arx", label: "ARX", colour: "s2", dash: "4 2" },
+  { who: "persistence", label: "nothing changes", colour: "base", dash: "1 2" },
+];
+
+export function Report({ card }) {
+  return html`<${Summary} card=${card} />
+    <${Backtest} backtest=${card.backtest} />
+    <${Steps} steps=${card.step_responses} card=${card} />
+    <${Coverage} backtest=${card.backtest} />
+    <${Training} training=${card.training} />`;
+}
+
+function Summary({ card }) {
+  const unknown = Object.entries(card.unknown_effects ?? {});
+  const worse = Object.entries(card.backtest.cvs).filter(([, cv]) => cv.rmse.twin.at(-1) > cv.rmse.persistence.at(-1));
+  return html`<section class="panel"><dl>
+      <dt>Learned from</dt><dd>${card.data.rows} rows in ${card.data.runs} run${card.data.runs === 1 ? "" : "s"}, ${time(card.data.start)} to ${time(card.data.end)}</dd>
+      <dt>Looks</dt><dd>${card.history} rows back, ${duration(card.horizon_s)} ahead (calibrated)</dd>
+      <dt>Needs</dt><dd>${card.min_history_rows} rows without a gap before a question</dd></dl>
+    ${unknown.map(([mv, why]) => html`<p><${Mark} kind="attention">The effect of ${mv} is not known: ${why}<//></p>`)}
+    ${worse.map(([cv]) => html`<p><${Mark} kind="attention">${cv}: at the end of the horizon the twin is no better than saying that nothing changes.<//></p>`)}
+  </section>`;
+}
+
+function Backtest({ backtest }) {
+  const cvs = Object.entries(backtest.cvs);
+  const last = (name, k) => WHO.map(({ who }) => html`<td class="n">${number(name.rmse[who]?.[k - 1], 3)}</td>`);
+  return html`<section class="panel"><h2>Backtest</h2>
+    <p class="quiet small">Root mean square error of forecasts over ${backtest.windows} windows by horizon, ${backtest.how}; lower is better.</p>
+    <${Key} series=${WHO} />
+    <div class="charts">${cvs.map(([name, cv]) => html`<div><h3>${name} <span class="quiet">${cv.unit}</span></h3>
+      <${Lines} title=${`Error of ${name}`} unit=${cv.unit} from=${0} x=${backtest.times_s}
+        series=${WHO.filter(({ who }) => cv.rmse[who]).map((w) => ({ ...w, values: cv.rmse[w.who] }))} /></div>`)}</div>
+    <details><summary>As a table</summary><div class="scroll"><table>
+      <thead><tr><th>CV</th><th>Unit</th>${backtest.horizons.map((k) => WHO.map((w) => html`<th class="n">${w.label}, ${duration(backtest.times_s[k - 1])}</th>`))}</tr></thead>
+      <tbody>${cvs.map(([name, cv]) => html`<tr><td>${name}</td><td class="quiet">${cv.unit}</td>${backtest.horizons.map((k) => last(cv, k))}</tr>`)}</tbody>
+    </table></div></details>
+  </section>`;
+}
+
+function Steps({ steps, card }) {
+  const mvs = Object.keys(steps.responses);
+  const cvs = Object.keys(card.backtest.cvs);
+  const cell = (mv, cv) => {
+    const response = steps.responses[mv][cv];
+    if (!response) return html`<td><p class="quiet">not known</p></td>`;
+    const bounded = response.low.every(Number.isFinite) ? { low: response.low, high: response.high } : undefined;
+    return html`<td><${Lines} title=${`${cv} after a step of ${mv}`} x=${steps.times_s} rule=${0} band=${bounded}
+      series=${[{ label: cv, values: response.mean, colour: "s1" }]} /></td>`;
+  };
+  return html`<section class="panel"><h2>Step responses</h2>
+    <p class="quiet small">What a step of one unit in each MV does to each CV when all else holds, with the range in which the effect lies (90 %).</p>
+    <div class="scroll"><table class="matrix">
+      <thead><tr><th></th>${mvs.map((mv) => html`<th>${mv}</th>`)}</tr></thead>
+      <tbody>${cvs.map((cv) => html`<tr><th scope="row">${cv}</th>${mvs.map((mv) => cell(mv, cv))}</tr>`)}</tbody></table></div>
+    <div class="scroll"><table>
+      <thead><tr><th>Effect</th><th>Gain</th><th>Unit</th><th>Dead time, s</th><th>Settling time, s</th></tr></thead>
+      <tbody>${mvs.flatMap((mv) => cvs.map((cv) => html`<tr><td>${mv} → ${cv}</td>
+        <td><${Gain} gain=${steps.gains[mv][cv]} /></td><td class="quiet">${steps.gain_units?.[mv][cv]}</td>
+        <td><${Band} triple=${steps.dead_times_s[mv][cv]} /></td><td><${Band} triple=${steps.settling_times_s[mv][cv]} /></td></tr>`))}</tbody></table></div>
+    <p class="quiet small">A gain whose range holds zero may be no effect at all. “–”: not known, or not settled within ${duration(steps.times_s.at(-1))}.</p>
+  </section>`;
+}
+
+function Gain({ gain }) {
+  if (!gain) return html`<span class="quiet">not known</span>`;
+  const unsure = gain.low <= 0 && gain.high >= 0;
+  return html`<${Band} triple=${gain} /> ${unsure && html`<${Mark} kind="attention">sign unsure<//>`}`;
+}
+
+function Coverage({ backtest }) {
+  const cvs = Object.entries(backtest.cvs);
+  const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
+  return html`<section class="panel"><h2>Coverage of the bands</h2>
+    <p class="quiet small">Share of values that were inside their band, measured on blocks that neither the model nor the band had seen. The dashed line is what was asked for.</p>
+    <div class="charts">${cvs.map(([name, { coverage }]) => html`<div>
+      <h3>${name} <span class="quiet">asked ${percent(coverage.asked)}, measured ${percent(mean(coverage.measured))} on average</span></h3>
+      <${Lines} title=${`Coverage of ${name}`} x=${backtest.times_s} rule=${coverage.asked} from=${1} height="3.4rem"
+        series=${[{ label: "measured", values: coverage.measured, colour: "s1" }]} /></div>`)}</div>
+  </section>`;
+}
+
+function Training({ training }) {
+  const curve = training.curve ?? [];
+  const series = [{ label: "error on held-out blocks, 1 is the backbone alone", values: curve.map((c) => c.out_of_fold), colour: "s1" }];
+  const watch = Object.entries(training.collapse ?? {}).map(([name, value]) => `${name.replace("_", " ")} ${number(value, 3)}`);
+  return html`<section class="panel"><h2>How it was trained</h2>
+    <p>Backbone: ${training.backbone.name}. ${training.residual.why} Took ${duration(training.seconds)}.</p>
+    ${curve.length > 1 && html`<${Lines} title="Training" x=${curve.map((c) => c.step)} series=${series} xUnit="steps" rule=${1} /><${Key} series=${series} />`}
+    ${watch.length > 0 && html`<p class="quiet small">Collapse watch at the end: ${watch.join(", ")}.</p>`}
+  </section>`;
+}
