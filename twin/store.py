@@ -50,7 +50,9 @@ class Store:
         """
         if not SLUG.fullmatch(slug):
             raise QuestionError(f"'{slug}' is no plant's slug: small letters, digits, '-' and '_', at most 64")
-        return self._plants.setdefault(slug, PlantTable(Log(f"{self.url}/{slug}", self._options)))
+        if slug not in self._plants:
+            self._plants.setdefault(slug, PlantTable(Log(f"{self.url}/{slug}", self._options)))
+        return self._plants[slug]
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class PlantTable:
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self._withdrawals: tuple[int, tuple[dict, ...]] = (0, ())
+        self._withdrawals: tuple[tuple[str, ...], tuple[dict, ...]] = ((), ())
 
     @property
     def version(self) -> int:
@@ -229,9 +231,8 @@ class PlantTable:
     def delete(self) -> None:
         """Remove all telemetry of the plant."""
         with self._log.writing():
-            if self._log.snapshot() is not None:
+            if self.version:
                 self._log.delete()
-            self._withdrawals = (0, ())
 
     def _view(self, as_of: int | None) -> View:
         snapshot = self._log.snapshot()
@@ -244,10 +245,11 @@ class PlantTable:
     def _taken_back(self, snapshot: Snapshot) -> tuple[dict, ...]:
         """What was taken back; read again only when more was."""
         files = snapshot.files[TAKE_BACK]
-        if self._withdrawals[0] != len(files):
-            bodies = self._log.read(files, [BODY])[BODY].to_pylist()
-            self._withdrawals = (len(files), tuple(json.loads(body) for body in bodies))
-        return self._withdrawals[1]
+        paths, found = self._withdrawals
+        if paths != tuple(files.path):
+            found = tuple(map(json.loads, self._log.read(files, [BODY])[BODY].to_pylist()))
+            self._withdrawals = (tuple(files.path), found)
+        return found
 
     def _receipt(self, key: str | None) -> Receipt | None:
         """The receipt of the upload of this key."""
