@@ -23,7 +23,7 @@ from twin.windows import Future, Grid, Window
 
 ORDERS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 STATES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 32, 40)
-RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+RIDGES = (1e-6, 1e-5, 1e-3, 1e-2, 1e-1, 1.0)
 RIDGE = 1e-4  # while the structure is chosen
 MAX_STATES = 400
 MAX_MOMENTS = 1400  # entries of the sliding window
@@ -143,17 +143,23 @@ class Data:
     def history(self) -> int:
         return self.folds.history
 
+    @property
+    def cvs(self) -> int:
+        return self.grid.y.shape[1]
+
+    @property
+    def inputs(self) -> int:
+        return self.grid.w.shape[1]
+
     @cached_property
     def past(self) -> int:
         """Rows of the past: the history, fewer where there are many tags."""
-        cvs, inputs = self.grid.y.shape[1], self.grid.w.shape[1]
-        return max(2, min(self.history, MAX_STATES // (cvs + inputs)))
+        return max(2, min(self.history, MAX_STATES // (self.cvs + self.inputs)))
 
     @cached_property
     def future(self) -> int:
         """Rows of the future that a subspace model is to predict."""
-        cvs, inputs = self.grid.y.shape[1], self.grid.w.shape[1]
-        return max(2, min(self.folds.horizon, MAX_MOMENTS // (cvs + inputs) - self.past))
+        return max(2, min(self.folds.horizon, MAX_MOMENTS // (self.cvs + self.inputs) - self.past))
 
     @cached_property
     def levels(self) -> Moments:
@@ -197,8 +203,8 @@ def select(grid: Grid, folds: Folds) -> Iterator[list[Score]]:
     held = [spread(folds.held_out(fold), WINDOWS) for fold in range(COUNT)]
     cases = [(grid.window(ends, folds.history), grid.future(ends, folds.horizon)) for ends in held]
     scores: dict[Candidate, Score] = {}
-    for make in (_structures, _subspaces, _ridges):
-        for candidate in make(data[0], sorted(scores.values(), key=lambda s: s.error)):
+    for propose in ROUNDS:
+        for candidate in propose(data[0], sorted(scores.values(), key=lambda s: s.error)):
             if candidate not in scores:
                 scores[candidate] = _judge(candidate, data, cases)
         yield sorted(scores.values(), key=lambda s: s.error)
@@ -210,32 +216,43 @@ def choose(scores: Sequence[Score], cvs: int, inputs: int) -> Score:
     return min(near, key=lambda s: s.candidate.states(cvs, inputs))
 
 
-def _structures(data: Data, _: list[Score]) -> list[Candidate]:
-    cvs, inputs = data.grid.y.shape[1], data.grid.w.shape[1]
+def _orders(data: Data, _: list[Score]) -> list[Candidate]:
+    """ARX models with as many rows of inputs as of CVs, or with the whole past of the inputs (dead times)."""
     orders = [n for n in ORDERS if n < data.past]
-    pairs = dict.fromkeys((n, k) for n in orders for k in (n, data.past - 1))
-    forms = [(d, own) for d in (False, True) for own in (False, True)[: 1 + (cvs > 1)]]
-    all_ = [Arx(n, k, d, own) for n, k in pairs for d, own in forms]
-    return [c for c in all_ if c.states(cvs, inputs) <= MAX_STATES]
+    return _small(data, [Arx(n, rows) for n in orders for rows in (n, data.past - 1)])
+
+
+def _forms(data: Data, scores: list[Score]) -> list[Candidate]:
+    """The other forms of the best orders, and of a low one."""
+    best = [s.candidate for s in scores[:2] if isinstance(s.candidate, Arx)]
+    forms = [(differences, own) for differences in (False, True) for own in (False, True)[: 1 + (data.cvs > 1)]]
+    return _small(data, [replace(c, differences=d, own=own) for c in (*best, Arx(2, 2)) for d, own in forms])
 
 
 def _subspaces(data: Data, _: list[Score]) -> list[Candidate]:
-    most = min(MAX_STATES, data.past * (data.grid.y.shape[1] + data.grid.w.shape[1]))
+    most = data.past * (data.cvs + data.inputs)
     return [Subspace(n) for n in STATES if n < most]
 
 
 def _ridges(_: Data, scores: list[Score]) -> list[Candidate]:
+    """Other penalties of the best structures."""
     return [replace(s.candidate, penalty=penalty) for s in scores[:3] for penalty in RIDGES]
+
+
+def _small(data: Data, candidates: Sequence[Candidate]) -> list[Candidate]:
+    return [c for c in candidates if c.states(data.cvs, data.inputs) <= MAX_STATES]
+
+
+ROUNDS = (_orders, _forms, _subspaces, _ridges)
 
 
 def _judge(candidate: Candidate, data: Sequence[Data], cases: Sequence[tuple[Window, Future]]) -> Score:
     fits = tuple(candidate.fit(d) for d in data)
-    if max(fit.spectral_radius() for fit in fits) > STABLE:
-        return Score(candidate, np.inf, fits)
     squares = [_squares(fit, window, future) for fit, (window, future) in zip(fits, cases, strict=True)]
     rmse = np.sqrt(np.mean(squares, axis=0))
     error = float(rmse.mean())
-    return Score(candidate, error if np.isfinite(error) else np.inf, fits)
+    stable = np.isfinite(error) and max(fit.spectral_radius() for fit in fits) <= STABLE
+    return Score(candidate, error if stable else np.inf, fits)
 
 
 def _squares(fit: Lti, window: Window, future: Future) -> np.ndarray:

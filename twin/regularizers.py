@@ -7,12 +7,11 @@ import jax.numpy as jnp
 
 NODES = 17  # of the integral over t in [0, 3]
 REACH = 3.0
-DIRECTIONS = 24
 GAUSSIAN = 1.053  # what `sigreg` is, whatever the batch, on samples of a standard normal
 COLLAPSED = 0.402  # times the batch: what it is where all samples are the origin
 
 
-def sigreg(samples: jax.Array, key: jax.Array) -> jax.Array:
+def sigreg(samples: jax.Array, directions: jax.Array) -> jax.Array:
     """Sketched isotropic Gaussian regularisation (Balestriero and LeCun, LeJEPA, 2025): a scalar.
 
     The Epps–Pulley distance between the samples (B, d), projected on random unit directions, and a standard
@@ -20,10 +19,9 @@ def sigreg(samples: jax.Array, key: jax.Array) -> jax.Array:
 
     Args:
         samples: (B, d); independent of each other.
-        key: draws the directions; a new one each training step.
+        directions: (d, m) of any length, drawn anew each training step from a standard normal.
     """
-    batch, width = samples.shape
-    directions = jax.random.normal(key, (width, DIRECTIONS))
+    batch = samples.shape[0]
     projected = samples @ (directions / jnp.linalg.norm(directions, axis=0, keepdims=True))
     t = jnp.linspace(0.0, REACH, NODES)
     trapezoid = jnp.full(NODES, 2.0 * REACH / (NODES - 1)).at[jnp.array([0, NODES - 1])].multiply(0.5)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,13 +35,14 @@ CHUNK = 25  # training steps a jitted call, with an evaluation at its end
 class Recipe:
     """How the residual is trained; none of these is for the user."""
 
-    batch: int = 64
+    batch: int = 32
     learning_rate: float = 2e-3
     weight_decay: float = 0.1
     latent: float = 0.3  # weight of the latent prediction
     sigreg: float = 4.0  # over the batch: weight of SIGReg
     targets: int = 12  # rows of the horizon at which the latent is to predict
     gaussian: int = 2  # of them, those whose targets SIGReg sees
+    directions: int = 24  # on which it projects them
     average: float = 0.98  # of the running mean of the weights, which is what is judged and kept
     pure: bool = False  # the readout behind a stop-gradient: pure JEPA
 
@@ -55,13 +56,25 @@ class Cases(NamedTuple):
 
 
 class Losses(NamedTuple):
-    """The terms of the loss, and what shows a collapse."""
+    """The terms of the loss."""
 
     readout: jax.Array
     latent: jax.Array
     sigreg: jax.Array
-    rank: jax.Array
-    least_deviation: jax.Array
+
+
+class Draw(NamedTuple):
+    """What one training step draws at random.
+
+    Attributes:
+        index: (members, B) cases of each member's pool.
+        rows: (gaussian,) of the target rows, those SIGReg sees.
+        directions: (embedding, directions) on which SIGReg projects.
+    """
+
+    index: np.ndarray
+    rows: np.ndarray
+    directions: np.ndarray
 
 
 class Evaluation(NamedTuple):
@@ -116,7 +129,7 @@ def forecast(model: Jepa, case: Cases) -> jax.Array:
     return case.y_lin + model.correction(latents(model, case), case.y_lin)
 
 
-def loss(model: Jepa, batch: Cases, weight: jax.Array, key: jax.Array, recipe: Recipe) -> tuple[jax.Array, Losses]:
+def loss(model: Jepa, batch: Cases, weight: jax.Array, draw: Draw, recipe: Recipe) -> tuple[jax.Array, Losses]:
     """Readout + latent prediction + SIGReg over a batch of B cases.
 
         ŷ_k = y_lin,k + h(z_k, y_lin,k)      readout  = mean weight (ŷ − y)², 1 for the backbone alone
@@ -132,10 +145,9 @@ def loss(model: Jepa, batch: Cases, weight: jax.Array, key: jax.Array, recipe: R
     e = model.target(_recent(batch)[:, at])
     readout = (weight * batch.future.mask * (y - batch.future.y) ** 2).mean()
     latent = ((model.predicted(z[:, at], batch.y_lin[:, at]) - e) ** 2).mean()
-    some = jax.random.choice(key, len(at), (recipe.gaussian,), replace=False)
-    gaussian = jax.vmap(sigreg)(e[:, some].swapaxes(0, 1), jax.random.split(key, recipe.gaussian)).mean()
+    gaussian = jax.vmap(sigreg, in_axes=(1, None))(e[:, draw.rows], draw.directions).mean()
     total = readout + recipe.latent * latent + recipe.sigreg / recipe.batch * gaussian
-    return total, Losses(readout, latent, gaussian, effective_rank(e[:, -1]), e[:, -1].std(axis=0).min())
+    return total, Losses(readout, latent, gaussian)
 
 
 def _target_rows(horizon: int, count: int) -> np.ndarray:
@@ -177,36 +189,51 @@ class Trainer:
 
     def run(self, steps: int) -> Iterator[Evaluation]:
         """Train; an evaluation every `CHUNK` steps, the first before any."""
+        rng = np.random.default_rng(self.seed)
         mean = weights = jepas(self.sizes, COUNT, self.seed)
-        optimiser = jax.vmap(self.optimiser.init)(weights)
+        state = jax.vmap(self.optimiser.init)(weights)
         yield Evaluation(0, 1.0, {}, mean)
-        for step in range(0, steps, CHUNK):
-            key = jax.random.fold_in(jax.random.key(self.seed), step)
-            weights, mean, optimiser, losses, error = self._chunk(weights, mean, optimiser, self.pool, key)
-            told = {name: float(value) for name, value in losses._asdict().items()}
-            yield Evaluation(step + CHUNK, float(error), told, mean)
+        for step in range(CHUNK, steps + 1, CHUNK):
+            weights, mean, state, logged = self._chunk(weights, mean, state, self.pool, self._draw(rng))
+            told = {name: float(value) for name, value in logged.items()}
+            yield Evaluation(step, told.pop("out_of_fold"), told, mean)
+
+    def _draw(self, rng: np.random.Generator) -> Draw:
+        """What a chunk of steps draws: a leading axis (CHUNK,)."""
+        recipe, pool = self.recipe, self.pool.y_lin.shape[1]
+        targets = len(_target_rows(self.pool.y_lin.shape[2], recipe.targets))
+        index = rng.integers(0, pool, (CHUNK, COUNT, recipe.batch), np.int32)
+        rows = rng.integers(0, targets, (CHUNK, recipe.gaussian), np.int32)
+        directions = rng.standard_normal((CHUNK, self.sizes.embedding, recipe.directions), np.float32)
+        return Draw(index, rows, directions)
 
     @partial(jax.jit, static_argnums=0)
-    def _chunk(self, weights, mean, optimiser, pool, key):  # type: ignore[no-untyped-def]
-        def one(model, state, cases, key):  # type: ignore[no-untyped-def]
-            draw, sketch = jax.random.split(key)
-            index = jax.random.randint(draw, (self.recipe.batch,), 0, cases.y_lin.shape[0])
-            batch = jax.tree.map(lambda a: a[index], cases)
-            gradient, losses = jax.grad(loss, has_aux=True)(model, batch, self.weight, sketch, self.recipe)
+    def _chunk(self, weights: Jepa, mean: Jepa, state: Any, pool: Cases, draws: Draw) -> tuple[Jepa, Jepa, Any, Any]:
+        def one(model: Jepa, state: Any, pool: Cases, index: jax.Array, draw: Draw) -> tuple[Jepa, Any, Losses]:
+            batch = jax.tree.map(lambda a: a[index], pool)
+            gradient, losses = jax.grad(loss, has_aux=True)(model, batch, self.weight, draw, self.recipe)
             updates, state = self.optimiser.update(gradient, state, model)
             return optax.apply_updates(model, updates), state, losses
 
-        def advance(carry, key):  # type: ignore[no-untyped-def]
+        def advance(carry: tuple[Jepa, Jepa, Any], draw: Draw) -> tuple[tuple[Jepa, Jepa, Any], Losses]:
             weights, mean, state = carry
-            weights, state, losses = jax.vmap(one)(weights, state, pool, jax.random.split(key, COUNT))
+            weights, state, losses = jax.vmap(one, in_axes=(0, 0, 0, 0, None))(weights, state, pool, draw.index, draw)
             mean = optax.incremental_update(weights, mean, 1.0 - self.recipe.average)
             return (weights, mean, state), jax.tree.map(jnp.mean, losses)
 
-        keys = jax.random.split(key, CHUNK)
-        (weights, mean, optimiser), losses = jax.lax.scan(advance, (weights, mean, optimiser), keys)
+        (weights, mean, state), losses = jax.lax.scan(advance, (weights, mean, state), draws)
+        logged = jax.tree.map(jnp.mean, losses)._asdict() | self._evaluate(mean)
+        return weights, mean, state, logged
+
+    def _evaluate(self, mean: Jepa) -> dict[str, jax.Array]:
+        """The out-of-fold error, and what shows a collapse of the embeddings."""
         y = jax.vmap(jax.vmap(forecast, in_axes=(None, 0)))(mean, self.judged)
-        error = (_rmse(y, self.judged.future) / self.scale.mean()).mean()
-        return weights, mean, optimiser, jax.tree.map(jnp.mean, losses), error
+        last = jax.vmap(lambda model, cases: model.target(_recent(cases)[:, -1]))(mean, self.judged)
+        return {
+            "out_of_fold": (_rmse(y, self.judged.future) / self.scale.mean()).mean(),
+            "rank": jax.vmap(effective_rank)(last).mean(),
+            "least_deviation": last.std(axis=1).min(),
+        }
 
 
 def _rmse(y: jax.Array, future: Future) -> jax.Array:

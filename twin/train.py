@@ -18,14 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from twin.artifact import Twin
-from twin.backbone import Arx, Score, choose, select
+from twin.backbone import ROUNDS, Arx, Score, choose, select
 from twin.backtest import backtest
 from twin.dynamics.ensemble import Ensemble
 from twin.dynamics.lti import Lti, padded
 from twin.dynamics.region import Region
 from twin.errors import TrainingError
 from twin.folds import COUNT, Folds, sizes, split, spread
-from twin.residual import Cases, Evaluation, Recipe, Trainer, alarms, cases, forecast
+from twin.residual import CHUNK, Cases, Evaluation, Recipe, Trainer, alarms, cases, forecast
 from twin.scaling import Scaler
 from twin.telemetry import Telemetry
 from twin.trust import Calibration, Seen
@@ -99,7 +99,7 @@ def fit(telemetry: Telemetry, options: Options = Options(), progress: Report | N
     scores: list[Score] = []
     for done, scores in enumerate(select(grid, folds), start=1):
         left = max(options.budget_s - (time.monotonic() - started), 0.0)
-        report(Progress(0, STEPS, BACKBONE_SHARE * done / 3, left, {"backbone": scores[0].error}))
+        report(Progress(0, STEPS, BACKBONE_SHARE * done / len(ROUNDS), left, {"backbone": scores[0].error}))
     chosen = choose(scores, grid.y.shape[1], grid.w.shape[1])
     recipe = Recipe(pure=options.pure)
     trainer = Trainer(grid, folds, chosen.fits, recipe, options.seed)
@@ -108,7 +108,7 @@ def fit(telemetry: Telemetry, options: Options = Options(), progress: Report | N
     dynamics = _ensemble(chosen.fits, best, ships, grid, folds)
     judged = _judged(grid, folds, chosen.fits)
     residuals, mask, before = _out_of_fold(dynamics, judged)
-    card = _card(telemetry, folds, scaler, scores, chosen, curve, best, ships, before, residuals)
+    card = _card(telemetry, folds, scaler, scores, chosen, curve, best, ships, before, residuals, recipe)
     best_arx = next(score for score in scores if isinstance(score.candidate, Arx))
     peers = {"arx": _linear(_judged(grid, folds, best_arx.fits)), "persistence": _persistence(judged)}
     fold = np.repeat(np.arange(COUNT), [len(case.y_lin) for case in judged])
@@ -162,7 +162,7 @@ def _train(
         told = now.losses | {"out_of_fold": now.out_of_fold}
         eta = max(budget_s - spent, 0.0)
         report(Progress(now.step, STEPS, fraction, eta, told, alarms(now.losses, recipe)))
-        stale = now.step - best.step >= PATIENCE * (curve[1]["step"] if len(curve) > 1 else STEPS)
+        stale = now.step - best.step >= PATIENCE * CHUNK
         if stale or spent >= budget_s:
             break
     assert best is not None  # noqa: S101
@@ -228,6 +228,7 @@ def _card(
     ships: bool,
     before: np.ndarray,
     after: np.ndarray,
+    recipe: Recipe,
 ) -> dict[str, Any]:
     """What training knows of its twin; `evaluate.report` adds what can be measured on it."""
     gain = 100 * (1 - best.out_of_fold)
@@ -256,7 +257,7 @@ def _card(
                 tag.name: {"backbone": _at(before[:, :, i]), "twin": _at(after[:, :, i])}
                 for i, tag in enumerate(telemetry.plant.cvs)
             },
-            "recipe": asdict(Recipe()),
+            "recipe": asdict(recipe),
         },
     }
 

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from twin.dynamics.jepa import Jepa, Sizes
 from twin.dynamics.lti import Lti
@@ -148,5 +147,5 @@ def assemble(architecture: dict[str, Any], tensors: dict[str, np.ndarray]) -> En
 
 def jepas(sizes: Sizes, members: int, seed: int) -> Jepa:
     """`members` freshly drawn residuals, stacked along a leading axis."""
-    keys = jax.random.split(jax.random.key(seed), members)
-    return jax.jit(jax.vmap(lambda key: Jepa(sizes, rngs=nnx.Rngs(key))))(keys)
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda *a: jnp.stack(a), *(Jepa(sizes, rng) for _ in range(members)))

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from twin.windows import Window
@@ -36,23 +37,36 @@ class Sizes:
     embedding: int = 16
 
 
+class Dense(nnx.Module):
+    """A linear layer with weights drawn by numpy: nothing to compile, the same on every version of JAX."""
+
+    def __init__(self, fan_in: int, fan_out: int, rng: np.random.Generator | None) -> None:
+        """Without a generator the layer starts at zero."""
+        drawn = np.zeros((fan_in, fan_out)) if rng is None else rng.standard_normal((fan_in, fan_out))
+        self.kernel = nnx.Param(jnp.asarray(drawn / np.sqrt(fan_in), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(fan_out))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(..., fan_in) to (..., fan_out)."""
+        return x @ self.kernel[...] + self.bias[...]
+
+
 class Jepa(nnx.Module):
     """A joint-embedding predictive world model of the residual."""
 
-    def __init__(self, sizes: Sizes, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, sizes: Sizes, rng: np.random.Generator) -> None:
         window = sizes.history * (2 * sizes.cvs + sizes.inputs)
-        zero = nnx.initializers.zeros_init()
-        self.f1 = nnx.Linear(window, sizes.encoder, rngs=rngs)
-        self.f2 = nnx.Linear(sizes.encoder, sizes.latent, rngs=rngs)
-        self.drive1 = nnx.Linear(sizes.cvs + sizes.inputs, sizes.hidden, rngs=rngs)
-        self.g1 = nnx.Linear(sizes.latent, sizes.hidden, use_bias=False, rngs=rngs)
-        self.g2 = nnx.Linear(sizes.hidden, sizes.latent, rngs=rngs)
-        self.time_constant = nnx.Param(jnp.geomspace(2.0, 100.0, sizes.latent))  # rows
-        self.h1 = nnx.Linear(sizes.latent + sizes.cvs, sizes.hidden, rngs=rngs)
-        self.h2 = nnx.Linear(sizes.hidden, sizes.cvs, kernel_init=zero, rngs=rngs)
-        self.t1 = nnx.Linear(TARGET_ROWS * sizes.cvs, sizes.hidden, rngs=rngs)
-        self.t2 = nnx.Linear(sizes.hidden, sizes.embedding, rngs=rngs)
-        self.p = nnx.Linear(sizes.latent + sizes.cvs, sizes.embedding, rngs=rngs)
+        self.f1 = Dense(window, sizes.encoder, rng)
+        self.f2 = Dense(sizes.encoder, sizes.latent, rng)
+        self.drive1 = Dense(sizes.cvs + sizes.inputs, sizes.hidden, rng)
+        self.g1 = Dense(sizes.latent, sizes.hidden, rng)
+        self.g2 = Dense(sizes.hidden, sizes.latent, rng)
+        self.time_constant = nnx.Param(jnp.asarray(np.geomspace(2.0, 100.0, sizes.latent), jnp.float32))  # rows
+        self.h1 = Dense(sizes.latent + sizes.cvs, sizes.hidden, rng)
+        self.h2 = Dense(sizes.hidden, sizes.cvs, None)
+        self.t1 = Dense(TARGET_ROWS * sizes.cvs, sizes.hidden, rng)
+        self.t2 = Dense(sizes.hidden, sizes.embedding, rng)
+        self.p = Dense(sizes.latent + sizes.cvs, sizes.embedding, rng)
 
     def encode(self, window: Window) -> jax.Array:
         """f: the latent (latent,) at the last row of a window (L, ·)."""
