@@ -2,7 +2,7 @@
 
     python tests/benchmarks/closed_loop.py [quadruple-tank] [cstr]
 
-Prints a table and writes `results/closed_loop.json`. Plants, seeds and tasks are in `support/scenarios.py`; both
+Prints a table and writes `results/closed_loop.json` (and traces to `cache/`). Plants, seeds and tasks are in `support/scenarios.py`; both
 controllers see the same noisy rows and are scored by one quadratic cost on the true state (`support.loop.Score`).
 """
 
@@ -22,6 +22,7 @@ from support.scenarios import SCENARIOS, Scenario
 from support.service import Service, running
 
 RESULTS = Path(__file__).parent / "results"
+CACHE = Path(__file__).parent / "cache"
 HISTORY_ROWS = 150
 
 
@@ -37,6 +38,10 @@ class OverRest:
         self.solve_s: list[float] = []
         self.planner_ms: list[float] = []
         self.statuses: dict[str, int] = {}
+
+    def cpu_s(self) -> float:
+        """CPU time of the serving process."""
+        return self._service.cpu_s()
 
     def observe(self, row: dict[str, float]) -> None:
         """Remember a row."""
@@ -80,6 +85,8 @@ def compare(scenario: Scenario, service: Service) -> dict:
         score, traces[controller.name] = run(scenario, controller)
         scores.append(score)
         _print(score, scores)
+    CACHE.mkdir(exist_ok=True)
+    (CACHE / f"closed_loop_{scenario.slug}.json").write_text(json.dumps(traces))
     return {
         "plant": scenario.slug,
         "training_rows": scenario.training_rows,
@@ -88,7 +95,6 @@ def compare(scenario: Scenario, service: Service) -> dict:
         "statuses": rest.statuses,
         "planner_ms_p50": sorted(rest.planner_ms)[len(rest.planner_ms) // 2],
         "scores": [as_json(score) for score in scores],
-        "traces": traces,
     }
 
 
@@ -97,7 +103,7 @@ def _print(score: Score, scores: list[Score]) -> None:
     ratio = "" if oracle is None else f"{score.cost / oracle:8.3f}"
     print(
         f"{score.controller:20} {score.cost:11.3e} {ratio:>8} {score.offset:8.4f} {score.mv_violations:6d}"
-        f" {score.cv_violations:6d} {score.solve_ms_p50:9.1f} {score.solve_ms_p99:9.1f}",
+        f" {score.cv_violations:6d} {score.solve_ms_p50:9.1f} {score.solve_ms_p99:9.1f}{score.cpu_ms:9.1f}",
         flush=True,
     )
 

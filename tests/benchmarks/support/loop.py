@@ -14,7 +14,11 @@ SETTLED = 20  # rows before the next change, over which the steady offset is ave
 
 class Controller(Protocol):
     name: str
-    solve_s: list[float]
+    solve_s: list[float]  # wall-clock time of each decision
+
+    def cpu_s(self) -> float:
+        """CPU time of all decisions so far."""
+        ...
 
     def observe(self, row: dict[str, float]) -> None: ...
 
@@ -28,6 +32,10 @@ class Hold:
 
     def __init__(self) -> None:
         self.solve_s: list[float] = []
+
+    def cpu_s(self) -> float:
+        """It thinks of nothing."""
+        return 0.0
 
     def observe(self, row: dict[str, float]) -> None:
         """Nothing to learn."""
@@ -46,7 +54,8 @@ class Score:
         offset: the largest mean error over the last rows before each change and the end, as a share of the span.
         mv_violations: answers beyond an MV's limits or rate limit, compared in float64 without tolerance.
         cv_violations: rows in which a true CV is beyond its operating limits.
-        solve_ms_p50, solve_ms_p99: of one decision, as the controller measured it.
+        solve_ms_p50, solve_ms_p99: wall-clock time of one decision, as the controller measured it.
+        cpu_ms: mean CPU time of one decision.
     """
 
     controller: str
@@ -56,6 +65,7 @@ class Score:
     cv_violations: int
     solve_ms_p50: float
     solve_ms_p99: float
+    cpu_ms: float
 
 
 def run(scenario: Scenario, controller: Controller) -> tuple[Score, dict[str, list]]:
@@ -65,7 +75,7 @@ def run(scenario: Scenario, controller: Controller) -> tuple[Score, dict[str, li
         controller.observe(dict(zip(resting.plant.names, values.tolist(), strict=True)))
     setpoints, task = scenario.setpoints(), scenario.task
     row = dict(zip(resting.plant.names, resting.values[-1].tolist(), strict=True))
-    cvs, mvs, violations = [], [simulator.moves], 0
+    cvs, mvs, violations, cpu_s = [], [simulator.moves], 0, controller.cpu_s()
     for k in range(scenario.rows):
         from_row, name, offset = scenario.disturbance
         if k == from_row:
@@ -76,7 +86,9 @@ def run(scenario: Scenario, controller: Controller) -> tuple[Score, dict[str, li
         controller.observe(row)
         cvs.append(_truth(scenario, simulator.state))
         mvs.append(simulator.moves)
-    score = _score(scenario, controller, np.array(cvs), np.array(mvs), setpoints, violations)
+    score = _score(
+        scenario, controller, np.array(cvs), np.array(mvs), setpoints, violations, controller.cpu_s() - cpu_s
+    )
     return score, {"cvs": np.array(cvs).tolist(), "setpoints": setpoints.tolist(), "mvs": np.array(mvs[1:]).tolist()}
 
 
@@ -101,7 +113,13 @@ def _violations(scenario: Scenario, row: dict[str, float], wanted: dict[str, flo
 
 
 def _score(
-    scenario: Scenario, controller: Controller, cvs: np.ndarray, mvs: np.ndarray, setpoints: np.ndarray, violations: int
+    scenario: Scenario,
+    controller: Controller,
+    cvs: np.ndarray,
+    mvs: np.ndarray,
+    setpoints: np.ndarray,
+    violations: int,
+    cpu_s: float,
 ) -> Score:
     plant, task = scenario.process.plant, scenario.task
     names = [tag.name for tag in plant.cvs]
@@ -121,4 +139,5 @@ def _score(
         int(((cvs < low) | (cvs > high)).any(axis=1).sum()),
         float(np.quantile(solve_ms, 0.5)),
         float(np.quantile(solve_ms, 0.99)),
+        1e3 * cpu_s / scenario.rows,
     )

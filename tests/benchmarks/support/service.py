@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import secrets
 import socket
@@ -26,8 +27,16 @@ PATIENCE_S = 1800.0
 class Service:
     """A running service."""
 
-    def __init__(self, client: httpx.Client) -> None:
-        self._client = client
+    def __init__(self, client: httpx.Client, pid: int) -> None:
+        self._client, self._pid = client, pid
+
+    def cpu_s(self) -> float:
+        """CPU time of the serving process so far, s, from /proc (Linux); NaN elsewhere."""
+        try:
+            fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return math.nan
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def put_plant(self, slug: str, plant: Plant) -> None:
         """Register a plant."""
@@ -84,7 +93,7 @@ def running() -> Iterator[Service]:
         try:
             with httpx.Client(base_url=url, headers=headers, timeout=PATIENCE_S) as client:
                 _wait(client, process)
-                yield Service(client)
+                yield Service(client, process.pid)
         finally:
             process.terminate()
             process.wait(30)
