@@ -53,6 +53,7 @@ export const get = (path, query, options) => json("GET", path, { query, ...optio
 export const post = (path, body, options) => json("POST", path, { body, ...options });
 export const put = (path, body, options) => json("PUT", path, { body, ...options });
 export const remove = (path) => json("DELETE", path);
+export const etag = async (path) => (await send("GET", path)).headers.get("ETag");
 export const report = async (path) => (await send("GET", path, { headers: { Accept: "text/html" } })).blob();
 
 /** Server-sent events; EventSource cannot send a key. Yields {event, data, id} until the stream ends. */
