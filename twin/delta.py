@@ -41,7 +41,7 @@ KINDS = ROWS, RECEIPT, TAKE_BACK = "rows", "receipt", "take_back"
 GROUP = 1 << 14  # rows of a Parquet row group: what a read must decode at least
 CONFIGURATION = {
     "delta.dataSkippingStatsColumns": f"{TIME},{SEQUENCE}",
-    "delta.logRetentionDuration": "interval 7 days",
+    "delta.logRetentionDuration": "interval 1 days",
     "delta.deletedFileRetentionDuration": "interval 1 days",
 }
 BASE = pa.schema({KIND: pa.string(), TIME: pa.timestamp("us", "UTC"), SEQUENCE: pa.int64(), BODY: pa.string()})
@@ -256,7 +256,10 @@ class Log:
     def delete(self) -> None:
         """Remove the table with everything in it."""
         with self._guard, errors(self.uri):
-            self._fs.delete_dir_contents("", accept_root_dir=True, missing_dir_ok=True)
+            everything = self._fs.get_file_info(pafs.FileSelector("", allow_not_found=True, recursive=True))
+            paths = [found.path for found in everything if found.type == pafs.FileType.File]
+            for path in sorted(paths, key=lambda path: not path.startswith("_delta_log")):  # the log goes first:
+                self._fs.delete_file(path)  # a reader finds the table whole, or none
             self._table = self._snapshot = None
 
     def _create(self) -> DeltaTable:

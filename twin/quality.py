@@ -30,6 +30,7 @@ def assess(telemetry: Telemetry, uploads: Iterable[Upload] = ()) -> dict[str, An
     """
     tags = {tag.name: _tag(telemetry, i, tag) for i, tag in enumerate(telemetry.plant.tags)}
     moved = excitation(telemetry)
+    warnings = _warnings(tags) + moved.pop("warnings")
     return {
         "rows": len(telemetry),
         "start": _iso(telemetry.times[0]) if len(telemetry) else None,
@@ -39,7 +40,7 @@ def assess(telemetry: Telemetry, uploads: Iterable[Upload] = ()) -> dict[str, An
         "tags": tags,
         "uploads": _uploads(uploads),
         **moved,
-        "warnings": [*_warnings(tags), *moved.pop("warnings")],
+        "warnings": warnings,
     }
 
 
