@@ -2,8 +2,9 @@
 
     python tests/benchmarks/closed_loop.py [quadruple-tank] [cstr]
 
-Prints a table and writes `results/closed_loop.json` (and traces to `cache/`). Plants, seeds and tasks are in `support/scenarios.py`; both
-controllers see the same noisy rows and are scored by one quadratic cost on the true state (`support.loop.Score`).
+Prints a table and writes `results/closed_loop.json` (and traces to `cache/`). Plants, seeds and tasks are in
+`support/scenarios.py`; both controllers see the same noisy rows and are scored by one quadratic cost on the true
+state (`support.loop.Score`).
 """
 
 from __future__ import annotations
