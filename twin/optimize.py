@@ -149,6 +149,7 @@ def plan(
     question = Question.of(
         twin, objective, limits, horizon_s, control_horizon_s, disturbances or {}, hold_mvs, solver, coverage
     )
+    earlier = question.earlier(state, history)
     reasons = doubts(twin, history, question.watched(), max_age_s, now)
     if reasons:
         return _abstain(question, history, now, reasons)
@@ -158,7 +159,7 @@ def plan(
         detail = f"the present lies {float(distance):.1f} times as far out as the trained region reaches"
         return _abstain(question, history, now, [Reason("outside_region", detail)])
     until = math.inf if deadline_ms is None else begun + deadline_ms / 1000
-    solved = _solve(program, model, start, program.start(), until)
+    solved = _solve(program, model, start, program.start(earlier), until)
     if solved is None:
         detail = f"no plan could be verified within the deadline of {deadline_ms:g} ms"
         return _abstain(question, history, now, [Reason("deadline", detail)])
@@ -276,6 +277,10 @@ def _answer(
         solve_ms=1000 * (time.perf_counter() - begun),
         iterations=int(solved.iterations),
         residual=float(solved.residual),
+        state={
+            "at": history.at.isoformat(),
+            "moves": {tag.name: moves[:, i].tolist() for i, tag in enumerate(plant.mvs)},
+        },
     )
 
 

@@ -99,6 +99,11 @@ class Program:
         return self.span[len(self.scaler.y_mean) :][: len(self.present)]
 
     @cached_property
+    def first(self) -> np.ndarray:
+        """The rows at which blocks start."""
+        return starts(min(self.control, self.rows), self.blocks)
+
+    @cached_property
     def reach(self) -> np.ndarray:
         """(MVs,) the largest change a row."""
         return np.array([e.rate_per_s * e.period_s for e in self.envelopes])
@@ -109,8 +114,7 @@ class Program:
         with np.errstate(divide="ignore", invalid="ignore"):
             slowest = np.where(widest > 0, widest / self.reach, 1.0)
         control = min(self.control, self.rows)
-        first = starts(control, self.blocks)
-        return tuple(blocking(first, control, self.horizon, self.blocks, float(rows)) for rows in slowest)
+        return tuple(blocking(self.first, control, self.horizon, self.blocks, float(rows)) for rows in slowest)
 
     @cached_property
     def free(self) -> np.ndarray:
@@ -147,10 +151,24 @@ class Program:
         high = np.maximum(self.boxes[:, 1:] - self.present[:, None], -back)
         return low / self.mv_span[:, None], high / self.mv_span[:, None]
 
-    def start(self) -> np.ndarray:
-        """(MVs · B,) as if the MVs were held."""
+    def start(self, earlier: np.ndarray | None = None) -> np.ndarray:
+        """(MVs · B,) where to start: the MVs held, or moved as an earlier plan meant to.
+
+        Args:
+            earlier: (rows, MVs) what is left of that plan.
+        """
         low, high = self.levels
-        return _single((np.clip(0.0, low, high) * self.free[:, None]).ravel())
+        levels = np.zeros_like(low)
+        if earlier is not None:
+            ends = np.append(self.first[1:], self.horizon) - 1
+            wanted = earlier[np.minimum(ends, len(earlier) - 1)].T - self.present[:, None]
+            levels[:, : len(ends)] = wanted / self.mv_span[:, None]
+        change = np.array([b.ramp for b in self.blockings]) * (self.reach / self.mv_span)[:, None]
+        before = np.zeros(len(levels))
+        for b in range(self.blocks):
+            near = np.clip(levels[:, b], before - change[:, b], before + change[:, b])
+            levels[:, b] = before = np.clip(near, low[:, b], high[:, b])
+        return _single((levels * self.free[:, None]).ravel())
 
     def plan(self, x: np.ndarray) -> np.ndarray:
         """(K, MVs) float64 engineering units, inside every limit and rate limit."""

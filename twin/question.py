@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from twin.artifact import Twin
 from twin.errors import QuestionError
@@ -116,6 +118,24 @@ class Question:
             blocks=BLOCKS[mvs <= FEW],
             horizon=self.horizon,
         )
+
+    def earlier(self, state: Mapping[str, Any] | None, history: Telemetry) -> np.ndarray | None:
+        """(rows, MVs) what an earlier plan meant to do after the history; none where nothing of it is left.
+
+        Raises:
+            QuestionError: the state is not one that a plan of this plant returned.
+        """
+        if state is None or not len(history):
+            return None
+        try:
+            at = pd.Timestamp(state["at"])
+            moves = np.array([state["moves"][tag.name] for tag in self.twin.plant.mvs], np.float64).T
+            passed = round((history.at - at).total_seconds() / self.twin.plant.sample_period_s)
+        except (KeyError, TypeError, ValueError) as error:
+            raise QuestionError.at(("state",), "must be the `state` of an earlier answer for this plant") from error
+        if moves.ndim != 2 or not np.isfinite(moves).all():
+            raise QuestionError.at(("state",), "must be the `state` of an earlier answer for this plant")
+        return moves[passed:] if 0 <= passed < len(moves) else None
 
     def margins(self) -> tuple[np.ndarray, np.ndarray]:
         """(K, CVs) how far below, and above, its forecast a CV may lie at the coverage: engineering units, >= 0."""

@@ -282,6 +282,30 @@ def test_new_questions_never_recompile(hand_made):
     assert [function._cache_size() for function in jitted] == compiled
 
 
+def test_an_earlier_plan_is_where_the_next_starts(hand_made):
+    """A plan that was optimal needs no second iteration when nothing has changed."""
+    history = history_of(40.0, 50.0)
+    first = plan(hand_made, history, to(53.0), horizon_s=200.0)
+    state = json.loads(json.dumps(first.to_json()["state"]))
+    again = plan(hand_made, history, to(53.0), horizon_s=200.0, state=state)
+    assert again.iterations < first.iterations
+    np.testing.assert_allclose(again.moves["flow"], first.moves["flow"], atol=0.05)
+    later = history_of([40.0] * 19 + [first.next["flow"]], [50.0] * 19 + [first.cvs["temperature"].mean[0]])
+    shifted = {"at": (later.at - pd.Timedelta(seconds=10)).isoformat(), "moves": state["moves"]}
+    moved = plan(hand_made, later, to(53.0), horizon_s=200.0, state=shifted)
+    np.testing.assert_allclose(moved.moves["flow"][:3], first.moves["flow"][1:4], atol=0.5)
+    check_moves(moved, first.next["flow"])
+
+
+@pytest.mark.parametrize(
+    "state",
+    [{}, {"at": "x", "moves": {}}, {"at": 3, "moves": {"flow": "y"}}, {"at": "2026-01-01", "moves": {"flow": [1.0]}}],
+)
+def test_a_state_of_another_kind_is_refused(hand_made, state):
+    with pytest.raises(QuestionError, match="state"):
+        plan(hand_made, history_of(40.0, 50.0), AT_50, horizon_s=200.0, state=state)
+
+
 def closed_loop(twin, rows, setpoint, gain=1.0, upset=0.0):
     """Around a plant with `gain` times the twin's gain, saturating, at half its speed; `upset` heats from row 100."""
     data = np.tile([40.0, 20.0, 50.0], (40, 1))
