@@ -33,7 +33,7 @@ GAP_ROWS = 10
 SPEED = 25  # times real time
 EVERY_S = 1.0  # between uploads
 SEED = 7
-START_S = 60.0  # how long the service may take to answer
+START_S = 180.0  # how long the service may take to answer
 
 
 class StartError(Exception):
@@ -46,8 +46,7 @@ def main(data_dir: Path, port: int) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        with _service(data_dir, port) as (process, key):
-            client = Client(url, key)
+        with _service(data_dir, port) as (process, key), Client(url, key) as client:
             _wait(client, process)
             _prepare(client)
             plant = _resume(client)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from types import FrameType
 
@@ -15,11 +16,18 @@ GRACE_S = 5
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which tells the service first when it is about to close."""
+    """uvicorn's server, which tells where it listens, and the service when it is about to close."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            address = f"[{host}]" if ":" in host else host
+            print(f"Plant Twin at http://{address}:{port}", file=sys.stderr, flush=True)  # noqa: T201
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._service.closing.set()
@@ -46,5 +54,4 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=GRACE_S,
         server_header=False,
     )
-    print(f"Plant Twin at http://{settings.host}:{settings.port}", file=sys.stderr, flush=True)  # noqa: T201
     Server(config, service).run()

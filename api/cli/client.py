@@ -53,6 +53,12 @@ class Client:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._http = httpx.Client(base_url=self.url, headers=headers, timeout=httpx.Timeout(None, connect=CONNECT_S))
 
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
     def get(self, path: str, **params: Any) -> Any:
         """The JSON at a path; parameters that are None are left out."""
         return self.request("GET", path, params={k: v for k, v in params.items() if v is not None}).json()

@@ -7,6 +7,8 @@ from typing import Any
 from api.cli import show
 from api.cli.client import Client
 
+SHOWN = ("out_of_fold", "readout", "latent", "sigreg")
+
 
 def follow(client: Client, job: str) -> dict[str, Any]:
     """Show the job until it has ended; the job as it is then."""
@@ -35,5 +37,6 @@ def remaining(eta_s: float | None) -> str:
 
 
 def losses(values: dict[str, float | None]) -> str:
-    """The losses in one line."""
-    return "  ".join(f"{name} {value:.3g}" for name, value in values.items() if value is not None)
+    """The losses in one line; `out_of_fold` is the error on held-out blocks, 1 for the backbone alone."""
+    known = {name: values.get(name) for name in SHOWN}
+    return "  ".join(f"{name} {value:.3g}" for name, value in known.items() if value is not None)

@@ -44,7 +44,8 @@ def service(url: str | None, key: str | None) -> Iterator[Client]:
     from api.cli import client, show
 
     try:
-        yield client.Client(url, key)
+        with client.Client(url, key) as found:
+            yield found
     except client.RefusedError as error:
         show.problem(error.detail, error.errors)
         raise typer.Exit(REFUSED) from None
