@@ -135,9 +135,8 @@ def _whole_run(model: Any, start: Callable, test: Telemetry, history: int, scale
 
 def table(results: dict[str, Any]) -> None:
     """Mean NRMSE over CVs and rows 1 to K, and what training took."""
-    print(
-        f"{'plant':<19}{'twin':>8}{'ARX':>8}{'subsp.':>8}{'persist.':>9}{'train s':>9}{'CPU s':>7}{'MiB':>7}  residual, backbone"
-    )
+    head = f"{'plant':<19}{'twin':>8}{'ARX':>8}{'subsp.':>8}{'persist.':>9}"
+    print(f"{head}{'train s':>9}{'CPU s':>7}{'MiB':>7}  residual, backbone")
     for name, r in results.items():
         e = r["nrmse"]
         row = f"{name:<19}{e['twin']:>8.3f}{e['arx']:>8.3f}{e['subspace']:>8.3f}{e['persistence']:>9.3f}"
