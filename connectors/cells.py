@@ -23,6 +23,7 @@ NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?([iI][nN][fF]([iI][nN][
 QUALITIES = {"good": GOOD, "uncertain": UNCERTAIN, "bad": BAD}
 ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}(:\d{2}(:\d{2}(\.\d+)?)?)?)?(Z|[+-]\d{2}(:?\d{2})?)?$"
 ZONE = r"\d{2}:\d{2}.*(Z|[+-]\d{2}(:?\d{2})?)$"
+EARLIEST, LATEST = (int(np.datetime64(t, "us").astype(np.int64)) for t in ("1900-01-01", "2199-12-31T23:59:59.999999"))
 UNREADABLE = "; write ISO 8601 with an offset, such as 2026-05-01T08:00:00Z"
 
 
@@ -129,9 +130,20 @@ class Clock:
         Raises:
             TelemetryError: times without an offset and no time zone given, or a column that holds no times.
         """
+        times, refused = self._read(column)
+        for i in np.flatnonzero((times < EARLIEST) | (times > LATEST)).tolist():
+            if i not in refused:
+                refused[i] = f"the time {shown(column, i)} lies outside the years 1900 to 2199"
+        return times, refused
+
+    def _read(self, column: Column) -> tuple[np.ndarray, dict[int, str]]:
         kind = column.type
         if pa.types.is_timestamp(kind):
-            times = pd.DatetimeIndex(column.cast(pa.timestamp("us", kind.tz), safe=False).to_pandas())
+            try:
+                cut = pc.cast(column, options=pc.CastOptions(pa.timestamp("us", kind.tz), allow_time_truncate=True))
+            except pa.ArrowInvalid as error:
+                raise TelemetryError(f"column 'time' holds times that are out of range: {error}") from None
+            times = pd.DatetimeIndex(cut.to_pandas())
             naive = kind.tz is None
             index = times if naive else times.tz_convert("UTC").tz_localize(None)
             refused = dict.fromkeys(np.flatnonzero(index.isna()).tolist(), "the time is missing")

@@ -118,10 +118,10 @@ class Log:
         self._seen: int | None = None
         self._guard = threading.Lock()
         self._writing = threading.Lock()
-        local = "://" not in uri
+        self._folder = Path(uri) if "://" not in uri else None
         self._fs = (
             pafs.SubTreeFileSystem(uri, pafs.LocalFileSystem())
-            if local
+            if self._folder
             else pafs.PyFileSystem(DeltaStorageHandler(uri, self._options))
         )
 
@@ -129,7 +129,7 @@ class Log:
     def writing(self) -> Iterator[None]:
         """Hold the one place of a writer, among the threads and processes of this machine."""
         name = f"plant-twin-{hashlib.sha256(self.uri.encode()).hexdigest()[:16]}.lock"
-        path = Path(self.uri).with_suffix(".lock") if "://" not in self.uri else Path(tempfile.gettempdir()) / name
+        path = self._folder.with_suffix(".lock") if self._folder else Path(tempfile.gettempdir()) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._writing, path.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -160,8 +160,13 @@ class Log:
                 self._table.update_incremental()
         if self._table is None:
             self._table = DeltaTable(self.uri, storage_options=self._options)
-        self._seen = self._fs.get_file_info(_commit(self._table.version())).mtime_ns
+        self._remember()
         return self._table
+
+    def _remember(self) -> None:
+        """Note which file the last known commit is."""
+        if self._table is not None:
+            self._seen = self._fs.get_file_info(_commit(self._table.version())).mtime_ns
 
     def read(self, files: Files, columns: Sequence[str], where: ds.Expression | None = None) -> pa.Table:
         """The rows of some files; columns a file lacks are null."""
@@ -179,8 +184,8 @@ class Log:
         floats = [f.name for f in table.schema if pa.types.is_floating(f.type)]
         encoding = {TIME: "DELTA_BINARY_PACKED", SEQUENCE: "DELTA_BINARY_PACKED"}
         with errors(self.uri):
-            if "://" not in self.uri:
-                (Path(self.uri) / path).parent.mkdir(parents=True, exist_ok=True)
+            if self._folder:
+                (self._folder / path).parent.mkdir(parents=True, exist_ok=True)
             with self._fs.open_output_stream(path) as sink:
                 pq.write_table(
                     table,
@@ -236,6 +241,7 @@ class Log:
             marks = [Transaction("sequence", sequence)] + ([Transaction(_mark(key), sequence)] if key else [])
             properties = CommitProperties(app_transactions=marks, max_commit_retries=0)
             table.create_write_transaction(actions, "append", table.schema(), [KIND], commit_properties=properties)
+            self._remember()
 
     def committed(self, key: str) -> int | None:
         """The sequence number that was committed last under an Idempotency-Key."""
@@ -252,6 +258,7 @@ class Log:
                 self._table.create_checkpoint()
                 self._table.cleanup_metadata()
                 self._table.vacuum(dry_run=False, full=True)
+                self._remember()
 
     def delete(self) -> None:
         """Remove the table with everything in it."""
@@ -263,11 +270,15 @@ class Log:
             self._table = self._snapshot = None
 
     def _create(self) -> DeltaTable:
-        options = self._options
-        if "://" not in self.uri:
-            Path(self.uri).mkdir(parents=True, exist_ok=True)
+        if self._folder:
+            self._folder.mkdir(parents=True, exist_ok=True)
         return DeltaTable.create(
-            self.uri, BASE, mode="ignore", partition_by=[KIND], configuration=CONFIGURATION, storage_options=options
+            self.uri,
+            BASE,
+            mode="ignore",
+            partition_by=[KIND],
+            configuration=CONFIGURATION,
+            storage_options=self._options,
         )
 
 

@@ -234,6 +234,28 @@ def test_every_row_is_accounted_for(kinds: list[str]) -> None:
     assert len(receipt.rejected) == min(NAMED, sum(2 if kind == "text" else kind != "good" for kind in kinds))
 
 
+def test_times_that_cannot_be_meant_are_refused() -> None:
+    body = f"time,u\n9999-12-31T23:59:59Z,1\n0001-01-01T00:00:00Z,2\n2026-02-30T00:00:00Z,3\n1700000000,4\n{Z[0]},5\n"
+    batch = one(body)
+    assert (cells(batch, "u"), refused(batch)) == ({"00:00:00": 5}, [(i, None) for i in (1, 2, 3, 4)])
+    assert "1900 to 2199" in batch.rejected[0].reason
+    with pytest.raises(TelemetryError, match="out of range"):
+        read(as_stream(pa.table({"time": pa.array([2**62], pa.timestamp("s", "UTC")), "u": [1.0]})), ARROW)
+
+
+@pytest.mark.parametrize(
+    "text", [pa.string_view(), pa.large_string(), pa.binary(), pa.dictionary(pa.int8(), pa.string())]
+)
+def test_text_of_any_arrow_type(text: pa.DataType) -> None:
+    times, values = pa.array(Z[:2]), pa.array(["1", "x"])
+    if pa.types.is_dictionary(text):
+        table = pa.table({"time": times.dictionary_encode(), "u": values.dictionary_encode(), "y": [1, 2]})
+    else:
+        table = pa.table({"time": times.cast(text), "u": values.cast(text), "y": [1, 2]})
+    batch = one(as_stream(table), ARROW)
+    assert (batch.table["u"].to_pylist(), refused(batch)) == ([1.0, None], [(2, "u")])
+
+
 def test_local_times_need_a_zone_and_must_be_told_apart() -> None:
     body = "time,u\n2026-03-29T02:30:00,1\n2026-07-01 12:00:00,2\n2026-10-25T02:30:00,3\n2026-10-25T12:00:00Z,4\n"
     batch = one(body, timezone="Europe/Berlin")
