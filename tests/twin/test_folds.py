@@ -1,0 +1,52 @@
+"""Blocks, folds and windows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from twin.errors import TrainingError
+from twin.folds import COUNT, sizes, split, spread
+
+
+def test_no_window_crosses_a_gap_or_touches_what_its_fold_must_not_see() -> None:
+    run = np.repeat([0, 1], [700, 520])
+    folds = split(run, 12, 20)
+    for fold in range(COUNT):
+        for ends, mine in ((folds.held_out(fold), True), (folds.training(fold), False)):
+            assert len(ends)
+            rows = ends[:, None] + np.arange(-11, 21)
+            assert np.ptp(run[rows], axis=1).max() == 0
+            assert ((folds.label[rows] == fold) == mine).all()
+
+
+def test_every_fold_holds_out_about_a_quarter() -> None:
+    for lengths in ([5000], [300, 300, 300, 300, 280], [900, 400]):
+        run = np.repeat(np.arange(len(lengths)), lengths)
+        shares = np.bincount(split(run, 8, 12).label, minlength=COUNT) / len(run)
+        assert shares.min() > 0.15
+        assert shares.max() < 0.42
+
+
+def test_with_many_runs_whole_runs_are_held_out() -> None:
+    run = np.repeat(np.arange(8), 200)
+    label = split(run, 8, 12).label
+    assert all(len(np.unique(label[run == number])) == 1 for number in range(8))
+
+
+def test_windows_keep_their_wished_length_where_eight_fit_and_shrink_where_not() -> None:
+    assert sizes(np.zeros(8 * 92, int), 60) == (32, 60)
+    history, horizon = sizes(np.zeros(300, int), 60)
+    assert 8 <= history < 32
+    assert 8 <= horizon < 60
+    assert 300 // (history + horizon) >= 8
+
+
+def test_too_few_rows_say_how_many_there_are_and_are_needed() -> None:
+    with pytest.raises(TrainingError, match=r"too few rows to train: 120 in 1 run.* at least 128 rows"):
+        sizes(np.zeros(120, int), 60)
+
+
+def test_spread_keeps_its_shape_with_fewer_windows_than_asked() -> None:
+    np.testing.assert_array_equal(spread(np.array([4, 9]), 4), [4, 4, 9, 9])
+    np.testing.assert_array_equal(spread(np.arange(101), 3), [0, 50, 100])
