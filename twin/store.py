@@ -25,7 +25,7 @@ from twin.overview import thin
 from twin.plant import SLUG
 from twin.view import View
 
-TIER = 32  # files of about one size there may be before they are merged into one
+TIER = 16  # files of about one size there may be before they are merged into one
 ALWAYS = (np.iinfo(np.int64).min + 1, np.iinfo(np.int64).max)
 
 
