@@ -253,6 +253,8 @@ def _answer(
     w = program.inputs(moves)
     padded = w[np.minimum(np.arange(question.horizon), question.rows - 1)]
     y = twin.scaler.y_out(_verify(model, start, twin.scaler.w_in(padded)))[: question.rows]
+    if not np.isfinite(y).all():
+        return _abstain(question, history, None, [Reason("diverged", "the forecast of the plan is not finite")])
     low, high = question.margins()
     times = future_times(twin, history.at, question.rows)
     values = np.vstack([program.present, moves])
@@ -276,7 +278,7 @@ def _answer(
         trust=judge(twin, history, w[None])[0],
         solve_ms=1000 * (time.perf_counter() - begun),
         iterations=int(solved.iterations),
-        residual=float(solved.residual),
+        residual=float(solved.residual) if np.isfinite(solved.residual) else None,
         state={
             "at": history.at.isoformat(),
             "moves": {tag.name: moves[:, i].tolist() for i, tag in enumerate(plant.mvs)},
@@ -298,6 +300,8 @@ def _detail(question: Question, program: Program, moves: np.ndarray, broken: Seq
         if (at_edge & edges[i]).any():
             low, high = program.boxes[i]
             said.append(f"{tag.name} stays within its trained range, {low:.6g} to {high:.6g} {tag.unit}")
+        if not program.free[i] and not question.held[i]:
+            said.append(f"{tag.name} is held, as its limits and its trained range leave it no room")
     return "; ".join(said)
 
 

@@ -26,6 +26,7 @@ from twin.solvers.sqp import Problem
 Array = jax.Array | np.ndarray
 
 ROUNDING = 2e-5  # of span: what float32 may lose between the solver and the final check of a limit
+STILL = 1e-12  # of span a row: an MV so slow cannot move
 SNAP = 1e-6  # of span: an MV so near to its limit is at it
 
 
@@ -111,8 +112,7 @@ class Program:
     @cached_property
     def blockings(self) -> tuple[Blocking, ...]:
         widest = np.maximum(self.boxes[:, 1], self.present) - np.minimum(self.boxes[:, 0], self.present)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            slowest = np.where(widest > 0, widest / self.reach, 1.0)
+        slowest = widest / np.maximum(self.reach, STILL * self.mv_span)
         control = min(self.control, self.rows)
         return tuple(blocking(self.first, control, self.horizon, self.blocks, float(rows)) for rows in slowest)
 
@@ -120,7 +120,7 @@ class Program:
     def free(self) -> np.ndarray:
         """(MVs,) bool: those with room to move."""
         room = (self.boxes[:, 1] - self.boxes[:, 0]) > 1e-9 * self.mv_span
-        return room & ~self.held & (self.reach > 1e-12 * self.mv_span)
+        return room & ~self.held & (self.reach > STILL * self.mv_span)
 
     @cached_property
     def rest(self) -> np.ndarray:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.twin.conftest import GAINS, KEEP, PLANT, history_of
 from twin import optimize
@@ -223,6 +226,49 @@ def test_an_abstained_hold_keeps_the_limits_too(hand_made):
     answer = plan(hand_made, history_of(58.0, 150.0), AT_50, {"flow": Limit(high=50.0)}, horizon_s=200.0)
     assert answer.status == "abstained"
     assert answer.moves["flow"][:3].tolist() == [53.0, 50.0, 50.0]
+
+
+numbers = st.floats(-50.0, 150.0)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    present=numbers,
+    low=st.one_of(st.none(), st.floats(0.0, 150.0)),
+    high=st.one_of(st.none(), st.floats(-50.0, 100.0)),
+    rate=st.one_of(st.none(), st.floats(0.0, 0.5)),
+    setpoint=st.floats(-1e3, 1e3),
+    price=st.floats(-1e9, 1e9),
+    hold=st.booleans(),
+    lifted=st.booleans(),
+)
+def test_whatever_is_asked_the_plants_limits_hold(hand_made, present, low, high, rate, setpoint, price, hold, lifted):
+    """Any present value, any limits: a value outside comes back at the full rate, and none inside ever leaves."""
+    answer = plan(
+        hand_made,
+        history_of([40.0] * 19 + [present], 50.0),
+        Objective({"temperature": Setpoint(setpoint)}, {"flow": price}),
+        {"flow": Limit(low, high, rate)},
+        horizon_s=200.0,
+        hold_mvs=["flow"] * hold,
+        beyond_trained_range=lifted,
+    )
+    moves = json.loads(json.dumps(answer.to_json(), allow_nan=False))["moves"]["flow"]
+    reach, previous = (0.5 if rate is None else rate) * 10.0, present
+    for value in moves:
+        assert abs(value - previous) <= reach
+        if 0 <= previous <= 100:
+            assert 0 <= value <= 100
+        else:
+            assert 0 <= value <= 100 or abs(value - previous) >= reach * (1 - 1e-9) - 1e-12
+        previous = value
+
+
+def test_an_mv_that_never_moved_in_training_is_held(hand_made):
+    still = replace(hand_made, seen=replace(hand_made.seen, low=np.array([40.0, 10.0]), high=np.array([40.0, 30.0])))
+    answer = plan(still, history_of(40.0, 50.0), to(60.0), horizon_s=200.0)
+    assert answer.moves["flow"].tolist() == [40.0] * 20
+    assert "flow is held" in answer.detail
 
 
 @pytest.mark.parametrize(
