@@ -230,8 +230,8 @@ def _forms(data: Data, scores: list[Score]) -> list[Candidate]:
 
 
 def _subspaces(data: Data, _: list[Score]) -> list[Candidate]:
-    most = data.past * (data.cvs + data.inputs)
-    return [Subspace(n) for n in STATES if n < most]
+    most = min(data.past * (data.cvs + data.inputs), data.future * data.cvs)
+    return [Subspace(n) for n in STATES if n <= most]
 
 
 def _ridges(_: Data, scores: list[Score]) -> list[Candidate]:

@@ -143,7 +143,7 @@ def loss(model: Jepa, batch: Cases, weight: jax.Array, draw: Draw, recipe: Recip
     y = batch.y_lin + model.correction(jax.lax.stop_gradient(z) if recipe.pure else z, batch.y_lin)
     at = _target_rows(z.shape[1], recipe.targets)
     e = model.target(_recent(batch)[:, at])
-    readout = (weight * batch.future.mask * (y - batch.future.y) ** 2).mean()
+    readout = (weight[None] * batch.future.mask * (y - batch.future.y) ** 2).mean()
     latent = ((model.predicted(z[:, at], batch.y_lin[:, at]) - e) ** 2).mean()
     gaussian = jax.vmap(sigreg, in_axes=(1, None))(e[:, draw.rows], draw.directions).mean()
     total = readout + recipe.latent * latent + recipe.sigreg / recipe.batch * gaussian

@@ -48,7 +48,8 @@ class Dense(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """(..., fan_in) to (..., fan_out)."""
-        return x @ self.kernel[...] + self.bias[...]
+        y = x @ self.kernel[...]
+        return y + jnp.expand_dims(self.bias[...], range(y.ndim - 1))
 
 
 class Jepa(nnx.Module):
