@@ -124,13 +124,16 @@ less = Scenario("pump 2 down, inflow 2 mL/s", {"pump_2": [Step(60, 2.1)]}, {"inf
 answer = forecast(twin, calm, horizon_s=300, scenarios=[more, less])
 
 # %% [markdown]
-# On the left and right the two scenarios, with the band in which nine of ten readings should fall; in grey what
-# happens if nobody moves anything. The dots are the simulated plant itself, which the twin has never seen do this:
-# a copy of it makes the moves of the first scenario. Meanwhile its inflow wanders, and nobody knew: tank 3 shows it.
+# The two scenarios side by side, each with the band in which nine of ten readings should fall if the inflow does as
+# assumed; in grey what happens if nobody moves anything. The dots are the simulated plant itself: a copy of it makes
+# the moves of the first scenario. Meanwhile its inflow wanders, which nobody could know at the start and tank 3 shows;
+# dotted is the same forecast, told afterwards what the inflow did.
 
 # %%
 plant_copy = copy.deepcopy(simulator)
 truth = plant_copy.run(pd.DataFrame(answer.scenarios[0].moves)[pumps].to_numpy()).frame()
+came = [Step(k * plant.sample_period_s, value) for k, value in enumerate(truth["inflow_3"])]
+hindsight = forecast(twin, calm, horizon_s=300, scenarios=[Scenario("hindsight", more.moves, {"inflow_3": came})])
 past = calm.last_run(24).frame()
 fig, axes = plt.subplots(4, 2, figsize=(11, 10), sharex=True, sharey="row", layout="constrained")
 for column, scenario in zip(axes.T, answer.scenarios, strict=True):
@@ -144,6 +147,7 @@ for column, scenario in zip(axes.T, answer.scenarios, strict=True):
         )
         ax.set_ylabel(f"{level}, cm")
 for ax, level in zip(axes[:, 0], lower + upper, strict=True):
+    ax.plot(answer.times, hindsight.scenarios[0].cvs[level].mean, ":", color="C0", label="forecast, inflow known")
     ax.plot(truth.index, truth[level], ".", color="C3", ms=3, label="the plant")
 axes[0, 0].legend(fontsize=8)
 plt.show()

@@ -42,7 +42,7 @@ def test_a_notebook_defines_nothing(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_paired_notebook_is_the_same_and_was_executed(path):
-    """`jupytext --to ipynb --execute notebooks/<name>.py` writes it anew."""
+    """To write it anew: `jupytext --to ipynb <name>.py`, then `jupyter-execute --inplace <name>.ipynb`."""
     text, paired = jupytext.read(path), jupytext.read(path.with_suffix(".ipynb"))
     assert [(c.cell_type, c.source) for c in text.cells] == [(c.cell_type, c.source) for c in paired.cells]
     assert all(cell.outputs for cell in paired.cells if cell.cell_type == "code" and "plt.show()" in cell.source)
