@@ -166,7 +166,7 @@ class Jobs:
             session.execute(
                 update(JobRow)
                 .where(JobRow.worker == worker, JobRow.state == RUNNING)
-                .values(lease_until=utc_now(), attempts=JobRow.attempts - (0 if died else 1))
+                .values(worker=None, lease_until=utc_now(), attempts=JobRow.attempts - (0 if died else 1))
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 from types import FrameType
@@ -30,8 +31,10 @@ class Server(uvicorn.Server):
             print(f"Plant Twin at http://{address}:{port}", file=sys.stderr, flush=True)  # noqa: T201
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Close in order, and end with exit code 0 rather than by the signal; a second Ctrl-C does not wait."""
         self._service.closing.set()
-        super().handle_exit(sig, frame)
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
 
 
 def serve(settings: Settings) -> None:

@@ -98,20 +98,22 @@ class Worker:
 
 
 def main(settings: Settings, name: str | None = None) -> None:
-    """Run a worker in this process until it is told to terminate."""
+    """Run a worker in this process until it is told to end; what it holds then goes back to the queue."""
     configure(settings.log_level)
     worker = Worker(settings, name or worker_name())
     stop = threading.Event()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        if signal.getsignal(sign) is not signal.SIG_IGN:
+            signal.signal(sign, lambda *_: stop.set())
 
-    def terminate(*_: object) -> None:
-        stop.set()
-        raise SystemExit(0)
-
-    signal.signal(signal.SIGTERM, terminate)
-    try:
-        worker.run(stop)
-    finally:
+    def leave() -> None:
+        # From a thread: an exception raised by a signal's handler is lost where a callback of JAX is running.
+        stop.wait()
         worker.release()
+        os._exit(0)
+
+    threading.Thread(target=leave, daemon=True).start()
+    worker.run(stop)
 
 
 def worker_name() -> str:

@@ -75,10 +75,7 @@ def worker() -> None:
     """Run one training worker against the database of a service that runs elsewhere."""
     from api import worker
 
-    try:
-        worker.main(_settings())
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+    worker.main(_settings())
 
 
 @app.command()
