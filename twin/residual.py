@@ -213,7 +213,8 @@ class Trainer:
         def one(model: Jepa, state: Any, pool: Cases, index: jax.Array, draw: Draw) -> tuple[Jepa, Any, Losses]:
             batch = jax.tree.map(lambda a: a[index], pool)
             gradient, losses = jax.grad(loss, has_aux=True)(model, batch, self.weight, draw, self.recipe)
-            updates, state = self.optimiser.update(gradient, state, model)
+            with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
+                updates, state = self.optimiser.update(gradient, state, model)
             return optax.apply_updates(model, updates), state, losses
 
         def advance(carry: tuple[Jepa, Jepa, Any], draw: Draw) -> tuple[tuple[Jepa, Jepa, Any], Losses]:

@@ -1,0 +1,159 @@
+"""fit, on plants whose equations are known."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+from twin import train
+from twin.dynamics.ensemble import jepas
+from twin.dynamics.lti import arx
+from twin.errors import Cancelled, TrainingError
+from twin.folds import COUNT, split
+from twin.plant import Plant, Role, Tag
+from twin.residual import CHUNK, Cases, Draw, Evaluation, Recipe, Trainer, alarms, loss
+from twin.rollout import rollout
+from twin.scaling import Scaler
+from twin.telemetry import Telemetry
+from twin.train import Options, Progress, fit
+from twin.windows import Grid
+
+PLANT = Plant("Curved", 5.0, (Tag("valve", Role.MV), Tag("spare", Role.MV), Tag("level", Role.CV)))
+QUICK = Options(budget_s=1e-3)  # stops before the first training step: the backbone alone
+
+
+def _telemetry(rows: int, runs: int = 1, curvature: float = 0.0, seed: int = 9) -> Telemetry:
+    """level_t = 0.8 level + 0.2 (valve + curvature · valve²), in runs an hour apart; the spare valve never moves."""
+    rng = np.random.default_rng(seed)
+    valve = np.repeat(rng.uniform(-1, 1, rows // 6 + 1), 6)[:rows]
+    level = np.zeros(rows)
+    for t in range(1, rows):
+        level[t] = 0.8 * level[t - 1] + 0.2 * (valve[t] + curvature * valve[t] ** 2)
+    level += 0.01 * rng.standard_normal(rows)
+    run = np.arange(rows) * runs // rows
+    seconds = 5.0 * np.arange(rows) + 3600.0 * run
+    index = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(seconds, unit="s")
+    return Telemetry.from_frame(PLANT, pd.DataFrame({"valve": valve, "spare": 3.0, "level": level}, index=index))
+
+
+@pytest.fixture(scope="module")
+def linear() -> train.Twin:
+    return fit(_telemetry(600), QUICK)
+
+
+def test_a_linear_plant_gets_its_gain(linear: train.Twin) -> None:
+    scaler, window = linear.scaler, linear.reference
+    hold = jnp.zeros((200, 2))
+    steps = [rollout(linear.dynamics, linear.dynamics.encode(window), hold.at[:, 0].set(level)) for level in (0.0, 1.0)]
+    gain = float(steps[1][-1, 0] - steps[0][-1, 0]) * scaler.y_scale[0] / scaler.w_scale[0]
+    assert gain == pytest.approx(1.0, rel=0.05)
+
+
+def test_an_mv_that_never_moved_trains_and_is_named(linear: train.Twin) -> None:
+    assert list(linear.card["unknown_effects"]) == ["spare"]
+    window = linear.reference
+    moved = [
+        rollout(linear.dynamics, linear.dynamics.encode(window), jnp.zeros((60, 2)).at[:, 1].set(level))
+        for level in (0.0, 2.0)
+    ]
+    np.testing.assert_allclose(moved[0], moved[1], atol=1e-5)
+
+
+def test_the_card_says_what_was_chosen_and_why(linear: train.Twin) -> None:
+    training = linear.card["training"]
+    errors = [c["error"] for c in training["backbone"]["candidates"]]
+    assert errors == sorted(errors)
+    assert training["backbone"]["error"] <= 1.01 * errors[0]
+    assert not training["residual"]["ships"]
+    assert sum(training["folds"]) == 600
+    assert training["out_of_fold_nrmse"]["level"]["twin"] == training["out_of_fold_nrmse"]["level"]["backbone"]
+
+
+def test_few_rows_shrink_the_windows_and_runs_are_not_crossed() -> None:
+    twin = fit(_telemetry(200, runs=2), QUICK)
+    assert 8 <= twin.history < 32
+    assert 8 <= twin.horizon < 60
+    assert twin.dynamics.members == COUNT
+
+
+def test_too_few_rows_are_refused_with_what_is_needed() -> None:
+    with pytest.raises(TrainingError, match=r"90 in 1 run.*at least 128 rows"):
+        fit(_telemetry(90), QUICK)
+
+
+def test_a_cv_without_a_value_is_refused_by_name() -> None:
+    telemetry = _telemetry(300)
+    telemetry.values[:, 2] = np.nan
+    with pytest.raises(TrainingError, match="level"):
+        fit(telemetry, QUICK)
+
+
+def test_progress_can_cancel() -> None:
+    def stop(progress: Progress) -> None:
+        raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        fit(_telemetry(300), QUICK, stop)
+
+
+@pytest.fixture(scope="module")
+def curved() -> tuple[Trainer, list[Evaluation], list[Evaluation]]:
+    """Two trainings, from one seed, around the true linear part of a plant with a strong quadratic."""
+    telemetry = _telemetry(800, curvature=2.0)
+    grid = Grid.of(telemetry, Scaler.fit(telemetry))
+    folds = split(grid.run, 8, 16)
+    slope = 0.2 * Scaler.fit(telemetry).w_scale[0] / Scaler.fit(telemetry).y_scale[0]
+    truth = arx(np.array([[[0.8]]]), np.array([[[slope, 0.0]]]), np.zeros(1), 8)
+    trainer = Trainer(grid, folds, (truth,) * COUNT, Recipe(), seed=0)
+    return trainer, list(trainer.run(16 * CHUNK)), list(trainer.run(2 * CHUNK))
+
+
+def test_the_residual_learns_what_the_backbone_misses(curved: tuple[Trainer, list[Evaluation], list]) -> None:
+    _, evaluations, _ = curved
+    assert evaluations[0].out_of_fold == 1.0
+    assert min(e.out_of_fold for e in evaluations) < 0.6
+
+
+def test_the_same_seed_gives_the_same_weights(curved: tuple[Trainer, list[Evaluation], list[Evaluation]]) -> None:
+    _, first, again = curved
+    for a, b in zip(jax.tree.leaves(first[2].residuals), jax.tree.leaves(again[2].residuals), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_embeddings_do_not_collapse(curved: tuple[Trainer, list[Evaluation], list]) -> None:
+    trainer, evaluations, _ = curved
+    assert alarms(evaluations[-1].losses, trainer.recipe) == ()
+    assert alarms({"sigreg": 0.402 * trainer.recipe.batch, "rank": 1.0, "least_deviation": 0.0}, trainer.recipe)
+
+
+@pytest.fixture(scope="module")
+def batch(curved: tuple[Trainer, list, list]) -> tuple[Trainer, Cases, Draw]:
+    trainer = curved[0]
+    rng = np.random.default_rng(0)
+    draw = Draw(np.arange(4), np.array([0, 3]), rng.standard_normal((16, 24)).astype(np.float32))
+    return trainer, jax.tree.map(lambda a: a[0, :32], trainer.pool), draw
+
+
+def test_the_readout_loss_of_a_start_is_the_backbones(batch: tuple[Trainer, Cases, Draw]) -> None:
+    trainer, cases, draw = batch
+    model = jax.tree.map(lambda a: a[0], jepas(trainer.sizes, 1, seed=0))
+    _, losses = loss(model, cases, trainer.weight, draw, Recipe())
+    expected = (np.asarray(trainer.weight)[None] * (np.asarray(cases.y_lin) - np.asarray(cases.future.y)) ** 2).mean()
+    assert float(losses.readout) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_pure_jepa_keeps_the_readout_out_of_encoder_and_predictor(batch: tuple[Trainer, Cases, Draw]) -> None:
+    trainer, cases, draw = batch
+    model = jax.tree.map(lambda a: a[0], jepas(trainer.sizes, 1, seed=0))
+    model.h2.kernel[...] = jnp.ones_like(model.h2.kernel[...])
+
+    def encoder_gradient(recipe: Recipe) -> float:
+        gradient = jax.grad(lambda m: loss(m, cases, trainer.weight, draw, recipe)[0])(model)
+        return float(jnp.abs(gradient.f2.kernel[...]).max())
+
+    alone = Recipe(latent=0.0, sigreg=0.0)
+    assert encoder_gradient(alone) > 1e-3
+    assert encoder_gradient(Recipe(latent=0.0, sigreg=0.0, pure=True)) == 0.0
