@@ -60,11 +60,12 @@ def serve(
     port: Annotated[int | None, typer.Option(help="TWIN_PORT by default.", show_default=False)] = None,
 ) -> None:
     """Run the service, its workers included."""
+    settings = _settings(host=host, port=port)
     from api import server
     from twin.errors import TwinError
 
     try:
-        server.serve(_settings(host=host, port=port))
+        server.serve(settings)
     except TwinError as error:
         typer.secho(error.detail, fg="red", err=True)
         raise typer.Exit(REFUSED) from None
@@ -73,9 +74,10 @@ def serve(
 @app.command()
 def worker() -> None:
     """Run one training worker against the database of a service that runs elsewhere."""
+    settings = _settings()
     from api import worker
 
-    worker.main(_settings())
+    worker.main(settings)
 
 
 @app.command()
