@@ -10,7 +10,7 @@ import resource
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import jax
@@ -25,6 +25,7 @@ from twin.dynamics.lti import Lti, padded
 from twin.dynamics.region import Region
 from twin.errors import TrainingError
 from twin.folds import COUNT, Folds, sizes, split, spread
+from twin.reduction import reduce
 from twin.residual import CHUNK, Cases, Evaluation, Recipe, Trainer, alarms, cases, forecast
 from twin.scaling import Scaler
 from twin.telemetry import Telemetry
@@ -38,6 +39,7 @@ BACKBONE_SHARE = 0.15  # of the progress bar
 PAYS = 0.95  # the residual ships where it brings the out-of-fold error to this share of the backbone's
 CALIBRATED = 300  # held-out windows a fold that calibrate the bands
 REGION_WINDOWS = 4000
+UNCHANGED = 0.05  # of its own error: by how much a forecast may change when states are taken out of the backbone
 
 
 @dataclass(frozen=True)
@@ -100,10 +102,10 @@ def fit(telemetry: Telemetry, options: Options = Options(), progress: Report | N
     for done, scores in enumerate(select(grid, folds), start=1):
         left = max(options.budget_s - (time.monotonic() - started), 0.0)
         report(Progress(0, STEPS, BACKBONE_SHARE * done / len(ROUNDS), left, {"backbone": scores[0].error}))
-    chosen = choose(scores, grid.y.shape[1], grid.w.shape[1])
+    chosen = _reduced(choose(scores, grid.y.shape[1], grid.w.shape[1]), grid, folds)
     recipe = Recipe(pure=options.pure)
     trainer = Trainer(grid, folds, chosen.fits, recipe, options.seed)
-    curve, best = _train(trainer, recipe, options.budget_s, started, report)
+    curve, best, stopped = _train(trainer, recipe, options.budget_s, started, report)
     ships = best.out_of_fold <= PAYS
     dynamics = _ensemble(chosen.fits, best, ships, grid, folds)
     judged = _judged(grid, folds, chosen.fits)
@@ -113,6 +115,7 @@ def fit(telemetry: Telemetry, options: Options = Options(), progress: Report | N
     peers = {"arx": _linear(_judged(grid, folds, best_arx.fits)), "persistence": _persistence(judged)}
     fold = np.repeat(np.arange(COUNT), [len(case.y_lin) for case in judged])
     card["backtest"] = backtest(telemetry.plant, scaler, {"twin": residuals} | peers, mask, fold)
+    card["training"]["stopped_by"] = stopped
     card["training"]["seconds"] = time.monotonic() - started
     card["training"]["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return Twin(
@@ -146,10 +149,19 @@ def _cv(telemetry: Telemetry, name: str) -> int:
     return [tag.name for tag in telemetry.plant.cvs].index(name)
 
 
+def _reduced(score: Score, grid: Grid, folds: Folds) -> Score:
+    """The same candidate with the states that its forecasts do not need taken out of its fits."""
+    judged = _judged(grid, folds, score.fits)
+    squares = np.mean([(case.future.mask * (case.future.y - case.y_lin) ** 2).mean(axis=0) for case in judged], axis=0)
+    near = UNCHANGED * np.sqrt(squares) + 1e-6
+    windows, w = [case.window for case in judged], [case.future.w for case in judged]
+    return replace(score, fits=tuple(reduce(score.fits, windows, w, near)))
+
+
 def _train(
     trainer: Trainer, recipe: Recipe, budget_s: float, started: float, report: Report
-) -> tuple[list[dict[str, Any]], Evaluation]:
-    """The out-of-fold curve, and the evaluation at its least."""
+) -> tuple[list[dict[str, Any]], Evaluation, str]:
+    """The out-of-fold curve, the evaluation at its least, and why training stopped."""
     curve: list[dict[str, Any]] = []
     best: Evaluation | None = None
     for now in trainer.run(STEPS):
@@ -166,7 +178,8 @@ def _train(
         if stale or spent >= budget_s:
             break
     assert best is not None  # noqa: S101
-    return curve, best
+    stopped = "no longer improved" if stale else "time" if spent >= budget_s else "steps"
+    return curve, best, stopped
 
 
 def _ensemble(fits: tuple[Lti, ...], best: Evaluation, ships: bool, grid: Grid, folds: Folds) -> Ensemble:
