@@ -68,6 +68,7 @@ def test_the_card_says_what_was_chosen_and_why(linear: train.Twin) -> None:
     assert errors == sorted(errors)
     assert training["backbone"]["error"] <= 1.01 * errors[0]
     assert not training["residual"]["ships"]
+    assert (training["stopping_step"], training["stopped_by"]) == (0, "time")
     assert sum(training["folds"]) == 600
     assert training["out_of_fold_nrmse"]["level"]["twin"] == training["out_of_fold_nrmse"]["level"]["backbone"]
 
