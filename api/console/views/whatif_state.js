@@ -54,7 +54,7 @@ export class Inquiry {
       this.error.value = error.status === 404 ? new Error(`${error.message}. Train a twin first, in the view Twin.`) : error;
       return;
     }
-    this.stops = [effect(() => this.#read(this.at.value, this.horizon.value)), effect(() => this.ask(this.question()))];
+    this.stops = [effect(() => this.#read(this.at.value, this.horizon.value)), effect(() => this.#follow())];
     this.stops.push(effect(() => this.#remember()));
   }
 
@@ -78,6 +78,11 @@ export class Inquiry {
       coverage: this.coverage.value,
       scenarios: named.map((s) => ({ name: s.name, moves: expand(s.moves), disturbances: expand(s.disturbances) })),
     };
+  }
+
+  /** Ask again whenever the question changes; ramps start from the present, so history comes first. */
+  #follow() {
+    if (this.history.value) this.ask(this.question());
   }
 
   async #ask(question) {
