@@ -19,9 +19,11 @@ from api.cli import parse
 if TYPE_CHECKING:
     from api.cli.client import Client
 
-app = typer.Typer(no_args_is_help=True, help="Digital twins of industrial plants: upload, train, predict, optimize.")
-plants = typer.Typer(no_args_is_help=True, help="Describe plants.")
-keys = typer.Typer(no_args_is_help=True, help="Make and revoke API keys.")
+# Plain help is there at once; plain tracebacks show no local variables, among which a key may be.
+PLAIN: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None, "pretty_exceptions_enable": False}
+app = typer.Typer(help="Digital twins of industrial plants: upload, train, predict, optimize.", **PLAIN)
+plants = typer.Typer(help="Describe plants.", **PLAIN)
+keys = typer.Typer(help="Make and revoke API keys.", **PLAIN)
 app.add_typer(plants, name="plants")
 app.add_typer(keys, name="keys")
 

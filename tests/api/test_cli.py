@@ -122,7 +122,7 @@ result = CliRunner().invoke(app, ["--help"])
 assert result.exit_code == 0, result.output
 for word in ("serve", "demo", "plants", "upload", "train", "predict", "optimize", "report", "keys"):
     assert word in result.output, word
-heavy = {"jax", "pandas", "numpy", "httpx", "fastapi", "sqlalchemy", "pydantic"} & set(sys.modules)
+heavy = {"jax", "pandas", "numpy", "httpx", "fastapi", "sqlalchemy", "pydantic", "rich"} & set(sys.modules)
 assert not heavy, heavy
 """
     subprocess.run([sys.executable, "-c", script], check=True)
