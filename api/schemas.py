@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+FIRST_YEAR, LAST_YEAR = 1700, 2200  # nanoseconds since 1970 reach from 1677 to 2262
+
 
 def _time(value: Any) -> Any:
     if isinstance(value, datetime):
@@ -26,6 +28,8 @@ def _time(value: Any) -> Any:
 def _zoned(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("the time has no offset; add Z for UTC, or one such as +01:00")
+    if not FIRST_YEAR <= value.year <= LAST_YEAR:
+        raise ValueError(f"the year must be from {FIRST_YEAR} to {LAST_YEAR}")
     return value
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Query, Response
 
 from api.answers import Page, PlantAnswer, json_answer
 from api.catalog import PlantVersion
@@ -19,6 +19,8 @@ router = APIRouter(prefix="/v1/plants", tags=["plants"])
 
 IfMatch = Annotated[str | None, Header(description="the ETag that the plant must still have")]
 IfNoneMatch = Annotated[str | None, Header(description="`*`: only if there is no such plant yet")]
+
+Version = Annotated[int | None, Query(ge=1, lt=2**31, description="an earlier version")]
 
 
 @router.get("", response_model=Page[PlantAnswer])
@@ -46,7 +48,7 @@ def put_plant(
 
 @router.get("/{plant}", response_model=PlantAnswer)
 def get_plant(
-    app: App, _: Reader, plant: PlantSlug, version: int | None = None, if_none_match: IfNoneMatch = None
+    app: App, _: Reader, plant: PlantSlug, version: Version = None, if_none_match: IfNoneMatch = None
 ) -> Response:
     """A plant, by default at its current version."""
     stored = app.catalog.plant(plant, version)

@@ -20,7 +20,7 @@ def list_recommendations(
     _: Reader,
     plant: PlantSlug,
     limit: Limit = 100,
-    after: Annotated[int | None, Query(ge=1, description="the `next` of the page before")] = None,
+    after: Annotated[int | None, Query(ge=1, le=2**53, description="the `next` of the page before")] = None,
 ) -> Response:
     """Every answer of optimize, newest first, with its inputs' fingerprint, twin and outcome."""
     app.catalog.plant(plant)

@@ -10,7 +10,7 @@ from typing import Annotated, BinaryIO, cast
 import anyio.to_thread
 import pandas as pd
 import pyarrow as pa
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from api.answers import ReceiptAnswer, SeriesAnswer, json_answer
@@ -37,6 +37,7 @@ CHUNK_ROWS = 200_000  # about so many rows of an Arrow answer are in memory at o
 Start = Annotated[Time | None, Query(description="the first row, by default the first there is")]
 End = Annotated[Time | None, Query(description="the last row, by default the last there is")]
 AsOf = Annotated[int | None, Query(ge=0, description="as known at this version of the telemetry")]
+UploadId = Annotated[str, Path(pattern=r"^[0-9]{1,18}$", description="the `upload` of a receipt")]
 Tags = Annotated[list[str] | None, Query(description="the tags wanted, repeated or with commas; by default all")]
 
 
@@ -119,7 +120,7 @@ def uploads(app: App, _: Reader, plant: PlantSlug) -> Response:
 
 
 @router.delete("/uploads/{upload}")
-def take_back(app: App, _: Uploader, plant: PlantSlug, upload: str) -> Response:
+def take_back(app: App, _: Uploader, plant: PlantSlug, upload: UploadId) -> Response:
     """Take a wrong upload back: reads answer as if it had never been."""
     app.catalog.plant(plant)
     return json_answer({"upload": upload, "version": app.store.plant(plant).take_back(upload)})

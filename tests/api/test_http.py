@@ -113,6 +113,21 @@ def test_an_unknown_query_parameter_is_refused(client: httpx.Client) -> None:
         problem(client.get(f"/v1/plants?{query}"), 422)
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/plants/tank?version=99999999999999999999"),
+        ("GET", "/v1/plants/tank?version=0"),
+        ("GET", "/v1/plants/tank/recommendations?after=99999999999999999999"),
+        ("GET", "/v1/plants/tank/telemetry?as_of=99999999999999999999"),
+        ("GET", "/v1/plants/tank/telemetry?start=9999-12-31T00:00:00Z"),
+        ("DELETE", "/v1/plants/tank/telemetry/uploads/99999999999999999999999"),
+    ],
+)
+def test_numbers_beyond_any_column_are_refused(client: httpx.Client, tank: str, method: str, path: str) -> None:
+    problem(client.request(method, path), 422)
+
+
 def test_security_headers_are_everywhere(client: httpx.Client) -> None:
     for path in ("/", "/v1/plants", "/nothing"):
         headers = client.get(path).headers

@@ -162,6 +162,8 @@ def wrong(verb: str, where: str, **fields: Any) -> tuple[str, str, dict[str, Any
         wrong("predict", "scenario", scenario=[]),
         wrong("predict", "scenarios", scenarios=[{"name": "a"}, {"name": "a"}]),
         wrong("predict", "at", at="2026-01-01T00:00:00"),
+        wrong("predict", "at", at="9999-12-31T00:00:00Z"),
+        wrong("optimize", "at", at="0001-01-01T00:00:00+10:00"),
         wrong("predict", "level_1", history={"times": ["2026-01-01T00:00:00Z"], "values": {"level_1": [1.0, 2.0]}}),
         wrong("predict", "values", history={"times": ["2026-01-01T00:00:00Z"], "values": {"level_1": [True]}}),
         wrong("optimize", "horizon_s", horizon_s=-5.0),
