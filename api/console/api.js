@@ -34,6 +34,7 @@ async function send(method, path, { query = {}, body, headers = {}, signal: abor
   const url = given.length ? `${path}?${new URLSearchParams(given)}` : path;
   const all = { Authorization: `Bearer ${key.value}`, Accept: "application/json", ...headers };
   if (body !== undefined) all["Content-Type"] = "application/json";
+  if (!key.value && !headers.Authorization) throw new Problem(401, "The key has been forgotten.");
   let answer;
   try {
     answer = await fetch(url, { method, headers: all, body: body && JSON.stringify(body), signal: abort });

@@ -24,7 +24,7 @@ export function Chart(props) {
   kept.current.props = props;
   const shape = JSON.stringify([
     props.series.map((s) => [s.label, s.colour, s.dash, s.width, s.quiet]),
-    (props.bands ?? []).map((b) => b.colour),
+    (props.bands ?? []).length,
     height,
     props.stepped,
     Boolean(props.moves),
@@ -87,7 +87,7 @@ function build(place, legend, kept) {
     scales: { x: { time: true, range: () => get().span ?? ends(get().x) }, y: { range: (_, low, high) => range(low, high, get()) } },
     axes: [axis({ space: 76, size: 22, values: clock }), axis({ size: 48, space: 22, values: (_, ticks) => ticks.map((v) => number(v)) })],
     series: [{}, ...series.map(line), ...bands.flatMap(() => [edge, edge])],
-    bands: bands.map((b, i) => ({ series: [first + 2 * i, first + 2 * i + 1], fill: `${colour(b.colour)}2e` })),
+    bands: bands.map((_, i) => ({ series: [first + 2 * i, first + 2 * i + 1], fill: () => `${colour(get().bands[i].colour)}2e` })),
     hooks: {
       setCursor: [(plot) => tell(plot, legend, get())],
       setData: [(plot) => tell(plot, legend, get())],

@@ -76,10 +76,10 @@ function Header() {
 function Body() {
   if (problem.value) return html`<${Trouble} error=${problem.value} />`;
   if (plants.value === null) return html`<p class="quiet">Reading the plants …</p>`;
-  const [, View] = VIEWS[route.value.view] ?? VIEWS.overview;
+  const [title, View] = VIEWS[route.value.view] ?? VIEWS.overview;
   if (!plants.value.length) return html`<${Data} />`;
   if (!plant.value) return html`<${Trouble} error=${new Problem(404, `There is no plant '${slug.value}'.`)} />`;
-  return html`<${View} key=${slug.value} />`;
+  return html`<h1 class="unseen">${plant.value.name}: ${title}</h1><${View} key=${slug.value} />`;
 }
 
 function App() {

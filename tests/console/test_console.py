@@ -295,7 +295,7 @@ def test_a_plant_is_described_and_a_file_dropped_on_it(console: Page, rig: Rig, 
     expect(console.get_by_role("alert")).to_contain_text("low 100 is not below high 50")
     console.get_by_label("Tag 1 Low", exact=True).fill("0")
     console.get_by_role("button", name="Save").click()
-    expect(console.get_by_role("heading", name="Small Heater")).to_be_visible()
+    expect(console.get_by_role("heading", name="Small Heater", exact=True)).to_be_visible()
 
     _drop(console, FILE)
     console.get_by_label("temp C is").select_option("temperature")

@@ -47,7 +47,8 @@ export function CvTrend({ inquiry, tag }) {
     { label: "no move", colour: "base", dash: [6, 4], values: [...before, ...base.mean] },
     ...scenarioSeries(inquiry, before, (s) => s.cvs[tag.name].mean),
   ];
-  const bands = [{ colour: colourOf(active.value), low: [...before, ...band.low], high: [...before, ...band.high] }];
+  const shade = front ? colourOf(active.value) : "base";
+  const bands = [{ colour: shade, low: [...before, ...band.low], high: [...before, ...band.high] }];
   return html`<${Chart} title=${tag.name} unit=${tag.unit} height=${HEIGHT} sync="whatif" x=${[...past.x, ...future]}
     series=${series} bands=${bands} lines=${limitLines(tag)} untilNow=${at.value} marks=${[{ x: at.value, label: "now" }]} />`;
 }
