@@ -3,7 +3,8 @@
 .PHONY: setup demo serve test bench
 .DEFAULT_GOAL := setup
 
-PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 DONE := .venv/.done
 
@@ -13,8 +14,7 @@ $(DONE): pyproject.toml uv.lock requirements.txt
 	@if command -v uv >/dev/null; then \
 		uv sync --locked; \
 	else \
-		$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
-			|| { echo "Python 3.11 or 3.12 is needed (make PYTHON=/path/to/python3.12)" >&2; exit 1; }; \
+		test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed (make PYTHON=/path/to/python3.12)" >&2; exit 1; }; \
 		$(PYTHON) -m venv .venv && \
 		$(BIN)/python -m pip install --quiet --require-hashes -r requirements.txt && \
 		$(BIN)/python -m pip install --quiet --no-deps --editable .; \
