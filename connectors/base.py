@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from twin.batch import Rejection
+from twin.storage.batch import Rejection
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from twin.batch import BAD, GOOD, UNCERTAIN
 from twin.errors import TelemetryError
 from twin.plant import near
+from twin.storage.batch import BAD, GOOD, UNCERTAIN
 
 Column: TypeAlias = pa.Array | pa.ChunkedArray
 

@@ -13,8 +13,8 @@ import pyarrow.csv as pacsv
 
 from connectors.base import Chunk
 from connectors.streams import Body
-from twin.batch import NAMED, TIME, Rejection
 from twin.errors import TelemetryError
+from twin.storage.batch import NAMED, TIME, Rejection
 
 BLOCK = 4 << 20  # bytes read at once
 SEPARATORS = ",;\t|"

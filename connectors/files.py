@@ -16,9 +16,9 @@ from connectors.base import Reader
 from connectors.csv import CsvReader
 from connectors.rows import batches, layout
 from connectors.streams import Body, looks_like
-from twin.batch import Batch
 from twin.errors import TelemetryError
 from twin.plant import Plant
+from twin.storage.batch import Batch
 
 CSV, PARQUET, ARROW = "text/csv", "application/vnd.apache.parquet", "application/vnd.apache.arrow.stream"
 CONTENT_TYPES = (CSV, PARQUET, ARROW)

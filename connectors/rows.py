@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from connectors.base import Chunk
 from connectors.cells import Clock, as_text, numbers, qualities, refusal, shown
-from twin.batch import GOOD, NAMED, QUALITY, TIME, Batch, Rejection
 from twin.errors import TelemetryError
 from twin.plant import Plant, near
+from twin.storage.batch import GOOD, NAMED, QUALITY, TIME, Batch, Rejection
 
 CELLS = 8_000_000  # of one batch of a long upload, at most
 

@@ -21,8 +21,6 @@ import numpy as np
 import pandas as pd
 
 from twin.artifact import Twin
-from twin.certificate import Entry, certify
-from twin.doubts import doubts
 from twin.dynamics.base import Dynamics, State
 from twin.dynamics.ensemble import Ensemble
 from twin.dynamics.offset_free import ROWS, OffsetFree, estimate
@@ -30,9 +28,11 @@ from twin.judge import judge
 from twin.limits import Limit
 from twin.moves import strict
 from twin.objective import Objective, cost_by_term
+from twin.planning.certificate import Entry, certify
+from twin.planning.doubts import doubts
+from twin.planning.program import Program, Units, outputs
+from twin.planning.question import Question, check_positive
 from twin.predict import Band
-from twin.program import Program, Units, outputs
-from twin.question import Question, check_positive
 from twin.rollout import rollout
 from twin.solvers import sqp
 from twin.telemetry import Telemetry

@@ -1,6 +1,6 @@
 """The telemetry store: append what was uploaded, read what it says, as known now or at an earlier version.
 
-Uploads are only ever appended; of each (time, tag) a read answers the latest value given (`twin.merge`).
+Uploads are only ever appended; of each (time, tag) a read answers the latest value given (`twin.storage.merge`).
 The version of the telemetry is the sequence number used last: a read `as_of` a version answers the same for ever,
 even when an upload was taken back or files were compacted since.
 """
@@ -16,14 +16,14 @@ import numpy as np
 import pandas as pd
 import pyarrow.dataset as ds
 
-from twin import ingest
-from twin.batch import TIME, Batch, Receipt
-from twin.delta import BODY, RECEIPT, ROWS, TAKE_BACK, Files, Log, Snapshot
 from twin.errors import NotFoundError, QuestionError
-from twin.merge import SEQUENCE, Rows
-from twin.overview import thin
 from twin.plant import SLUG
-from twin.view import View
+from twin.storage import ingest
+from twin.storage.batch import TIME, Batch, Receipt
+from twin.storage.delta import BODY, RECEIPT, ROWS, TAKE_BACK, Files, Log, Snapshot
+from twin.storage.merge import SEQUENCE, Rows
+from twin.storage.overview import thin
+from twin.storage.view import View
 
 TIER = 16  # files of about one size there may be before they are merged into one
 ALWAYS = (np.iinfo(np.int64).min + 1, np.iinfo(np.int64).max)

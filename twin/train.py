@@ -18,17 +18,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from twin.artifact import Twin
-from twin.backbone import ROUNDS, Arx, Score, choose, select
-from twin.backtest import backtest
 from twin.dynamics.ensemble import Ensemble
 from twin.dynamics.lti import Lti, padded
 from twin.dynamics.region import Region
 from twin.errors import TrainingError
-from twin.folds import COUNT, Folds, sizes, split, spread
-from twin.reduction import reduce
-from twin.residual import CHUNK, Cases, Evaluation, Recipe, Trainer, alarms, cases, forecast
 from twin.scaling import Scaler
 from twin.telemetry import Telemetry
+from twin.training.backbone import ROUNDS, Arx, Score, choose, select
+from twin.training.backtest import backtest
+from twin.training.folds import COUNT, Folds, sizes, split, spread
+from twin.training.reduction import reduce
+from twin.training.residual import CHUNK, Cases, Evaluation, Recipe, Trainer, alarms, cases, forecast
 from twin.trust import Calibration, Seen
 from twin.windows import Grid, Window
 

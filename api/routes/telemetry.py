@@ -21,10 +21,10 @@ from api.examples import CSV, body
 from api.schemas import Time
 from api.service import Service
 from connectors.files import CONTENT_TYPES, read_upload
-from twin.batch import Receipt
 from twin.errors import QuestionError
 from twin.plant import Plant
 from twin.quality import assess
+from twin.storage.batch import Receipt
 from twin.store import PlantTable
 from twin.telemetry import Telemetry
 from twin.timeline import iso

@@ -24,8 +24,8 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from connectors.files import ARROW, CSV, PARQUET, read_upload
-from twin.batch import of_frame
 from twin.plant import Plant, Role, Tag
+from twin.storage.batch import of_frame
 from twin.store import Store
 
 START = pd.Timestamp("2024-01-01", tz="UTC")

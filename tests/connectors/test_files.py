@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 import connectors.csv
 from connectors.files import ARROW, CSV, PARQUET, read_upload
-from twin.batch import NAMED, Batch, Receipt, Rejection
 from twin.errors import TelemetryError
 from twin.plant import Plant, Role, Tag
+from twin.storage.batch import NAMED, Batch, Receipt, Rejection
 from twin.store import Store
 
 PLANT = Plant("p", 1.0, (Tag("u", Role.MV), Tag("y", Role.CV), Tag("temp °C.1", Role.CV)))

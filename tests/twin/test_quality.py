@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from twin.batch import of_frame
 from twin.plant import Plant, Role, Tag
 from twin.quality import LISTED, assess
+from twin.storage.batch import of_frame
 from twin.store import Store
 from twin.telemetry import Telemetry
 

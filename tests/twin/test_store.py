@@ -16,10 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from twin import ingest, store
-from twin.batch import Batch, of_frame
-from twin.delta import Log
+from twin import store
 from twin.errors import NotFoundError, QuestionError, StoreError, TelemetryError
+from twin.storage import ingest
+from twin.storage.batch import Batch, of_frame
+from twin.storage.delta import Log
 from twin.store import PlantTable, Store
 
 T0 = pd.Timestamp("2026-01-01", tz="UTC")
@@ -172,8 +173,8 @@ def test_a_kill_loses_nothing_and_doubles_nothing(tmp_path: Path, before: bool) 
     child = f"""
 import os, signal
 import pandas as pd
-from twin.batch import of_frame
-from twin.delta import Log
+from twin.storage.batch import of_frame
+from twin.storage.delta import Log
 from twin.store import Store
 commit = Log.commit
 def deadly(self, *args, **kwargs):

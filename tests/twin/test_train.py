@@ -12,13 +12,13 @@ from twin import train
 from twin.dynamics.ensemble import jepas
 from twin.dynamics.lti import arx
 from twin.errors import Cancelled, TrainingError
-from twin.folds import COUNT, split
 from twin.plant import Plant, Role, Tag
-from twin.residual import CHUNK, Cases, Draw, Evaluation, Recipe, Trainer, alarms, loss
 from twin.rollout import rollout
 from twin.scaling import Scaler
 from twin.telemetry import Telemetry
 from twin.train import Options, Progress, fit
+from twin.training.folds import COUNT, split
+from twin.training.residual import CHUNK, Cases, Draw, Evaluation, Recipe, Trainer, alarms, loss
 from twin.windows import Grid
 
 PLANT = Plant("Curved", 5.0, (Tag("valve", Role.MV), Tag("spare", Role.MV), Tag("level", Role.CV)))

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from twin.backbone import ORDERS, STATES, Arx, Candidate, Data, Subspace
 from twin.dynamics.lti import Lti, arx
-from twin.folds import Folds, spread
-from twin.residual import cases
+from twin.training.backbone import ORDERS, STATES, Arx, Candidate, Data, Subspace
+from twin.training.folds import Folds, spread
+from twin.training.residual import cases
 from twin.windows import Grid
 
 RIDGES = (1e-6, 1e-4, 1e-2)

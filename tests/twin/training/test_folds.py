@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from twin.errors import TrainingError
-from twin.folds import COUNT, sizes, split, spread
+from twin.training.folds import COUNT, sizes, split, spread
 
 
 def test_no_window_crosses_a_gap_or_touches_what_its_fold_must_not_see() -> None:

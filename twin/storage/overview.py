@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from twin.merge import Rows
+from twin.storage.merge import Rows
 
 
 def thin(parts: Iterable[Rows], tags: Sequence[str], start: int, end: int, max_points: int) -> Rows:

@@ -19,9 +19,9 @@ import optax
 from twin.dynamics.ensemble import jepas
 from twin.dynamics.jepa import TARGET_ROWS, Jepa, Sizes
 from twin.dynamics.lti import Lti
-from twin.folds import COUNT, Folds, spread
 from twin.regularizers import COLLAPSED, effective_rank, sigreg
 from twin.rollout import rollout
+from twin.training.folds import COUNT, Folds, spread
 from twin.windows import Future, Grid, Window
 
 POOL = 16_000_000  # numbers a fold at most: training windows are thinned to this
@@ -67,14 +67,14 @@ class Draw(NamedTuple):
     """What one training step draws at random.
 
     Attributes:
-        index: (members, B) cases of each member's pool.
+        cases: (members, B) of each member's pool.
         rows: (gaussian,) of the target rows, those SIGReg sees.
         directions: (embedding, directions) on which SIGReg projects.
     """
 
-    index: np.ndarray
-    rows: np.ndarray
-    directions: np.ndarray
+    cases: jax.Array
+    rows: jax.Array
+    directions: jax.Array
 
 
 class Evaluation(NamedTuple):
@@ -121,7 +121,7 @@ class _Latents:
 def latents(model: Jepa, case: Cases) -> jax.Array:
     """(K, latent) along the horizon of one case."""
     dynamics = _Latents(model)
-    return rollout(dynamics, dynamics.encode(case.window), model.drive(case.y_lin, case.future.w))
+    return rollout(dynamics, dynamics.encode(case.window), model.drive(case.y_lin, jnp.asarray(case.future.w)))
 
 
 def forecast(model: Jepa, case: Cases) -> jax.Array:
@@ -206,7 +206,7 @@ class Trainer:
         index = rng.integers(0, pool, (CHUNK, COUNT, recipe.batch), np.int32)
         rows = rng.integers(0, targets, (CHUNK, recipe.gaussian), np.int32)
         directions = rng.standard_normal((CHUNK, self.sizes.embedding, recipe.directions), np.float32)
-        return Draw(index, rows, directions)
+        return Draw(jnp.asarray(index), jnp.asarray(rows), jnp.asarray(directions))
 
     @partial(jax.jit, static_argnums=0)
     def _chunk(self, weights: Jepa, mean: Jepa, state: Any, pool: Cases, draws: Draw) -> tuple[Jepa, Jepa, Any, Any]:
@@ -219,7 +219,7 @@ class Trainer:
 
         def advance(carry: tuple[Jepa, Jepa, Any], draw: Draw) -> tuple[tuple[Jepa, Jepa, Any], Losses]:
             weights, mean, state = carry
-            weights, state, losses = jax.vmap(one, in_axes=(0, 0, 0, 0, None))(weights, state, pool, draw.index, draw)
+            weights, state, losses = jax.vmap(one, in_axes=(0, 0, 0, 0, None))(weights, state, pool, draw.cases, draw)
             mean = optax.incremental_update(weights, mean, 1.0 - self.recipe.average)
             return (weights, mean, state), jax.tree.map(jnp.mean, losses)
 

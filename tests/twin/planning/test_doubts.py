@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.twin.conftest import history_of
-from twin.doubts import doubts
+from twin.planning.doubts import doubts
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from twin.batch import QUALITY, TIME
-from twin.delta import Files, Log
-from twin.merge import SEQUENCE, Rows, answer
+from twin.storage.batch import QUALITY, TIME
+from twin.storage.delta import Files, Log
+from twin.storage.merge import SEQUENCE, Rows, answer
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ import jax
 import numpy as np
 
 from twin.dynamics.lti import Lti, arx, build, padded
-from twin.folds import COUNT, Folds, spread
-from twin.moments import Moments, ridge
 from twin.rollout import rollout
+from twin.training.folds import COUNT, Folds, spread
+from twin.training.moments import Moments, ridge
 from twin.windows import Future, Grid, Window
 
 ORDERS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from twin.certificate import certify
 from twin.limits import Limit, merge
+from twin.planning.certificate import certify
 from twin.plant import Plant, Role, Tag
 
 PLANT = Plant(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from twin.dynamics.lti import Lti, arx
-from twin.reduction import reduce
+from twin.training.reduction import reduce
 from twin.windows import Window
 
 ROWS, HISTORY, HORIZON = 200, 12, 30

@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from twin.blocking import Blocking, blocking, starts
 from twin.dynamics.base import Dynamics, State
 from twin.limits import CvLimits, penalties
 from twin.moves import Envelope, strict
 from twin.objective import Terms
+from twin.planning.blocking import Blocking, blocking, starts
 from twin.rollout import rollout
 from twin.scaling import Scaler
 from twin.solvers.sqp import Problem

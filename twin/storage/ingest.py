@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 
-from twin.batch import QUALITY, TIME, Batch, Receipt
-from twin.delta import BODY, RECEIPT, ROWS, Files, Log
-from twin.merge import SEQUENCE, Rows, judge
-from twin.view import View
+from twin.storage.batch import QUALITY, TIME, Batch, Receipt
+from twin.storage.delta import BODY, RECEIPT, ROWS, Files, Log
+from twin.storage.merge import SEQUENCE, Rows, judge
+from twin.storage.view import View
 
 CELLS = 8_000_000  # values held in memory at once: 64 MB
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from twin.blocking import blocking, starts
+from twin.planning.blocking import blocking, starts
 
 
 def test_blocks_start_geometrically_and_within_the_control_horizon():

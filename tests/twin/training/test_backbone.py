@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from twin.backbone import Arx, Data, Score, Subspace, choose
 from twin.dynamics.lti import Lti
-from twin.folds import Folds, split
-from twin.moments import Moments
+from twin.training.backbone import Arx, Data, Score, Subspace, choose
+from twin.training.folds import Folds, split
+from twin.training.moments import Moments
 from twin.windows import Grid
 
 ROWS = 900

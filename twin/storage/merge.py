@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from twin.batch import GOOD, QUALITY, TIME, UNCERTAIN
+from twin.storage.batch import GOOD, QUALITY, TIME, UNCERTAIN
 
 SEQUENCE = "_sequence"
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twin.merge import SEQUENCE, Rows, answer, judge
+from twin.storage.merge import SEQUENCE, Rows, answer, judge
 
 TAGS = ("a", "b")
 CELL = st.one_of(st.none(), st.tuples(st.sampled_from([1.0, 2.0]), st.sampled_from([192, 64, 0])))

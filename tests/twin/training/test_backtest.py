@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from twin.backtest import backtest
 from twin.plant import Plant, Role, Tag
 from twin.scaling import Scaler
+from twin.training.backtest import backtest
 
 PLANT = Plant("p", 5.0, (Tag("u", Role.MV), Tag("y", Role.CV, "degC")))
 SCALER = Scaler(np.array([0.0]), np.array([10.0]), np.array([0.0]), np.array([1.0]))

@@ -32,9 +32,9 @@ from deltalake.fs import DeltaStorageHandler
 from deltalake.schema import PrimitiveType
 from deltalake.transaction import AddAction, RemoveAction
 
-from twin.batch import QUALITY, TIME
 from twin.errors import StoreError
-from twin.merge import SEQUENCE
+from twin.storage.batch import QUALITY, TIME
+from twin.storage.merge import SEQUENCE
 
 KIND, BODY = "_kind", "_body"
 KINDS = ROWS, RECEIPT, TAKE_BACK = "rows", "receipt", "take_back"

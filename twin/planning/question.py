@@ -15,8 +15,8 @@ from twin.errors import QuestionError
 from twin.history import present_inputs
 from twin.limits import CvLimits, Limit, MvLimits, merge
 from twin.objective import Objective, Terms, terms
+from twin.planning.program import Program
 from twin.plant import Role, near
-from twin.program import Program
 from twin.telemetry import Telemetry
 from twin.timeline import Step, horizon_rows, staircase
 
