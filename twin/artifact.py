@@ -47,6 +47,7 @@ class Twin:
         horizon: K, the rows it was trained and calibrated to forecast.
         seen: ranges and stillness of the training telemetry.
         calibration: bands and alarm thresholds.
+        correction: the share of its recent constant error that a forecast is corrected by, 0 to 1.
         reference: one history in model units near the middle of what was seen, (L, ·).
         card: the model card, JSON.
     """
@@ -59,6 +60,7 @@ class Twin:
     horizon: int
     seen: Seen
     calibration: Calibration
+    correction: float
     reference: Window
     card: dict[str, Any]
 
@@ -95,6 +97,7 @@ def save(twin: Twin, folder: Path) -> None:
         "plant": twin.plant.to_json(),
         "history": twin.history,
         "horizon": twin.horizon,
+        "correction": twin.correction,
         "architecture": twin.dynamics.architecture(),
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
         "libraries": {name: _version(name) for name in LIBRARIES},
@@ -158,6 +161,7 @@ def _assemble(manifest: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) ->
         history=int(manifest["history"]),
         horizon=int(manifest["horizon"]),
         seen=Seen(**part("seen")),
+        correction=float(manifest["correction"]),
         calibration=Calibration(Bands(**part("bands")), Surprise(**part("surprise"))),
         reference=Window(**part("reference")),
         card=manifest["card"],

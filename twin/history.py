@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from twin.artifact import Twin
+from twin.dynamics.offset_free import ROWS
 from twin.errors import HistoryError
 from twin.telemetry import Telemetry
 from twin.trust import HINDCAST
+from twin.windows import Window, latest
 
 
 def check_history(twin: Twin, history: Telemetry) -> Telemetry:
@@ -38,6 +40,14 @@ def present_inputs(twin: Twin, history: Telemetry) -> np.ndarray:
     last = len(recent) - 1 - np.argmax(known[::-1], axis=0)
     values: np.ndarray = recent.w[last, np.arange(recent.w.shape[1])]
     return values
+
+
+def recent_windows(twin: Twin, history: Telemetry) -> tuple[Window, np.ndarray]:
+    """The windows (ROWS + 1, L, ·) at the last rows, oldest first, and which of them are all history (1 or 0)."""
+    recent = history.last_run(twin.history + ROWS)
+    windows = latest(recent, twin.scaler, twin.history, ROWS + 1)
+    whole = np.arange(ROWS, -1, -1) <= len(recent) - twin.history
+    return windows, whole.astype(np.float32)
 
 
 def reference_history(twin: Twin) -> Telemetry:

@@ -23,7 +23,8 @@ import pandas as pd
 from twin.artifact import Twin
 from twin.dynamics.base import Dynamics, State
 from twin.dynamics.ensemble import Ensemble
-from twin.dynamics.offset_free import ROWS, OffsetFree, estimate
+from twin.dynamics.offset_free import OffsetFree, estimate
+from twin.history import recent_windows
 from twin.judge import judge
 from twin.limits import Limit
 from twin.moves import strict
@@ -38,7 +39,7 @@ from twin.solvers import sqp
 from twin.telemetry import Telemetry
 from twin.timeline import Step, future_times, iso
 from twin.trust import Reason, Trust
-from twin.windows import Window, latest
+from twin.windows import Window
 
 ITERATIONS = 16  # at most
 CHUNK = 4  # iterations between two looks at the clock
@@ -154,7 +155,7 @@ def plan(
     if reasons:
         return _abstain(question, history, now, reasons)
     program = question.program(history, beyond_trained_range)
-    model, start, distance = _estimate(twin.dynamics, *_windows(twin, history), program.units.base)
+    model, start, distance = _estimate(twin.dynamics, *recent_windows(twin, history), program.units.base)
     if float(distance) > OUTSIDE and not beyond_trained_range:
         detail = f"the present lies {float(distance):.1f} times as far out as the trained region reaches"
         return _abstain(question, history, now, [Reason("outside_region", detail)])
@@ -178,14 +179,6 @@ def warm_up(twin: Twin, horizon_s: float | None = None) -> None:
     times = (period * np.arange(rows)).view("datetime64[ns]")
     history = Telemetry(twin.plant, times, values, np.zeros(rows, np.int64))
     plan(twin, history, Objective(), horizon_s=twin.horizon_s if horizon_s is None else horizon_s)
-
-
-def _windows(twin: Twin, history: Telemetry) -> tuple[Window, np.ndarray]:
-    """The windows (ROWS + 1, L, ·) at the last rows, oldest first, and which of them are all history."""
-    recent = history.last_run(twin.history + ROWS)
-    windows = latest(recent, twin.scaler, twin.history, ROWS + 1)
-    whole = np.arange(ROWS, -1, -1) <= len(recent) - twin.history
-    return windows, whole.astype(np.float32)
 
 
 def _solve(program: Program, model: OffsetFree, start: State, x: np.ndarray, until: float) -> sqp.Solution | None:

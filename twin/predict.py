@@ -13,15 +13,15 @@ import pandas as pd
 from twin.artifact import Twin
 from twin.dynamics.ensemble import Ensemble
 from twin.errors import Location, QuestionError
-from twin.history import present_inputs, reference_history
+from twin.forecasting import forecaster
+from twin.history import present_inputs, recent_windows, reference_history
 from twin.judge import judge
 from twin.moves import Envelope, strict
 from twin.plant import Role, Tag
-from twin.rollout import rollout
 from twin.telemetry import Telemetry
 from twin.timeline import Steps, future_times, horizon_rows, iso, staircase
 from twin.trust import Trust
-from twin.windows import Window, latest
+from twin.windows import Window
 
 ROW_BUCKET = 20  # forecasts are computed in multiples of so many rows, so that few shapes are compiled
 
@@ -220,8 +220,9 @@ def _simulate(twin: Twin, history: Telemetry, inputs: np.ndarray) -> np.ndarray:
     count, rows, _ = inputs.shape
     scaled = twin.scaler.w_in(inputs)
     scaled = np.pad(scaled, ((0, _bucket(count) - count), (0, -rows % ROW_BUCKET), (0, 0)), mode="edge")
-    window = Window(*(part[0] for part in latest(history, twin.scaler, twin.history)))
-    return twin.scaler.y_out(np.asarray(_rollouts(twin.dynamics, window, scaled))[:count, :rows])
+    windows, whole = recent_windows(twin, history)
+    y = _rollouts(twin.dynamics, windows, whole, scaled, np.float32(twin.correction))
+    return twin.scaler.y_out(np.asarray(y)[:count, :rows])
 
 
 def _bucket(count: int) -> int:
@@ -229,5 +230,7 @@ def _bucket(count: int) -> int:
 
 
 @jax.jit
-def _rollouts(dynamics: Ensemble, window: Window, inputs: jax.Array) -> jax.Array:
-    return jax.vmap(lambda w: rollout(dynamics, dynamics.begin(window, w), w))(inputs)
+def _rollouts(
+    dynamics: Ensemble, windows: Window, whole: jax.Array, inputs: jax.Array, correction: jax.Array
+) -> jax.Array:
+    return jax.vmap(forecaster(dynamics, windows, whole, correction))(inputs)

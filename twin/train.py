@@ -26,9 +26,10 @@ from twin.scaling import Scaler
 from twin.telemetry import Telemetry
 from twin.training.backbone import ROUNDS, Arx, Score, choose, select
 from twin.training.backtest import backtest
+from twin.training.correction import SHARES, out_of_fold
 from twin.training.folds import COUNT, Folds, sizes, split, spread
 from twin.training.reduction import reduce
-from twin.training.residual import CHUNK, Cases, Evaluation, Recipe, Trainer, alarms, cases, forecast
+from twin.training.residual import CHUNK, Cases, Evaluation, Recipe, Trainer, alarms, cases
 from twin.trust import Calibration, Seen
 from twin.windows import Grid, Window
 
@@ -48,7 +49,8 @@ class Options:
 
     Args:
         horizon_s: how far the twin is trained and calibrated to forecast; 60 rows by default.
-        budget_s: seconds after which training stops with the best so far; a floor, as compilation is not cut short.
+        budget_s: seconds after which training stops with the best so far. The residual has half of them for itself,
+            so that a busy machine trains for longer, up to about twice the budget, rather than worse.
         seed: of the network and its batches; the same seed gives the same twin, unless time stopped it.
         pure: train the latent by joint embedding alone, the readout behind a stop-gradient.
     """
@@ -108,13 +110,13 @@ def fit(telemetry: Telemetry, options: Options = Options(), progress: Report | N
     curve, best, stopped = _train(trainer, recipe, options.budget_s, started, report)
     ships = best.out_of_fold <= PAYS
     dynamics = _ensemble(chosen.fits, best, ships, grid, folds)
-    judged = _judged(grid, folds, chosen.fits)
-    residuals, mask, before = _out_of_fold(dynamics, judged)
-    card = _card(telemetry, folds, scaler, scores, chosen, curve, best, ships, before, residuals, recipe)
+    judged = out_of_fold(dynamics, grid, folds, [spread(folds.held_out(f), CALIBRATED) for f in range(COUNT)])
+    card = _card(telemetry, folds, scaler, scores, chosen, curve, best, ships, recipe)
+    card["training"]["correction"] = {"share": judged.share, "errors": dict(zip(SHARES, judged.errors, strict=True))}
     best_arx = next(score for score in scores if isinstance(score.candidate, Arx))
-    peers = {"arx": _linear(_judged(grid, folds, best_arx.fits)), "persistence": _persistence(judged)}
-    fold = np.repeat(np.arange(COUNT), [len(case.y_lin) for case in judged])
-    card["backtest"] = backtest(telemetry.plant, scaler, {"twin": residuals} | peers, mask, fold)
+    linear = _judged(grid, folds, best_arx.fits)
+    residuals = {"twin": judged.residuals, "arx": _linear(linear), "persistence": _persistence(linear)}
+    card["backtest"] = backtest(telemetry.plant, scaler, residuals, judged.mask, judged.fold)
     card["training"]["stopped_by"] = stopped
     card["training"]["seconds"] = time.monotonic() - started
     card["training"]["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -126,7 +128,8 @@ def fit(telemetry: Telemetry, options: Options = Options(), progress: Report | N
         history=folds.history,
         horizon=folds.horizon,
         seen=Seen.of(telemetry),
-        calibration=Calibration.fit(residuals, mask, fold),
+        calibration=Calibration.fit(judged.residuals, judged.mask, judged.fold),
+        correction=judged.share,
         reference=_reference(grid, folds),
         card=card,
     )
@@ -164,21 +167,24 @@ def _train(
     """The out-of-fold curve, the evaluation at its least, and why training stopped."""
     curve: list[dict[str, Any]] = []
     best: Evaluation | None = None
+    until = started + 2 * budget_s
     for now in trainer.run(STEPS):
         curve.append({"step": now.step, "out_of_fold": now.out_of_fold, **now.losses})
         if best is None or now.out_of_fold < best.out_of_fold:
             best = now
-        spent = time.monotonic() - started
-        share = max(now.step / STEPS, min(spent / budget_s, 1.0))
+        now_s = time.monotonic()
+        if len(curve) == 2:  # compiled: however long the backbone and that took, half the budget is the residual's
+            until = max(started + budget_s, now_s + 0.5 * budget_s)
+        share = max(now.step / STEPS, min((now_s - started) / (until - started), 1.0))
         fraction = BACKBONE_SHARE + (1 - BACKBONE_SHARE) * share
         told = now.losses | {"out_of_fold": now.out_of_fold}
-        eta = max(budget_s - spent, 0.0)
+        eta = max(until - now_s, 0.0)
         report(Progress(now.step, STEPS, fraction, eta, told, alarms(now.losses, recipe)))
         stale = now.step - best.step >= PATIENCE * CHUNK
-        if stale or spent >= budget_s:
+        if stale or now_s >= until:
             break
     assert best is not None  # noqa: S101
-    stopped = "no longer improved" if stale else "time" if spent >= budget_s else "steps"
+    stopped = "no longer improved" if stale else "time" if now_s >= until else "steps"
     return curve, best, stopped
 
 
@@ -206,21 +212,6 @@ def _persistence(judged: list[Cases]) -> np.ndarray:
     return np.concatenate([case.future.y - case.window.y[:, -1:] for case in judged])
 
 
-def _out_of_fold(dynamics: Ensemble, judged: list[Cases]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Residuals (n, K, CVs) of every member on the windows it never saw, where measured, and the backbone's."""
-    residuals, masks, before = [], [], []
-    for fold, case in enumerate(judged):
-        y = case.y_lin
-        if dynamics.residuals is not None:
-            member = jax.tree.map(lambda a, fold=fold: a[fold], dynamics.residuals)
-            gates = jax.vmap(dynamics.region.gate)(case.window, case.future.w)[:, None, None]
-            y = y + gates * (jax.jit(jax.vmap(forecast, in_axes=(None, 0)))(member, case) - y)
-        residuals.append(case.future.y - np.asarray(y))
-        before.append(case.future.y - np.asarray(case.y_lin))
-        masks.append(case.future.mask)
-    return np.concatenate(residuals), np.concatenate(masks), np.concatenate(before)
-
-
 def _reference(grid: Grid, folds: Folds) -> Window:
     """A fully measured history near the middle of what was seen: the window whose means lie nearest to zero."""
     ends = folds.ends(np.ones(len(folds.run), bool), folds.history, folds.horizon)
@@ -239,8 +230,6 @@ def _card(
     curve: list[dict[str, Any]],
     best: Evaluation,
     ships: bool,
-    before: np.ndarray,
-    after: np.ndarray,
     recipe: Recipe,
 ) -> dict[str, Any]:
     """What training knows of its twin; `evaluate.report` adds what can be measured on it."""
@@ -266,19 +255,9 @@ def _card(
             "folds": [int((folds.label == fold).sum()) for fold in range(COUNT)],
             "history_rows": folds.history,
             "horizon_rows": folds.horizon,
-            "out_of_fold_nrmse": {
-                tag.name: {"backbone": _at(before[:, :, i]), "twin": _at(after[:, :, i])}
-                for i, tag in enumerate(telemetry.plant.cvs)
-            },
             "recipe": asdict(recipe),
         },
     }
-
-
-def _at(residuals: np.ndarray) -> dict[str, float]:
-    """NRMSE after 1, 10, 30 and all rows, of residuals (n, K)."""
-    rmse = np.sqrt((residuals.astype(np.float64) ** 2).mean(axis=0))
-    return {str(k): float(rmse[k - 1]) for k in sorted({min(k, len(rmse)) for k in (1, 10, 30, len(rmse))})}
 
 
 def _unknown_effects(telemetry: Telemetry, scaler: Scaler) -> dict[str, str]:

@@ -26,7 +26,8 @@ import jax.numpy as jnp
 from twin.dynamics.base import Dynamics, State
 from twin.windows import Window
 
-MEMORY = 0.9  # of the disturbance estimate, per row
+MEMORY = 0.9  # of the disturbance estimate of a controller, per row
+CALM = 0.95  # of that of a forecast: nobody acts on it every row, and it takes in less noise
 ROWS = 24  # rows looked back: 0.9^24 is 8 %
 
 
@@ -45,6 +46,10 @@ class OffsetFree:
     drift: Any
     bias: jax.Array
 
+    def scaled(self, share: jax.Array) -> OffsetFree:
+        """The same with a share of the constants only: 0 corrects nothing, 1 all."""
+        return OffsetFree(self.inner, jax.tree.map(lambda leaf: share * leaf, self.drift), share * self.bias)
+
     def encode(self, window: Window) -> State:
         """The state at the last row of the window (L, ·)."""
         return self.inner.encode(window)
@@ -59,7 +64,11 @@ class OffsetFree:
 
 
 def estimate(
-    dynamics: Dynamics, windows: Window, whole: jax.Array, begin: Callable[[Window], State] | None = None
+    dynamics: Dynamics,
+    windows: Window,
+    whole: jax.Array,
+    begin: Callable[[Window], State] | None = None,
+    memory: float = MEMORY,
 ) -> tuple[OffsetFree, State]:
     """The corrected world model, and its state at the last row.
 
@@ -67,10 +76,11 @@ def estimate(
         windows: (n, L, ·) the windows that end at each of the last n rows, oldest first.
         whole: (n,) 1 where a window is all history, 0 where it is padded at its start; the last always counts.
         begin: how a window becomes a state, where not by `dynamics.encode`.
+        memory: by how much a row counts less than the next one.
     """
     states = jax.vmap(begin or dynamics.encode)(windows)
     n = len(whole)
-    decay = jnp.asarray(MEMORY, jnp.float32) ** jnp.arange(n - 1, -1, -1, dtype=jnp.float32)
+    decay = jnp.asarray(memory, jnp.float32) ** jnp.arange(n - 1, -1, -1, dtype=jnp.float32)
     here = jax.tree.map(lambda leaf: leaf[1:], states)
     before = jax.tree.map(lambda leaf: leaf[:-1], states)
     foreseen = jax.vmap(dynamics.step)(before, jnp.asarray(windows.w)[1:, -1])

@@ -1,0 +1,36 @@
+"""The forecast of an ensemble from its recent windows, corrected for the constant error they show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from twin.dynamics.ensemble import Ensemble
+from twin.dynamics.offset_free import CALM, estimate
+from twin.rollout import rollout
+from twin.windows import Window
+
+
+def forecaster(
+    dynamics: Ensemble, windows: Window, whole: jax.Array, correction: jax.Array
+) -> Callable[[jax.Array], jax.Array]:
+    """A function from inputs (K, inputs) to the CVs (K, CVs) that follow the last window, in model units.
+
+    Args:
+        windows: (n, L, ·) the windows that end at each of the last n rows, oldest first.
+        whole: (n,) 1 where a window is all history, 0 where it is padded at its start.
+        correction: the share of the constant error to take out; less where fewer windows are whole.
+    """
+    last = jax.tree.map(lambda part: jnp.asarray(part)[-1], windows)
+    model, state = estimate(
+        dynamics, windows, whole, lambda window: dynamics.begin(window, jnp.asarray(window.w)[-1:]), CALM
+    )
+    decay = CALM ** jnp.arange(len(whole) - 1, -1, -1, dtype=jnp.float32)
+    corrected = model.scaled(correction * (decay @ whole) / decay.sum())
+
+    def forecast(w: jax.Array) -> jax.Array:
+        return rollout(corrected, state._replace(gate=dynamics.region.gate(last, w)), w)
+
+    return forecast

@@ -1,0 +1,101 @@
+"""How much of its recent constant error a forecast should be corrected by: judged out of fold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from twin.dynamics.ensemble import Ensemble
+from twin.dynamics.offset_free import ROWS
+from twin.forecasting import forecaster
+from twin.training.folds import Folds
+from twin.windows import Future, Grid, Window
+
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+PAYS = 0.99  # a correction is made where it brings the error to this share of that without
+CHUNK = 60  # windows forecast at once
+
+
+class OutOfFold(NamedTuple):
+    """What every member forecast on windows it never saw.
+
+    Attributes:
+        share: the correction chosen.
+        errors: of each of `SHARES`, over that without a correction.
+        residuals: (n, K, CVs) under that correction, model units.
+        mask: (n, K, CVs) where the CVs were measured.
+        fold: (n,) whose windows they are.
+    """
+
+    share: float
+    errors: tuple[float, ...]
+    residuals: np.ndarray
+    mask: np.ndarray
+    fold: np.ndarray
+
+
+def out_of_fold(dynamics: Ensemble, grid: Grid, folds: Folds, held_out: list[np.ndarray]) -> OutOfFold:
+    """Choose the correction, and keep the residuals under it.
+
+    Args:
+        held_out: for each fold, ends of windows that its member was not trained on.
+    """
+    parts, masks = [], []
+    for number, ends in enumerate(held_out):
+        future = grid.future(ends, folds.horizon)
+        parts.append(_residuals(member(dynamics, number), grid, folds.history, ends, future))
+        masks.append(future.mask)
+    residuals, mask = np.concatenate(parts, axis=1), np.concatenate(masks)
+    known = np.maximum(mask.sum(axis=0), 1)
+    rmse = np.sqrt((mask * residuals**2).sum(axis=1) / known)  # (shares, K, CVs)
+    errors = (rmse / (rmse[0].mean(axis=0) + 1e-9)).mean(axis=(1, 2))
+    best = int(np.argmin(errors))
+    chosen = best if errors[best] < PAYS * errors[0] else 0
+    fold = np.repeat(np.arange(len(held_out)), [len(ends) for ends in held_out])
+    told = tuple(float(error / errors[0]) for error in errors)
+    return OutOfFold(SHARES[chosen], told, residuals[chosen], mask, fold)
+
+
+def member(dynamics: Ensemble, number: int) -> Ensemble:
+    """One member as an ensemble of its own."""
+    backbones, residuals = jax.tree.map(
+        lambda leaf: leaf[number : number + 1], (dynamics.backbones, dynamics.residuals)
+    )
+    return replace(dynamics, backbones=backbones, residuals=residuals)
+
+
+def recent(grid: Grid, ends: np.ndarray, history: int) -> tuple[Window, np.ndarray]:
+    """The windows (n, ROWS + 1, L, ·) up to each end, and which of them (n, ROWS + 1) are whole in its run."""
+    first = np.searchsorted(grid.run, grid.run[ends], side="left") + history - 1  # the first whole window of the run
+    wanted = ends[:, None] - np.arange(ROWS, -1, -1)
+    rows = np.maximum(wanted, first[:, None])
+    windows = grid.window(rows.reshape(-1), history)
+    shaped = Window(*(part.reshape(*rows.shape, *part.shape[1:]) for part in windows))
+    return shaped, (wanted >= first[:, None]).astype(np.float32)
+
+
+def _residuals(dynamics: Ensemble, grid: Grid, history: int, ends: np.ndarray, future: Future) -> np.ndarray:
+    """(shares, n, K, CVs) measured less forecast."""
+    found = []
+    for start in range(0, len(ends), CHUNK):
+        part = np.resize(ends[start : start + CHUNK], CHUNK)  # repeated where there are fewer: one compiled shape
+        windows, whole = recent(grid, part, history)
+        w = grid.future(part, future.w.shape[1]).w
+        y = np.asarray(_forecasts(dynamics, windows, whole, w))[:, : len(ends) - start]
+        found.append(future.y[start : start + CHUNK] - y)
+    return np.concatenate(found, axis=1)
+
+
+@jax.jit
+def _forecasts(dynamics: Ensemble, windows: Window, whole: jax.Array, w: jax.Array) -> jax.Array:
+    """(shares, n, K, CVs)."""
+
+    def one(share: jax.Array, windows: Window, whole: jax.Array, w: jax.Array) -> jax.Array:
+        return forecaster(dynamics, windows, whole, share)(w)
+
+    cases = jax.vmap(one, in_axes=(None, 0, 0, 0))
+    return jax.vmap(cases, in_axes=(0, None, None, None))(jnp.array(SHARES, jnp.float32), windows, whole, w)
