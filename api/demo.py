@@ -30,6 +30,7 @@ PLANT = "quadruple-tank"
 HISTORY_ROWS = 3_000  # about four hours of the plant
 CATCH_UP_ROWS = 300  # simulated at each start, so that a question finds enough history at once
 GAP_ROWS = 10
+BUDGET_S = 45  # of the first training
 SPEED = 25  # times real time
 EVERY_S = 1.0  # between uploads
 SEED = 7
@@ -105,7 +106,7 @@ def _prepare(client: Client) -> None:
             start = pd.Timestamp.now("UTC").floor("s") - HISTORY_ROWS * pd.Timedelta(seconds=5)
             _upload(client, Simulator(QuadrupleTank(), SEED, start).excite(HISTORY_ROWS))
     if "champion" not in client.get(f"/v1/plants/{PLANT}")["aliases"]:
-        job = follow(client, client.send("POST", f"/v1/plants/{PLANT}/twins", {})["job"])
+        job = follow(client, client.send("POST", f"/v1/plants/{PLANT}/twins", {"budget_s": BUDGET_S})["job"])
         if job["state"] != "succeeded":
             raise StartError(f"training {job['state']}: {(job['error'] or {}).get('detail', '')}")
     with show.errors.status("compiling"):

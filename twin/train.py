@@ -56,7 +56,7 @@ class Options:
     """
 
     horizon_s: float | None = None
-    budget_s: float = 60.0
+    budget_s: float = 90.0
     seed: int = 0
     pure: bool = False
 

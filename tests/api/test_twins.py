@@ -41,10 +41,11 @@ def test_a_job_tells_its_progress_and_its_twin(client: httpx.Client, trained: di
 
 def test_the_first_good_twin_is_champion(client: httpx.Client, trained: dict[str, Any]) -> None:
     twin = trained["result"]["twin"]
-    assert client.get("/v1/plants/tank/aliases").json() == {"champion": twin}
+    assert client.get("/v1/plants/tank/aliases").json()["champion"] == twin
     found = client.get("/v1/plants/tank/twins/champion").json()
     TwinAnswer.model_validate(found)
-    assert (found["twin"], found["plant_version"], found["aliases"]) == (twin, 1, ["champion"])
+    assert (found["twin"], found["plant_version"]) == (twin, 1)
+    assert "champion" in found["aliases"]
     assert found["min_history_rows"] * 2 > found["horizon_s"] / found["sample_period_s"]
     assert [t["twin"] for t in client.get("/v1/plants/tank/twins").json()["items"]] == [twin]
 
