@@ -41,13 +41,14 @@ class StartError(Exception):
     """The service does not start."""
 
 
-def main(data_dir: Path, port: int) -> int:
-    """Run the demo until Ctrl-C; the exit code."""
+def main(data_dir: Path, port: int, admin_key: str | None = None) -> int:
+    """Run the demo until Ctrl-C; the exit code. A key is made, and kept in the folder, where none is given."""
     url = f"http://127.0.0.1:{port}"
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        with _service(data_dir, port) as (process, key), Client(url, key) as client:
+        key = admin_key or _key(data_dir / "key")
+        with _service(data_dir, port, key) as process, Client(url, key) as client:
             _wait(client, process)
             _prepare(client)
             plant = _resume(client)
@@ -63,15 +64,14 @@ def main(data_dir: Path, port: int) -> int:
 
 
 @contextmanager
-def _service(data_dir: Path, port: int) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def _service(data_dir: Path, port: int, key: str) -> Iterator[subprocess.Popen[bytes]]:
     """The service in a process of its own, out of reach of the terminal's Ctrl-C, ended with the demo."""
-    key = _key(data_dir / "key")
     environment = {**os.environ, "TWIN_DATA_DIR": str(data_dir), "TWIN_HOST": "127.0.0.1", "TWIN_PORT": str(port)}
     environment |= {"TWIN_ADMIN_KEY": key, "TWIN_LOG_LEVEL": "warning"}
     command = [sys.executable, "-m", "api.cli.main", "serve"]
     process = subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603
     try:
-        yield process, key
+        yield process
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave the service behind
         process.terminate()

@@ -84,13 +84,17 @@ def worker() -> None:
 
 @app.command()
 def demo(
-    data_dir: Annotated[Path, typer.Option(help="Where the demo keeps everything.")] = Path(".demo"),
-    port: Annotated[int, typer.Option(help="The port to listen on.")] = 8000,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where the demo keeps everything; TWIN_DATA_DIR, or .demo.", show_default=False)
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="TWIN_PORT by default.", show_default=False)] = None,
 ) -> None:
     """Run the service with a simulated plant that is live; train its first twin."""
+    settings = _settings(data_dir=data_dir, port=port)
     from api import demo
 
-    raise typer.Exit(demo.main(data_dir, port))
+    folder = settings.data_dir if "data_dir" in settings.model_fields_set else Path(".demo")
+    raise typer.Exit(demo.main(folder, settings.port, settings.admin_key and settings.admin_key.get_secret_value()))
 
 
 @plants.command("list")
