@@ -58,8 +58,19 @@ def summary(card: dict[str, Any]) -> list[str]:
     asked = next(iter(backtest["cvs"].values()))["coverage"]["asked"]
     lines.append(f"Bands asked to hold {asked:.0%} of the values held {measured:.1%} out of fold.")
     lines.append(card["training"]["residual"]["why"])
+    lines.append(_correction(card["training"]["correction"]))
     lines += [f"Effect of {name} unknown: {why}." for name, why in card["unknown_effects"].items()]
     return lines
+
+
+def _correction(correction: dict[str, Any]) -> str:
+    share, told = correction["share"], dict(zip(correction["shares"], correction["errors"], strict=True))
+    if not share:
+        return "Forecasts are not corrected for the constant error of the last rows: out of fold that does not help."
+    return (
+        f"Forecasts are corrected for {share:.0%} of the constant error of the last rows,"
+        f" which brings the out-of-fold error to {told[share]:.2f} of that without."
+    )
 
 
 def _mean(values: list[float]) -> float:

@@ -112,7 +112,7 @@ def fit(telemetry: Telemetry, options: Options = Options(), progress: Report | N
     dynamics = _ensemble(chosen.fits, best, ships, grid, folds)
     judged = out_of_fold(dynamics, grid, folds, [spread(folds.held_out(f), CALIBRATED) for f in range(COUNT)])
     card = _card(telemetry, folds, scaler, scores, chosen, curve, best, ships, recipe)
-    card["training"]["correction"] = {"share": judged.share, "errors": dict(zip(SHARES, judged.errors, strict=True))}
+    card["training"]["correction"] = {"share": judged.share, "shares": SHARES, "errors": judged.errors}
     best_arx = next(score for score in scores if isinstance(score.candidate, Arx))
     linear = _judged(grid, folds, best_arx.fits)
     residuals = {"twin": judged.residuals, "arx": _linear(linear), "persistence": _persistence(linear)}

@@ -14,7 +14,6 @@ from api.schemas import AliasBody, TrainBody
 from api.tables import TwinRow
 from twin.errors import QuestionError
 from twin.evaluate import step_responses
-from twin.report import page as report_page
 
 router = APIRouter(prefix="/v1/plants/{plant}", tags=["twins"])
 
@@ -56,7 +55,9 @@ def report(
     card = app.registry.get(plant, twin).card
     if "text/html" in accept:
         policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-        return Response(report_page(card), media_type="text/html", headers={"Content-Security-Policy": policy})
+        from twin.report import page  # draws with matplotlib, which is not worth loading before it is asked for
+
+        return Response(page(card), media_type="text/html", headers={"Content-Security-Policy": policy})
     return json_answer(card)
 
 

@@ -71,7 +71,7 @@ def test_the_card_says_what_was_chosen_and_why(linear: train.Twin) -> None:
     assert (training["stopping_step"], training["stopped_by"]) == (0, "time")
     assert sum(training["folds"]) == 600
     assert training["correction"]["share"] == linear.correction
-    assert training["correction"]["errors"][0.0] == 1.0
+    assert training["correction"]["errors"][0] == 1.0
 
 
 def test_few_rows_shrink_the_windows_and_runs_are_not_crossed() -> None:
