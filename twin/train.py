@@ -34,7 +34,7 @@ from twin.trust import Calibration, Seen
 from twin.windows import Grid, Window
 
 ROWS = 60  # of the default horizon
-STEPS = 3000  # of training at most
+STEPS = 5000  # of training at most
 PATIENCE = 16  # evaluations without a better one, then training stops
 BACKBONE_SHARE = 0.15  # of the progress bar
 PAYS = 0.95  # the residual ships where it brings the out-of-fold error to this share of the backbone's
