@@ -167,18 +167,18 @@ def _train(
     """The out-of-fold curve, the evaluation at its least, and why training stopped."""
     curve: list[dict[str, Any]] = []
     best: Evaluation | None = None
-    until = started + 2 * budget_s
+    compiled, until = time.monotonic(), started + 2 * budget_s
     for now in trainer.run(STEPS):
         curve.append({"step": now.step, "out_of_fold": now.out_of_fold, **now.losses})
         if best is None or now.out_of_fold < best.out_of_fold:
             best = now
         now_s = time.monotonic()
         if len(curve) == 2:  # compiled: however long the backbone and that took, half the budget is the residual's
-            until = max(started + budget_s, now_s + 0.5 * budget_s)
-        share = max(now.step / STEPS, min((now_s - started) / (until - started), 1.0))
+            compiled, until = now_s, max(started + budget_s, now_s + 0.5 * budget_s)
+        share = max(now.step / STEPS, min((now_s - compiled) / (until - compiled), 1.0)) if now.step else 0.0
         fraction = BACKBONE_SHARE + (1 - BACKBONE_SHARE) * share
         told = now.losses | {"out_of_fold": now.out_of_fold}
-        eta = max(until - now_s, 0.0)
+        eta = max(until - now_s, 0.0) if now.step else max(started + budget_s - now_s, 0.5 * budget_s)
         report(Progress(now.step, STEPS, fraction, eta, told, alarms(now.losses, recipe)))
         stale = now.step - best.step >= PATIENCE * CHUNK
         if stale or now_s >= until:

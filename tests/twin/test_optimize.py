@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.twin.conftest import GAINS, KEEP, PLANT, history_of
 from twin import optimize
+from twin.dynamics.offset_free import ROWS
 from twin.errors import QuestionError
 from twin.limits import Limit
 from twin.objective import Objective, Setpoint
@@ -46,7 +47,7 @@ def rolled(twin, history, flow):
     y = (history.values[:, 2] - 50) / 2
     u = (history.values[:, 0] - 40) / 10
     age = np.arange(len(y) - 4)
-    weight = 0.9**age * (age < optimize.ROWS)
+    weight = 0.9**age * (age < ROWS)
     forecasts = []
     for gain in GAINS:
         error = [y[-1 - i] - KEEP * y[-2 - i] - (1 - KEEP) * gain * u[-1 - i] for i in age]
