@@ -20,7 +20,7 @@ from api.errors import MediaTypeError
 from api.examples import CSV, body
 from api.schemas import Time
 from api.service import Service
-from connectors.files import CONTENT_TYPES, read_upload
+from connectors.formats.files import CONTENT_TYPES, read_upload
 from twin.errors import QuestionError
 from twin.plant import Plant
 from twin.quality import assess

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from connectors.files import ARROW, CSV, PARQUET, read_upload
+from connectors.formats.files import ARROW, CSV, PARQUET, read_upload
 from twin.plant import Plant, Role, Tag
 from twin.storage.batch import of_frame
 from twin.store import Store

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.base import Chunk
-from connectors.cells import Clock, as_text, numbers, qualities, refusal, shown
+from connectors.formats.base import Chunk
+from connectors.formats.cells import Clock, as_text, numbers, qualities, refusal, shown
 from twin.errors import TelemetryError
 from twin.plant import Plant, near
 from twin.storage.batch import GOOD, NAMED, QUALITY, TIME, Batch, Rejection

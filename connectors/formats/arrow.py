@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from connectors.base import Chunk
-from connectors.streams import Body
+from connectors.formats.base import Chunk
+from connectors.formats.streams import Body
 from twin.errors import TelemetryError
 
 ROWS = 1 << 16  # of a chunk

@@ -11,11 +11,11 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO, BinaryIO
 
-from connectors.arrow import ArrowReader, ParquetReader
-from connectors.base import Reader
-from connectors.csv import CsvReader
-from connectors.rows import batches, layout
-from connectors.streams import Body, looks_like
+from connectors.formats.arrow import ArrowReader, ParquetReader
+from connectors.formats.base import Reader
+from connectors.formats.csv import CsvReader
+from connectors.formats.rows import batches, layout
+from connectors.formats.streams import Body, looks_like
 from twin.errors import TelemetryError
 from twin.plant import Plant
 from twin.storage.batch import Batch

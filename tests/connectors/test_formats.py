@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import connectors.csv
-from connectors.files import ARROW, CSV, PARQUET, read_upload
+import connectors.formats.csv
+from connectors.formats.files import ARROW, CSV, PARQUET, read_upload
 from twin.errors import TelemetryError
 from twin.plant import Plant, Role, Tag
 from twin.storage.batch import NAMED, Batch, Receipt, Rejection
@@ -207,7 +207,7 @@ def test_one_broken_row_costs_no_other() -> None:
 
 
 def test_row_numbers_are_exact_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connectors.csv, "BLOCK", 200)
+    monkeypatch.setattr(connectors.formats.csv, "BLOCK", 200)
     broken, texts = {1, 2, 37, 38, 90, 200}, {5, 64, 199}
     rows = [f"{Z[i % 60]},7" if i in broken else f"{Z[i % 60]},{'x' if i in texts else i},1" for i in range(1, 201)]
     batches = read("time,u,y\n" + "\n".join(rows) + "\n")

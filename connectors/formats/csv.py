@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from connectors.base import Chunk
-from connectors.streams import Body
+from connectors.formats.base import Chunk
+from connectors.formats.streams import Body
 from twin.errors import TelemetryError
 from twin.storage.batch import NAMED, TIME, Rejection
 
