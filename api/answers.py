@@ -71,6 +71,27 @@ class ReceiptAnswer(Answer):
     version: int
 
 
+class AuditAnswer(Answer):
+    """An entry of the audit log."""
+
+    id: int
+    at: datetime
+    key: str
+    action: str
+    subject: str
+    detail: dict[str, Any]
+    digest: str | None
+
+
+class AuditVerdictAnswer(Answer):
+    """Whether the audit log is what was written; note `head` elsewhere."""
+
+    ok: bool
+    entries: int
+    head: str
+    problems: list[str]
+
+
 class SeriesAnswer(Answer):
     """Measured rows; missing is null."""
 
@@ -202,5 +223,6 @@ class KeyAnswer(Answer):
     id: str
     name: str
     scopes: list[str]
+    plants: list[str] | None
     created: datetime
     expires: datetime | None

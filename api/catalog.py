@@ -1,10 +1,10 @@
-"""Plants, twins and aliases, as the database keeps them, and the audit log of changes."""
+"""Plants, twins and aliases, as the database keeps them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,11 +12,11 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from api.audit import audit
 from api.db import Database
 from api.errors import PreconditionError
 from api.tables import (
     AliasRow,
-    AuditRow,
     PlantRow,
     PlantVersionRow,
     RecommendationRow,
@@ -62,12 +62,13 @@ class Catalog:
         with self._db.read() as session:
             return _plant(session, slug, version)
 
-    def plants(self, limit: int, after: str | None) -> list[PlantVersion]:
-        """Plants by slug, those behind `after`."""
+    def plants(self, limit: int, after: str | None, among: Collection[str] | None = None) -> list[PlantVersion]:
+        """Plants by slug, those behind `after`; only those `among` these, where given."""
+        query = select(PlantRow.slug).where(PlantRow.slug > (after or "")).order_by(PlantRow.slug).limit(limit)
+        if among is not None:
+            query = query.where(PlantRow.slug.in_(among))
         with self._db.read() as session:
-            slugs = session.scalars(
-                select(PlantRow.slug).where(PlantRow.slug > (after or "")).order_by(PlantRow.slug).limit(limit)
-            )
+            slugs = session.scalars(query)
             return [_plant(session, slug) for slug in slugs]
 
     def put_plant(
@@ -169,11 +170,6 @@ class Catalog:
             session.add(row)
             audit(session, key, "alias.put", f"{slug}/{alias}", {"twin": target})
             return row
-
-
-def audit(session: Session, key: str, action: str, subject: str, detail: dict[str, Any]) -> None:
-    """Note a change in the audit log, within the transaction that makes it."""
-    session.add(AuditRow(key=key, action=action, subject=subject, detail=detail))
 
 
 def _plant(session: Session, slug: str, version: int | None = None) -> PlantVersion:

@@ -10,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.answers import json_answer
-from api.errors import UnauthorizedError
+from api.errors import ForbiddenError, UnauthorizedError
 from api.security import Key
 from api.service import Service
 from twin.errors import Problem, QuestionError
@@ -31,12 +31,18 @@ async def _key(app: App, given: Annotated[HTTPAuthorizationCredentials | None, D
     if given is None:
         raise UnauthorizedError("send a key: Authorization: Bearer <key>")
     known = app.keys.remembered(given.credentials)
-    return known if known else await run_in_threadpool(app.keys.check, given.credentials)
+    key = known if known else await run_in_threadpool(app.keys.check, given.credentials)
+    app.limiter.take(key.id)
+    return key
 
 
 def _needs(scope: str) -> Any:
-    async def check(key: Annotated[Key, Depends(_key)]) -> Key:
+    async def check(request: Request, key: Annotated[Key, Depends(_key)]) -> Key:
         key.require(scope)
+        if "plant" in request.path_params:
+            key.require_plant(request.path_params["plant"])
+        elif scope == "admin" and key.plants is not None:
+            raise ForbiddenError("this key is for some plants only; keys and the audit log are about all of them")
         return key
 
     return Depends(check)

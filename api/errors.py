@@ -39,10 +39,19 @@ class MediaTypeError(TwinError):
     """The Content-Type is not one that this route reads."""
 
 
+class TooManyError(TwinError):
+    """The key has made too many requests; `after_s` says when there is room again."""
+
+    def __init__(self, after_s: int) -> None:
+        super().__init__(f"this key has made too many requests; try again in {after_s} s")
+        self.after_s = after_s
+
+
 # The first entry that the exception is an instance of decides.
 STATUS: tuple[tuple[type[TwinError], HTTPStatus], ...] = (
     (UnauthorizedError, HTTPStatus.UNAUTHORIZED),
     (ForbiddenError, HTTPStatus.FORBIDDEN),
+    (TooManyError, HTTPStatus.TOO_MANY_REQUESTS),
     (errors.NotFoundError, HTTPStatus.NOT_FOUND),
     (errors.ConflictError, HTTPStatus.CONFLICT),
     (PreconditionError, HTTPStatus.PRECONDITION_FAILED),
@@ -96,6 +105,8 @@ async def _ours(request: Request, error: Exception) -> Response:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("failed", path=request.url.path, error=str(error))
     headers = {"WWW-Authenticate": "Bearer"} if status is HTTPStatus.UNAUTHORIZED else None
+    if isinstance(error, TooManyError):
+        headers = {"Retry-After": str(error.after_s)}
     return problem(request, status, error.detail, error.problems, headers)
 
 

@@ -7,13 +7,14 @@ goes to another, up to `MAX_ATTEMPTS` times. Every change of state, progress and
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
+from api.audit import audit
 from api.db import Database
 from api.tables import EventRow, JobRow, utc_now
 from twin.errors import ConflictError, NotFoundError
@@ -38,13 +39,14 @@ class Jobs:
         self._db = db
         self._lease = timedelta(seconds=lease_s)
 
-    def submit(self, plant: str, request: dict[str, Any]) -> JobRow:
-        """Queue a job."""
+    def submit(self, plant: str, request: dict[str, Any], key: str) -> JobRow:
+        """Queue a job that a key asked for."""
         job = JobRow(id=f"job-{secrets.token_hex(8)}", plant=plant, request=request)
         with self._db.write() as session:
             session.add(job)
             session.flush()
             _event(session, job.id, "state", {"state": QUEUED})
+            audit(session, key, "job.submit", job.id, {"plant": plant, "request": request})
         return job
 
     def get(self, job_id: str) -> JobRow:
@@ -56,11 +58,11 @@ class Jobs:
         with self._db.read() as session:
             return _get(session, job_id)
 
-    def list(self, plant: str | None, limit: int, after: str | None) -> Sequence[JobRow]:
-        """Jobs, newest first, below the job `after`."""
+    def list(self, plants: Collection[str] | None, limit: int, after: str | None) -> Sequence[JobRow]:
+        """Jobs of these plants, or of all, newest first, below the job `after`."""
         query = select(JobRow).order_by(JobRow.created.desc(), JobRow.id.desc()).limit(limit)
-        if plant is not None:
-            query = query.where(JobRow.plant == plant)
+        if plants is not None:
+            query = query.where(JobRow.plant.in_(plants))
         if after is not None:
             last = self.get(after)
             older = (JobRow.created == last.created) & (JobRow.id < last.id)
@@ -68,8 +70,8 @@ class Jobs:
         with self._db.read() as session:
             return session.scalars(query).all()
 
-    def cancel(self, job_id: str) -> JobRow:
-        """Cancel a job; its worker notices within about a second.
+    def cancel(self, job_id: str, key: str) -> JobRow:
+        """Cancel a job on behalf of a key; its worker notices within about a second.
 
         Raises:
             ConflictError: it has succeeded or failed already.
@@ -80,6 +82,7 @@ class Jobs:
                 raise ConflictError(f"job {job_id} has {job.state} already")
             if job.state != CANCELLED:
                 _end(session, job, CANCELLED)
+                audit(session, key, "job.cancel", job_id, {"plant": job.plant})
             return job
 
     def cancel_all(self, plant: str) -> None:

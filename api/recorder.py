@@ -8,6 +8,7 @@ import threading
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.audit import audit_recommendation
 from api.db import Database
 from api.tables import RecommendationRow
 
@@ -60,6 +61,9 @@ class Recorder:
             try:
                 with self._db.write() as session:
                     session.add_all(rows)
+                    session.flush()
+                    for row in rows:
+                        audit_recommendation(session, row)
                 return
             except SQLAlchemyError as error:
                 log.error("recommendations not stored", rows=len(rows), giving_up=last, error=str(error))

@@ -190,3 +190,4 @@ class KeyBody(Question):
     name: Annotated[str, Field(min_length=1, max_length=200)]
     scopes: Annotated[list[Literal["read", "upload", "train", "predict", "optimize", "admin"]], Field(min_length=1)]
     expires: Time | None = None
+    plants: list[Slug] | None = Field(default=None, description="the plants it is for; without them, all")

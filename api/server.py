@@ -28,7 +28,8 @@ class Server(uvicorn.Server):
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             address = f"[{host}]" if ":" in host else host
-            print(f"Plant Twin at http://{address}:{port}", file=sys.stderr, flush=True)  # noqa: T201
+            scheme = "https" if self.config.is_ssl else "http"
+            print(f"Plant Twin at {scheme}://{address}:{port}", file=sys.stderr, flush=True)  # noqa: T201
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Close in order, and end with exit code 0 rather than by the signal; a second Ctrl-C does not wait."""
@@ -56,5 +57,7 @@ def serve(settings: Settings) -> None:
         access_log=False,
         timeout_graceful_shutdown=GRACE_S,
         server_header=False,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
     )
     Server(config, service).run()

@@ -9,7 +9,9 @@ from api.catalog import Catalog
 from api.db import Database
 from api.histories import Histories
 from api.jobs import Jobs
+from api.limiter import Limiter
 from api.metrics import Metrics
+from api.oidc import provider
 from api.recorder import Recorder
 from api.registry import Registry
 from api.security import Keys
@@ -24,6 +26,7 @@ class Service:
     settings: Settings
     db: Database
     keys: Keys
+    limiter: Limiter
     catalog: Catalog
     jobs: Jobs
     store: Store
@@ -43,7 +46,8 @@ class Service:
         service = cls(
             settings=settings,
             db=db,
-            keys=Keys(db),
+            keys=Keys(db, provider(settings)),
+            limiter=Limiter(settings.requests_per_minute),
             catalog=catalog,
             jobs=Jobs(db, settings.lease_s),
             store=store,

@@ -45,6 +45,19 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(default=8 * GIB, gt=0, description="the largest upload of telemetry, as it is sent")
     max_unpacked_bytes: int = Field(default=64 * GIB, gt=0, description="the largest upload of telemetry, unpacked")
     max_request_bytes: int = Field(default=16 * MIB, gt=0, description="the largest JSON request")
+    requests_per_minute: int = Field(
+        default=0, ge=0, description="how many requests a key may make in a minute, in the long run; 0 is any number"
+    )
+    tls_cert: Path | None = Field(default=None, description="a certificate chain, PEM: the service then speaks HTTPS")
+    tls_key: Path | None = Field(default=None, description="the private key of the certificate, PEM")
+    oidc_issuer: str | None = Field(
+        default=None, description="an OpenID Connect provider whose access tokens are taken beside keys"
+    )
+    oidc_audience: str = Field(default="plant-twin", description="what its tokens must name in `aud`")
+    oidc_prefix: str = Field(default="twin:", description="of its scopes that are meant for us: `twin:read` is `read`")
+    oidc_plants_claim: str | None = Field(
+        default=None, description="the claim of its tokens that lists the plants they are for; without it, all"
+    )
     twins_in_memory: int = Field(default=16, ge=1, description="twins that stay loaded; the least recently used goes")
 
     @property

@@ -124,6 +124,7 @@ class KeyRow(Table):
     name: Mapped[str] = mapped_column(String(200))
     digest: Mapped[str] = mapped_column(String(64), unique=True)
     scopes: Mapped[list[str]]
+    plants: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     created: Mapped[datetime] = mapped_column(default=utc_now)
     expires: Mapped[datetime | None] = mapped_column(Utc)
 
@@ -144,7 +145,7 @@ class RecommendationRow(Table):
 
 
 class AuditRow(Table):
-    """A change that somebody made."""
+    """A change that somebody made, or a recommendation; `digest` chains it to the entry before (`api.audit`)."""
 
     __tablename__ = "audit"
 
@@ -154,3 +155,14 @@ class AuditRow(Table):
     subject: Mapped[str] = mapped_column(String(200))
     detail: Mapped[dict[str, Any]]
     at: Mapped[datetime] = mapped_column(default=utc_now)
+    digest: Mapped[str | None] = mapped_column(String(64))
+
+
+class AuditHeadRow(Table):
+    """The end of the audit log: one row, locked while an entry is added."""
+
+    __tablename__ = "audit_head"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    entries: Mapped[int]
+    digest: Mapped[str] = mapped_column(String(64))

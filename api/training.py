@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from api import compilation
-from api.catalog import CHAMPION, Catalog, audit
+from api.audit import audit
+from api.catalog import CHAMPION, Catalog
 from api.db import Database
 from api.jobs import Jobs
 from api.settings import Settings

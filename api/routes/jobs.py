@@ -23,26 +23,32 @@ POLL_S = 0.3
 
 @router.get("", response_model=Page[JobAnswer])
 def list_jobs(
-    app: App, _: Reader, plant: Annotated[str | None, Query()] = None, limit: Limit = 100, after: After = None
+    app: App, key: Reader, plant: Annotated[str | None, Query()] = None, limit: Limit = 100, after: After = None
 ) -> Response:
     """The jobs, newest first."""
-    return page([job_json(job) for job in app.jobs.list(plant, limit + 1, after)], limit, "job")
+    if plant is not None:
+        key.require_plant(plant)
+    plants = key.plants if plant is None else {plant}
+    return page([job_json(job) for job in app.jobs.list(plants, limit + 1, after)], limit, "job")
 
 
 @router.get("/{job}", response_model=JobAnswer)
-def get_job(app: App, _: Reader, job: str) -> Response:
+def get_job(app: App, key: Reader, job: str) -> Response:
     """A job: its state, progress and remaining time, its result or the reason why it failed."""
-    return json_answer(job_json(app.jobs.get(job)))
+    return json_answer(job_json(_seen(app, key, job)))
 
 
 @router.delete("/{job}", response_model=JobAnswer)
-def cancel_job(app: App, _: Trainer, job: str) -> Response:
+def cancel_job(app: App, key: Trainer, job: str) -> Response:
     """Cancel a job. One that is cancelled stays so; one that has ended otherwise answers 409."""
-    return json_answer(job_json(app.jobs.cancel(job)))
+    _seen(app, key, job)
+    return json_answer(job_json(app.jobs.cancel(job, key.id)))
 
 
-def _known(app: App, job: str) -> JobRow:
-    return app.jobs.get(job)
+def _seen(app: App, key: Reader, job: str) -> JobRow:
+    found = app.jobs.get(job)
+    key.require_plant(found.plant)
+    return found
 
 
 def _resume_at(last_event_id: Annotated[str | None, Header(description="resume behind this event")] = None) -> int:
@@ -55,7 +61,7 @@ def _resume_at(last_event_id: Annotated[str | None, Header(description="resume b
 
 @router.get("/{job}/events", response_class=EventSourceResponse)
 async def job_events(
-    app: App, _: Reader, job: Annotated[JobRow, Depends(_known)], after: Annotated[int, Depends(_resume_at)]
+    app: App, job: Annotated[JobRow, Depends(_seen)], after: Annotated[int, Depends(_resume_at)]
 ) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events of a job, `state`, `progress` and `alarm`, from the start or behind Last-Event-ID."""
     while not app.closing.is_set():

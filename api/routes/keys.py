@@ -20,18 +20,18 @@ def list_keys(app: App, _: Admin) -> Response:
 
 
 @router.post("", status_code=201, response_model=KeyAnswer, openapi_extra=body(KEY))
-def create_key(app: App, _: Admin, body: KeyBody) -> Response:
+def create_key(app: App, key: Admin, body: KeyBody) -> Response:
     """Make a key; `key` holds its text, this once."""
-    row, text = app.keys.create(body.name, body.scopes, body.expires)
+    row, text = app.keys.create(body.name, body.scopes, body.expires, body.plants, by=key.id)
     return json_answer({**_answer(row), "key": text}, 201)
 
 
 @router.delete("/{key_id}", status_code=204)
-def revoke_key(app: App, _: Admin, key_id: str) -> Response:
+def revoke_key(app: App, key: Admin, key_id: str) -> Response:
     """Revoke a key; the last one with the scope admin stays."""
-    app.keys.revoke(key_id)
+    app.keys.revoke(key_id, by=key.id)
     return Response(status_code=204)
 
 
 def _answer(row: KeyRow) -> dict[str, object]:
-    return {"id": row.id, "name": row.name, "scopes": row.scopes, "created": row.created, "expires": row.expires}
+    return {name: getattr(row, name) for name in ("id", "name", "scopes", "plants", "created", "expires")}

@@ -24,9 +24,9 @@ Version = Annotated[int | None, Query(ge=1, lt=2**31, description="an earlier ve
 
 
 @router.get("", response_model=Page[PlantAnswer])
-def list_plants(app: App, _: Reader, limit: Limit = 100, after: After = None) -> Response:
-    """The plants, by slug."""
-    plants = app.catalog.plants(limit + 1, after)
+def list_plants(app: App, key: Reader, limit: Limit = 100, after: After = None) -> Response:
+    """The plants that the key is for, by slug."""
+    plants = app.catalog.plants(limit + 1, after, key.plants)
     return page([_answer(app, plant) for plant in plants], limit, "plant")
 
 

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from api.answers import ReceiptAnswer, SeriesAnswer, json_answer
+from api.audit import audit
 from api.body import BodyFile
 from api.deps import App, PlantSlug, Reader, Uploader
 from api.errors import MediaTypeError
@@ -120,10 +121,13 @@ def uploads(app: App, _: Reader, plant: PlantSlug) -> Response:
 
 
 @router.delete("/uploads/{upload}")
-def take_back(app: App, _: Uploader, plant: PlantSlug, upload: UploadId) -> Response:
+def take_back(app: App, key: Uploader, plant: PlantSlug, upload: UploadId) -> Response:
     """Take a wrong upload back: reads answer as if it had never been."""
     app.catalog.plant(plant)
-    return json_answer({"upload": upload, "version": app.store.plant(plant).take_back(upload)})
+    version = app.store.plant(plant).take_back(upload)
+    with app.db.write() as session:
+        audit(session, key.id, "upload.take_back", f"{plant}/{upload}", {"version": version})
+    return json_answer({"upload": upload, "version": version})
 
 
 def _store(

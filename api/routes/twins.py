@@ -21,14 +21,14 @@ AliasName = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", descripti
 
 
 @router.post("/twins", status_code=202, response_model=JobAnswer, openapi_extra=body(TRAIN))
-def train(app: App, _: Trainer, plant: PlantSlug, body: TrainBody) -> Response:
+def train(app: App, key: Trainer, plant: PlantSlug, body: TrainBody) -> Response:
     """Train a twin on what is stored now; answers the job that does."""
     stored = app.catalog.plant(plant)
     if body.start and body.end and body.end <= body.start:
         raise QuestionError.at(("end",), "must be after start")
     request = body.model_dump(mode="json", exclude_none=True)
     request |= {"plant_version": stored.version, "data_version": app.store.plant(plant).version}
-    job = app.jobs.submit(plant, request)
+    job = app.jobs.submit(plant, request, key.id)
     return json_answer(job_json(job), 202, {"Location": f"/v1/jobs/{job.id}"})
 
 

@@ -31,14 +31,14 @@ def states(jobs: Jobs, job_id: str) -> list[str]:
 
 
 def test_a_job_is_leased_once_and_oldest_first(jobs: Jobs) -> None:
-    first, second = jobs.submit("a", {"seed": 1}), jobs.submit("a", {"seed": 2})
+    first, second = jobs.submit("a", {"seed": 1}, "boss"), jobs.submit("a", {"seed": 2}, "boss")
     assert jobs.lease("one").id == first.id
     assert jobs.lease("two").id == second.id
     assert jobs.lease("three") is None
 
 
 def test_many_workers_never_share_a_job(jobs: Jobs) -> None:
-    expected = {jobs.submit("a", {}).id for _ in range(20)}
+    expected = {jobs.submit("a", {}, "boss").id for _ in range(20)}
     taken: list[str] = []
 
     def work(name: str) -> None:
@@ -55,7 +55,7 @@ def test_many_workers_never_share_a_job(jobs: Jobs) -> None:
 
 def test_a_silent_worker_loses_its_job_to_another(db: Database) -> None:
     jobs = Jobs(db, lease_s=0.05)
-    job = jobs.submit("a", {})
+    job = jobs.submit("a", {}, "boss")
     assert jobs.lease("dead").id == job.id
     time.sleep(0.1)
     again = jobs.lease("alive")
@@ -66,7 +66,7 @@ def test_a_silent_worker_loses_its_job_to_another(db: Database) -> None:
 
 def test_renewing_keeps_a_job(db: Database) -> None:
     jobs = Jobs(db, lease_s=0.3)
-    job = jobs.submit("a", {})
+    job = jobs.submit("a", {}, "boss")
     jobs.lease("one")
     for _ in range(4):
         time.sleep(0.15)
@@ -75,7 +75,7 @@ def test_renewing_keeps_a_job(db: Database) -> None:
 
 
 def test_a_job_that_kills_its_workers_fails_with_the_reason(jobs: Jobs) -> None:
-    job = jobs.submit("a", {})
+    job = jobs.submit("a", {}, "boss")
     for attempt in range(MAX_ATTEMPTS):
         assert jobs.lease(f"w{attempt}").attempts == attempt + 1
         jobs.release(f"w{attempt}", died=True)
@@ -86,7 +86,7 @@ def test_a_job_that_kills_its_workers_fails_with_the_reason(jobs: Jobs) -> None:
 
 
 def test_a_worker_that_is_told_to_stop_costs_no_attempt(jobs: Jobs) -> None:
-    job = jobs.submit("a", {})
+    job = jobs.submit("a", {}, "boss")
     jobs.lease("one")
     for _ in range(2):
         jobs.release("one", died=False)
@@ -95,10 +95,10 @@ def test_a_worker_that_is_told_to_stop_costs_no_attempt(jobs: Jobs) -> None:
 
 
 def test_cancelled_jobs_stay_cancelled_and_their_worker_notices(jobs: Jobs) -> None:
-    job = jobs.submit("a", {})
+    job = jobs.submit("a", {}, "boss")
     jobs.lease("one")
-    assert jobs.cancel(job.id).state == "cancelled"
-    assert jobs.cancel(job.id).state == "cancelled"
+    assert jobs.cancel(job.id, "boss").state == "cancelled"
+    assert jobs.cancel(job.id, "boss").state == "cancelled"
     for act in (
         lambda: jobs.renew(job.id, "one"),
         lambda: jobs.report(job.id, "one", "progress", {}, 0.1, None),
@@ -111,7 +111,7 @@ def test_cancelled_jobs_stay_cancelled_and_their_worker_notices(jobs: Jobs) -> N
 
 
 def test_the_end_and_what_was_made_are_one_transaction(jobs: Jobs, db: Database) -> None:
-    job = jobs.submit("a", {})
+    job = jobs.submit("a", {}, "boss")
     jobs.lease("one")
 
     def succeed_and_break() -> None:
@@ -127,11 +127,11 @@ def test_the_end_and_what_was_made_are_one_transaction(jobs: Jobs, db: Database)
     ended = jobs.get(job.id)
     assert (ended.state, ended.result, ended.progress) == ("succeeded", {"twin": "t"}, 1.0)
     with pytest.raises(ConflictError):
-        jobs.cancel(job.id)
+        jobs.cancel(job.id, "boss")
 
 
 def test_events_have_increasing_ids_and_resume_behind_one(jobs: Jobs) -> None:
-    job = jobs.submit("a", {})
+    job = jobs.submit("a", {}, "boss")
     jobs.lease("one")
     for i in range(3):
         jobs.report(job.id, "one", "progress", {"step": i}, i / 4, 10.0 - i)
@@ -145,19 +145,19 @@ def test_events_have_increasing_ids_and_resume_behind_one(jobs: Jobs) -> None:
 
 
 def test_pages_of_jobs_meet_without_gap_or_overlap(jobs: Jobs) -> None:
-    made = [jobs.submit("a", {}).id for _ in range(5)]
-    jobs.submit("b", {})
+    made = [jobs.submit("a", {}, "boss").id for _ in range(5)]
+    jobs.submit("b", {}, "boss")
     seen: list[str] = []
     after = None
-    while found := jobs.list("a", 2, after):
+    while found := jobs.list({"a"}, 2, after):
         seen += [job.id for job in found]
         after = seen[-1]
     assert seen == made[::-1]
 
 
 def test_counts_by_state(jobs: Jobs) -> None:
-    jobs.submit("a", {})
-    jobs.submit("a", {})
+    jobs.submit("a", {}, "boss")
+    jobs.submit("a", {}, "boss")
     jobs.lease("one")
     assert jobs.count() == {"queued": 1, "running": 1, "succeeded": 0, "failed": 0, "cancelled": 0}
 
