@@ -27,12 +27,12 @@ import tempfile
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from twin.evaluate import step_responses
 from twin.objective import Objective, Setpoint
 from twin.optimize import plan
 from twin.plants.quadruple_tank import QuadrupleTank
 from twin.plants.simulator import Simulator
 from twin.predict import Scenario, forecast
+from twin.responses import step_responses
 from twin.storage.batch import of_frame
 from twin.store import Store
 from twin.telemetry import Telemetry

@@ -15,7 +15,8 @@ LAGS = 8  # rows: order of the persistent excitation asked for
 TINY = 1e-6  # of the largest eigenvalue: a direction that is not excited (a thousandth in amplitude)
 TIED = 1e-4  # variance of a combination of standardised MVs: below it is a constant
 PAST = 3  # rows of CVs a controller is assumed to look at
-RIDGE = 1e-3
+RIDGE = 1e-6
+TOLD = 0.02  # of the spread of the changes: where the own past leaves less, nothing is left for the CVs to tell
 ECHO, REACTION = 0.9, 0.5  # R² from which an effect cannot, or can hardly, be told from the loop
 ENOUGH = 50_000  # rows: the last ones are taken
 
@@ -89,29 +90,49 @@ def _tied(u: np.ndarray, names: list[str]) -> list[dict[str, Any]]:
 
 
 def _echoes(telemetry: Telemetry, u: np.ndarray) -> list[float | None]:
-    """R² of each MV's changes, predicted from the CV rows before by ridge regression.
+    """How much of each MV's changes the CV rows before them tell, beyond what its own past tells: a share of 0 to 1.
 
-    It is fitted on one half of the rows and judged on the other, and the reverse. Near 1, the MV only echoes the CVs
-    (feedback without excitation of its own), and its effect on them cannot be told from theirs on it.
+    The share is 1 − (error with the CVs / error without) of ridge regressions, fitted on one half of the rows and
+    judged on the other, and the reverse; of all rows, or of those in which the MV moved (a controller slower than the
+    rows), whichever is more. Near 1, the MV only echoes the CVs (feedback without excitation of its own), and its
+    effect on them cannot be told from theirs on it.
     """
     run = telemetry.run
     y, u = hold(telemetry.y, run), np.nan_to_num(hold(u, run), nan=0.0)
     y = y[:, np.isfinite(y).all(axis=0)]
     rows = np.arange(PAST, len(u))
     rows = rows[run[rows] == run[rows - PAST]]
-    past = y[rows[:, None] - np.arange(1, PAST + 1)].reshape(len(rows), PAST * y.shape[1])
-    change = u[rows] - u[rows - 1]
-    if not past.shape[1] or len(rows) < 4 * past.shape[1] + 20:
+    if not len(rows):
         return [None] * u.shape[1]
-    past, half = _standard(past), len(rows) // 2
-    error = np.zeros(u.shape[1])
+    lags = rows[:, None] - np.arange(1, PAST + 1)
+    past = _standard(y)[lags].reshape(len(rows), PAST * y.shape[1])
+    return [_echo(past, _standard(u[:, [i]])[lags, 0], u[rows, i] - u[rows - 1, i]) for i in range(u.shape[1])]
+
+
+def _echo(past: np.ndarray, own: np.ndarray, change: np.ndarray) -> float | None:
+    """Of one MV: CV rows before (n, m), its own rows before (n, PAST), its changes (n,)."""
+    both = np.concatenate([past, own], axis=1)
+    shares = []
+    for rows in (np.ones(len(change), bool), np.abs(change) > 1e-12):
+        target = change[rows]
+        if not past.shape[1] or rows.sum() < 4 * both.shape[1] + 20 or not np.ptp(target):
+            continue
+        alone, spread = _error(own[rows], target), float(((target - target.mean()) ** 2).sum())
+        told = 1 - _error(both[rows], target) / max(alone, TOLD * spread)
+        shares.append(max(told, 0.0) if alone > TOLD * spread else 0.0)
+    return max(shares) if shares else None
+
+
+def _error(x: np.ndarray, target: np.ndarray) -> float:
+    """The squared error of ridge regression, each half of the rows forecast from the other."""
+    half, total = len(x) // 2, 0.0
     for fit, judge in ((slice(half), slice(half, None)), (slice(half, None), slice(half))):
-        center, mean = past[fit].mean(axis=0), change[fit].mean(axis=0)
-        x = past[fit] - center
-        weights = np.linalg.solve(x.T @ x + RIDGE * len(x) * np.eye(x.shape[1]), x.T @ (change[fit] - mean))
-        error += ((change[judge] - mean - (past[judge] - center) @ weights) ** 2).sum(axis=0)
-    spread = ((change - change.mean(axis=0)) ** 2).sum(axis=0)
-    return [max(1 - float(e / s), 0.0) if s > 0 else None for e, s in zip(error, spread, strict=True)]
+        center, mean = x[fit].mean(axis=0), target[fit].mean()
+        inside = x[fit] - center
+        normal = inside.T @ inside + RIDGE * len(inside) * np.eye(x.shape[1])
+        weights = np.linalg.solve(normal, inside.T @ (target[fit] - mean))
+        total += float(((target[judge] - mean - (x[judge] - center) @ weights) ** 2).sum())
+    return total
 
 
 def _verdict(moves: int, echo: float | None) -> str:

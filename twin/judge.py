@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,10 +15,12 @@ from twin.dynamics.region import Region
 from twin.history import present_inputs
 from twin.rollout import rollout
 from twin.telemetry import Telemetry
-from twin.trust import Trust, verdict
+from twin.trust import Reason, Trust, verdict
 from twin.windows import Grid, Window, latest
 
 MARGIN = 0.05  # of the trained range of an input, beyond which a value counts as not seen
+MOVED = 0.01  # of the trained range of an MV: a smaller change leans on nothing
+LEANS = 0.1  # deviations of a CV: an answer leans on an effect that moves it so far
 
 
 def judge(twin: Twin, history: Telemetry, inputs: np.ndarray) -> list[Trust]:
@@ -35,7 +40,7 @@ def judge(twin: Twin, history: Telemetry, inputs: np.ndarray) -> list[Trust]:
             beyond=_beyond(twin, planned),
             stale=stale,
             frozen=frozen,
-            unknown=_unknown(twin, planned, present),
+            effects=leans_on(twin, planned, present),
             beyond_horizon_s=twin.horizon_s if len(planned) > twin.horizon else None,
         )
         for planned, distance in zip(inputs, distances, strict=False)
@@ -47,10 +52,58 @@ def _distances(region: Region, window: Window, inputs: jax.Array) -> jax.Array:
     return jax.vmap(lambda w: region.distance(window, w))(inputs)
 
 
-def _unknown(twin: Twin, planned: np.ndarray, present: np.ndarray) -> list[tuple[str, str]]:
-    """Inputs that are to move although the training data cannot show their effect, and why it cannot."""
-    moved = {tag.name: bool((planned[:, i] != present[i]).any()) for i, tag in enumerate(twin.plant.inputs)}
-    return [(name, why) for name, why in twin.card.get("unknown_effects", {}).items() if moved[name]]
+def leans_on(twin: Twin, planned: np.ndarray, present: np.ndarray) -> list[Reason]:
+    """The effects that planned inputs (rows, inputs) lean on although training cannot show them, or hardly."""
+    plant, known = twin.plant, twin.card.get("identifiability", {})
+    move = planned - present
+    found = [
+        Reason("unidentifiable_effect", f"{name} is to move, but {why}", name, tuple(tag.name for tag in plant.cvs))
+        for name, why in twin.card.get("unknown_effects", {}).items()
+        if move[:, [tag.name for tag in plant.inputs].index(name)].any()
+    ]
+    columns = {tag.name: i for i, tag in enumerate(plant.mvs)}
+    for tie in known.get("tied", []):
+        found += _against(tie, move[:, : len(columns)], columns, tuple(tag.name for tag in plant.cvs))
+    for name, effects in known.get("effects", {}).items():
+        i = columns[name]
+        size = float(np.abs(move[:, i]).max())
+        if size > MOVED * (twin.seen.high[i] - twin.seen.low[i]):
+            found += _doubted(twin, name, effects, size)
+    return found
+
+
+def _against(
+    tie: Mapping[str, Any], move: np.ndarray, columns: Mapping[str, int], cvs: tuple[str, ...]
+) -> list[Reason]:
+    """Moves that change a combination of MVs which never changed: along any other direction they are fine."""
+    weights = np.zeros(move.shape[1])
+    for name, weight in tie["weights"].items():
+        weights[columns[name]] = weight
+    change = move @ weights
+    row = int(np.abs(change).argmax())
+    if abs(change[row]) <= max(MARGIN * tie["span"], 3 * tie["std"]):
+        return []
+    most = max(tie["weights"], key=lambda name: abs(weights[columns[name]] * move[row, columns[name]]))
+    sums = " + ".join(f"{weight:g} {name}" for name, weight in tie["weights"].items())
+    detail = f"{sums} always was {tie['constant']:g} and is to change by {change[row]:g}: what that does was never seen"
+    return [Reason("unidentifiable_effect", detail, most, cvs)]
+
+
+def _doubted(twin: Twin, mv: str, effects: Mapping[str, Any], size: float) -> list[Reason]:
+    """Why the effects of one MV that is to move are doubted, one reason a verdict; ties are judged by direction."""
+    told: dict[tuple[str, str], list[str]] = {}
+    for (name, effect), scale in zip(effects.items(), twin.scaler.y_scale, strict=True):
+        reason = next((r for r in effect["reasons"] if r["code"] not in ("tied", "never_moved")), None)
+        if reason is None:
+            continue
+        if reason["code"] == "echo":
+            told.setdefault(("unidentifiable_effect", reason["detail"]), []).append(name)
+        elif effect["gain"] and abs(effect["gain"]["mean"]) * size > LEANS * scale:
+            told.setdefault(("weak_effect", reason["detail"]), []).append(name)
+    return [
+        Reason(code, f"the effect of {mv} on {', '.join(cvs[:5])}{' …' if len(cvs) > 5 else ''}: {why}", mv, tuple(cvs))
+        for (code, why), cvs in told.items()
+    ]
 
 
 def _beyond(twin: Twin, inputs: np.ndarray) -> dict[str, tuple[float, float, float]]:

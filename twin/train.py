@@ -22,6 +22,7 @@ from twin.dynamics.ensemble import Ensemble
 from twin.dynamics.lti import Lti, padded
 from twin.dynamics.region import Region
 from twin.errors import TrainingError
+from twin.identifiability import identifiability
 from twin.scaling import Scaler
 from twin.telemetry import Telemetry
 from twin.training.backbone import ROUNDS, Arx, Score, choose, select
@@ -120,7 +121,7 @@ def fit(telemetry: Telemetry, options: Options = Options(), progress: Report | N
     card["training"]["stopped_by"] = stopped
     card["training"]["seconds"] = time.monotonic() - started
     card["training"]["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return Twin(
+    twin = Twin(
         id=uuid.uuid4().hex[:12],
         plant=telemetry.plant,
         scaler=scaler,
@@ -133,6 +134,7 @@ def fit(telemetry: Telemetry, options: Options = Options(), progress: Report | N
         reference=_reference(grid, folds),
         card=card,
     )
+    return replace(twin, card={**card, "identifiability": identifiability(twin, telemetry)})
 
 
 def _folds(telemetry: Telemetry, options: Options) -> Folds:

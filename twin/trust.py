@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ LEVELS = np.array([*LOWER, 0.5, *(1 - level for level in reversed(LOWER))])
 COVERAGE = 0.9  # of the bands that folds are compared by
 TINY = 1e-9
 HINDCAST = 10  # rows: how far back the twin forecasts what has happened since
+DOUBT = {"unidentifiable_effect": 0.1, "weak_effect": 0.8}  # what such an effect leaves of the score
 FALSE_ALARM = 0.002  # share of healthy windows whose surprise, of any CV, is called one
 
 
@@ -209,15 +211,21 @@ def _absence(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Reason:
-    """One reason to trust an answer less."""
+    """One reason to trust an answer less.
+
+    Attributes:
+        tag: that it is about, where it is about one.
+        cvs: of an effect, the CVs on which it is doubted.
+    """
 
     code: str
     detail: str
     tag: str | None = None
+    cvs: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, str]:
+    def to_json(self) -> dict[str, Any]:
         tag = {} if self.tag is None else {"tag": self.tag}
-        return {"code": self.code, **tag, "detail": self.detail}
+        return {"code": self.code, **tag, **({"cvs": list(self.cvs)} if self.cvs else {}), "detail": self.detail}
 
 
 @dataclass(frozen=True)
@@ -252,7 +260,7 @@ def verdict(
     beyond: Mapping[str, tuple[float, float, float]] = {},
     stale: Mapping[str, int] = {},
     frozen: Sequence[str] = (),
-    unknown: Sequence[tuple[str, str]] = (),
+    effects: Sequence[Reason] = (),
     beyond_horizon_s: float | None = None,
 ) -> Trust:
     """Weigh what is known about one answer.
@@ -264,7 +272,8 @@ def verdict(
         beyond: tag → (value asked, trained low, trained high) of inputs asked beyond their trained range.
         stale: tag → rows since its last measured value.
         frozen: tags that did not move although they always did.
-        unknown: (MV, why) of moves whose effect the training data cannot show.
+        effects: that the answer leans on although the training data cannot show them (`unidentifiable_effect`), or
+            hardly (`weak_effect`).
         beyond_horizon_s: the calibrated horizon, where the answer reaches past it.
     """
     reasons: list[tuple[float, Reason]] = []
@@ -286,9 +295,9 @@ def verdict(
     for tag, rows in stale.items():
         reasons.append((0.7, Reason("stale", f"{tag} has had no value for {rows} rows", tag)))
     reasons += [(0.5, Reason("frozen", f"{tag} has not moved, although it always did", tag)) for tag in frozen]
-    for tag, why in unknown:
-        outside = True
-        reasons.append((0.1, Reason("unknown_effect", why, tag)))
+    for reason in effects:
+        outside = outside or reason.code == "unidentifiable_effect"
+        reasons.append((DOUBT[reason.code], reason))
     calibrated = not outside and not frozen
     if beyond_horizon_s is not None:
         calibrated = False

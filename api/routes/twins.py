@@ -13,7 +13,7 @@ from api.routes.jobs import job_json
 from api.schemas import AliasBody, TrainBody
 from api.tables import TwinRow
 from twin.errors import QuestionError
-from twin.evaluate import step_responses
+from twin.responses import step_responses
 
 router = APIRouter(prefix="/v1/plants/{plant}", tags=["twins"])
 

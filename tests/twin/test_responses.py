@@ -7,7 +7,7 @@ import pytest
 
 from tests.twin.conftest import GAINS, HORIZON, KEEP
 from twin.artifact import Twin
-from twin.evaluate import step_responses
+from twin.responses import step_responses
 
 UNIT = 2.0 / 10.0  # degC per m3/h of a gain of one in model units
 
