@@ -29,6 +29,7 @@ from twin.judge import judge
 from twin.limits import Limit
 from twin.moves import strict
 from twin.objective import Objective, cost_by_term
+from twin.planning.backoff import BackOff
 from twin.planning.certificate import Entry, certify
 from twin.planning.doubts import doubts
 from twin.planning.program import Program, Units, outputs
@@ -59,6 +60,7 @@ class Plan:
         cvs: CV → forecast; low and high each hold at the coverage, one-sided.
         cost: by term.
         certificate: every limit.
+        calibration: of the closed loop, that limits were tightened by; None where it was the twin's open-loop bands.
         trust: of the plan; of the present where the status is "abstained".
         residual: the share of the cost that the last iteration still promised to save.
         state: what the next request may return, to start from this plan.
@@ -67,6 +69,7 @@ class Plan:
     status: str
     detail: str
     twin: str
+    calibration: str | None
     at: pd.Timestamp
     times: pd.DatetimeIndex
     moves: Mapping[str, np.ndarray | None]
@@ -85,6 +88,7 @@ class Plan:
             "status": self.status,
             "status_detail": self.detail,
             "twin": self.twin,
+            "calibration": self.calibration,
             "at": iso(pd.DatetimeIndex([self.at]))[0],
             "times": iso(self.times),
             "moves": {tag: [None] * len(self.times) if v is None else v.tolist() for tag, v in self.moves.items()},
@@ -118,6 +122,7 @@ def plan(
     max_age_s: float | None = None,
     now: pd.Timestamp | None = None,
     state: Mapping[str, Any] | None = None,
+    back_off: BackOff | None = None,
 ) -> Plan:
     """Plan the moves of a plant's MVs.
 
@@ -141,6 +146,8 @@ def plan(
         max_age_s: of the history, against `now`, beyond which nothing is planned.
         now: by default the clock; where it is given without `max_age_s`, a few rows of age are allowed.
         state: of an earlier plan, to start from it.
+        back_off: the calibration of the closed loop that CV limits are tightened by; without one, the open-loop
+            bands of the twin.
 
     Raises:
         QuestionError: no twin could answer: an unknown tag, a limit wider than the plant's, a number out of range.
@@ -148,7 +155,7 @@ def plan(
     begun = time.perf_counter()
     check_positive(control_horizon_s=control_horizon_s, deadline_ms=deadline_ms, max_age_s=max_age_s)
     question = Question.of(
-        twin, objective, limits, horizon_s, control_horizon_s, disturbances or {}, hold_mvs, solver, coverage
+        twin, objective, limits, horizon_s, control_horizon_s, disturbances or {}, hold_mvs, solver, coverage, back_off
     )
     earlier = question.earlier(state, history)
     reasons = doubts(twin, history, question.watched(), max_age_s, now)
@@ -261,6 +268,7 @@ def _answer(
         status=status,
         detail=_detail(question, program, moves, broken, converged),
         twin=twin.id,
+        calibration=question.back_off and question.back_off.id,
         at=history.at,
         times=times,
         moves={tag.name: moves[:, i] for i, tag in enumerate(plant.mvs)},
@@ -312,6 +320,7 @@ def _abstain(question: Question, history: Telemetry, now: pd.Timestamp | None, r
         status="abstained",
         detail="; ".join(reason.detail for reason in reasons) + "; the MVs are held",
         twin=twin.id,
+        calibration=question.back_off and question.back_off.id,
         at=at,
         times=future_times(twin, at, question.rows),
         moves=moves,

@@ -15,6 +15,7 @@ from twin.errors import QuestionError
 from twin.history import present_inputs
 from twin.limits import CvLimits, Limit, MvLimits, merge
 from twin.objective import Objective, Terms, terms
+from twin.planning.backoff import BackOff
 from twin.planning.program import Program
 from twin.plant import Role, near
 from twin.telemetry import Telemetry
@@ -36,6 +37,7 @@ class Question:
         control: rows in which MVs may move.
         steps: DV → steps.
         held: (MVs,) bool.
+        back_off: how far from limits forecasts must stay; by default by the open-loop bands of the twin.
     """
 
     twin: Twin
@@ -47,6 +49,7 @@ class Question:
     steps: Mapping[str, Sequence[Step]]
     held: np.ndarray
     coverage: float
+    back_off: BackOff | None = None
 
     @classmethod
     def of(
@@ -60,6 +63,7 @@ class Question:
         hold_mvs: Sequence[str],
         solver: str,
         coverage: float,
+        back_off: BackOff | None = None,
     ) -> Question:
         """Check what was asked.
 
@@ -68,6 +72,8 @@ class Question:
         """
         plant = twin.plant
         rows = horizon_rows(twin, horizon_s)
+        if back_off is not None:
+            back_off.check(twin.id)
         if not plant.mvs:
             raise QuestionError.at(("plant",), "has no MV, so there is nothing to plan")
         if solver not in SOLVERS:
@@ -83,7 +89,7 @@ class Question:
                 raise QuestionError.at(("hold_mvs",), f"{name} is a {plant.tag(name).role.upper()}, no MV")
         mvs, cvs = merge(plant, limits)
         held = np.array([tag.name in hold_mvs for tag in plant.mvs])
-        return cls(twin, rows, control, terms(objective, plant, rows), mvs, cvs, steps, held, coverage)
+        return cls(twin, rows, control, terms(objective, plant, rows), mvs, cvs, steps, held, coverage, back_off)
 
     @property
     def horizon(self) -> int:
@@ -139,7 +145,11 @@ class Question:
 
     def margins(self) -> tuple[np.ndarray, np.ndarray]:
         """(K, CVs) how far below, and above, its forecast a CV may lie at the coverage: engineering units, >= 0."""
-        bands, scale = self.twin.calibration.bands, self.twin.scaler.y_scale
+        scale = self.twin.scaler.y_scale
+        if self.back_off is not None:
+            low, high = self.back_off.margins(self.coverage, self.rows)
+            return low * scale, high * scale
+        bands = self.twin.calibration.bands
         low, high = bands.at(1 - self.coverage, self.rows), bands.at(self.coverage, self.rows)
         return np.maximum(-low, 0) * scale, np.maximum(high, 0) * scale
 

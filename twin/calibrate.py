@@ -1,0 +1,141 @@
+"""Calibrate: how far plans must stay inside the limits of CVs, from the errors of the forecasts they are made by.
+
+The forecasts are the planner's own: with δ and b estimated from the last rows as `optimize.plan` does, under the
+moves that were made, held against what was measured. At the end of training that telemetry is the training's, each
+part forecast by the member that never saw it; later it is whatever has been recorded since.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from twin.artifact import Twin
+from twin.dynamics.ensemble import Ensemble
+from twin.dynamics.offset_free import estimate
+from twin.errors import TrainingError
+from twin.moves import Envelope, strict
+from twin.planning.backoff import BackOff
+from twin.rollout import rollout
+from twin.telemetry import Telemetry
+from twin.training.correction import CHUNK, member, recent
+from twin.training.folds import COUNT, split, spread
+from twin.trust import COVERAGE, TINY, Bands
+from twin.windows import Grid, Window
+
+WINDOWS = 300  # a fold
+FEWEST = 100  # windows of live telemetry that say enough
+SHRINKS = 0.5  # live telemetry narrows a band to this share at the least
+
+
+def calibrate(twin: Twin, telemetry: Telemetry) -> BackOff:
+    """The first calibration of a twin.
+
+    Args:
+        twin: as training made it.
+        telemetry: what it was trained on, all of it: the blocks that each member did not see follow from it.
+    """
+    folds = split(telemetry.run, twin.history, twin.horizon)
+    grid = Grid.of(telemetry, twin.scaler)
+    parts = [
+        _errors(member(twin.dynamics, fold), grid, twin, spread(folds.held_out(fold), WINDOWS)) for fold in range(COUNT)
+    ]
+    residuals, mask = (np.concatenate(part) for part in zip(*parts, strict=True))
+    bands = Bands.across(residuals, mask, np.repeat(np.arange(COUNT), WINDOWS))
+    return _record(twin, bands, reaction(twin, bands), "training", len(residuals), telemetry)
+
+
+def renew(twin: Twin, before: BackOff, telemetry: Telemetry) -> BackOff:
+    """A calibration from telemetry that the twin was not trained on, such as the last weeks under its own control.
+
+    The bands of the record before keep their shape; each side of each CV is stretched, or shrunk, until it holds.
+
+    Raises:
+        TrainingError: there is too little of it.
+    """
+    grid = Grid.of(telemetry, twin.scaler)
+    usable = grid.ends(twin.history, twin.horizon)
+    if len(usable) < FEWEST:
+        raise TrainingError(
+            f"{len(usable)} forecasts can be held against these {len(telemetry)} rows, {FEWEST} are needed: each takes"
+            f" {twin.history} rows before and {twin.horizon} behind it without a gap"
+        )
+    ends = spread(usable, min(COUNT * WINDOWS, len(usable)))
+    residuals, mask = _errors(twin.dynamics, grid, twin, ends)
+    bands = before.bands
+    quantiles = bands.quantiles.copy()
+    low, high = bands.at(1 - COVERAGE, twin.horizon), bands.at(COVERAGE, twin.horizon)
+    median = bands.levels >= 0.5
+    for cv, rows in enumerate(before.reaction):
+        known = mask[:, :rows, cv] > 0
+        for side, edge in ((median, np.maximum(high, TINY)), (~median, np.minimum(low, -TINY))):
+            reached = (residuals[:, :rows, cv] / edge[None, :rows, cv])[known]
+            share = max(float(np.quantile(reached, COVERAGE)), SHRINKS) if len(reached) else 1.0
+            quantiles[side, :, cv] *= share
+    fitted = Bands(bands.levels, np.maximum.accumulate(quantiles, axis=0))
+    return _record(twin, fitted, before.reaction, "live", len(ends), telemetry)
+
+
+def reaction(twin: Twin, bands: Bands) -> np.ndarray:
+    """(CVs,) rows until one MV, moving at its full rate through its trained range, has moved a CV by as much as the
+    band is wide there; the whole horizon where none ever does."""
+    low, high = bands.interval(COVERAGE, twin.horizon)
+    answers = _answers(twin)
+    reached = answers.max(axis=0, initial=0.0) >= (high - low) / 2
+    return np.where(reached.any(axis=0), reached.argmax(axis=0) + 1, twin.horizon)
+
+
+def _answers(twin: Twin) -> np.ndarray:
+    """(MVs, K, CVs) half of what separates full rate up from full rate down, from the reference on: model units."""
+    present = np.asarray(twin.scaler.w_out(twin.reference.w[-1]), np.float64)
+    held = np.tile(present, (twin.horizon, 1))
+    out = []
+    for i, tag in enumerate(twin.plant.mvs):
+        envelope = Envelope.of(tag, twin.plant.sample_period_s)
+        ends = []
+        for edge in (twin.seen.low[i], twin.seen.high[i]):
+            moved = held.copy()
+            moved[:, i] = strict([float(edge)] * twin.horizon, float(present[i]), envelope)
+            ends.append(np.asarray(_follow(twin.dynamics, twin.reference, twin.scaler.w_in(moved))))
+        out.append(np.abs(ends[1] - ends[0]) / 2)
+    return np.array(out).reshape(-1, twin.horizon, len(twin.plant.cvs))
+
+
+def _record(twin: Twin, bands: Bands, rows: np.ndarray, source: str, windows: int, telemetry: Telemetry) -> BackOff:
+    first, last = (pd.Timestamp(telemetry.times[i], tz="UTC") for i in (0, -1))
+    now = pd.Timestamp.now("UTC").floor("us")
+    return BackOff(uuid.uuid4().hex[:12], twin.id, bands, rows, source, windows, first, last, now)
+
+
+def _errors(dynamics: Ensemble, grid: Grid, twin: Twin, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n, K, CVs) measured less forecast at each end, and where it was measured."""
+    future = grid.future(ends, twin.horizon)
+    found = []
+    for start in range(0, len(ends), CHUNK):
+        part = np.resize(ends[start : start + CHUNK], CHUNK)  # repeated where there are fewer: one compiled shape
+        windows, whole = recent(grid, part, twin.history)
+        y = np.asarray(_forecasts(dynamics, windows, whole, grid.future(part, twin.horizon).w))
+        found.append(future.y[start : start + CHUNK] - y[: len(ends) - start])
+    return np.concatenate(found).astype(np.float64), future.mask
+
+
+@jax.jit
+def _forecasts(dynamics: Ensemble, windows: Window, whole: jax.Array, w: jax.Array) -> jax.Array:
+    """(n, K, CVs) as a plan forecasts them, when its moves are w (n, K, inputs)."""
+
+    def one(windows: Window, whole: jax.Array, w: jax.Array) -> jax.Array:
+        held = jnp.asarray(windows.w)[-1, -1:]
+        model, state = estimate(dynamics, windows, whole, lambda window: dynamics.begin(window, held))
+        return rollout(model, state, w)
+
+    return jax.vmap(one)(windows, whole, w)
+
+
+@jax.jit
+def _follow(dynamics: Ensemble, window: Window, w: jax.Array) -> jax.Array:
+    """(K, CVs)."""
+    return rollout(dynamics, dynamics.encode(window), w)
