@@ -96,6 +96,11 @@ class Question:
         """Rows that are computed: a compiled number of them."""
         return next((rows for rows in HORIZONS if rows >= self.rows), self.rows)
 
+    @property
+    def calibration(self) -> str | None:
+        """The id of the closed loop's calibration."""
+        return None if self.back_off is None else self.back_off.id
+
     def watched(self) -> list[str]:
         """CVs that the objective or a limit asks about."""
         plant = self.twin.plant
