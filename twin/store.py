@@ -19,10 +19,10 @@ import pyarrow.dataset as ds
 from twin.errors import NotFoundError, QuestionError
 from twin.plant import SLUG
 from twin.storage import ingest
-from twin.storage.batch import TIME, Batch, Receipt
+from twin.storage.batch import QUALITY, TIME, Batch, Receipt
 from twin.storage.delta import BODY, RECEIPT, ROWS, TAKE_BACK, Files, Log, Snapshot
 from twin.storage.merge import SEQUENCE, Rows
-from twin.storage.overview import thin
+from twin.storage.overview import bad_spans, thin
 from twin.storage.view import View
 
 TIER = 16  # files of about one size there may be before they are merged into one
@@ -186,6 +186,24 @@ class PlantTable:
                 return _frame(rows)
         parts = (view.answer(*span, names) for span in spans)
         return _frame(thin(parts, names, spans[0][0], spans[-1][1], max_points))
+
+    def bad_spans(
+        self,
+        start: pd.Timestamp | None = None,
+        end: pd.Timestamp | None = None,
+        tags: Sequence[str] | None = None,
+        max_points: int = 2000,
+        as_of: int | None = None,
+    ) -> dict[str, list[tuple[pd.Timestamp, pd.Timestamp]]]:
+        """First and last time of each span of bad quality by tag, as coarse as an overview of `max_points`."""
+        view = self._view(as_of)
+        names = tuple(tag for tag in (view.tags if tags is None else tags) if tag + QUALITY in view.columns)
+        spans = list(view.spans(*_range(start, end), max(ingest.CELLS // (len(names) + 1), 1))) if names else []
+        if not spans:
+            return {}
+        apart = 2 * (spans[-1][1] - spans[0][0]) // max(max_points, 2)
+        found = bad_spans((view.answer(*span, names) for span in spans), names, apart)
+        return {tag: [(_time(a), _time(b)) for a, b in pairs] for tag, pairs in found.items()}
 
     def uploads(self) -> list[Upload]:
         """All uploads, the last one first."""

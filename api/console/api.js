@@ -92,13 +92,17 @@ export function upload(path, content, headers, tell) {
   });
 }
 
-/** Telemetry as {x: seconds since 1970, values: {tag: []}}; holes in the times become rows of null. */
-export async function telemetry(plant, period_s, { start, end, tags, points = 4000 }, abort) {
+/**
+ * Telemetry as {x: seconds since 1970, values: {tag: []}, bad: {tag: [[from, to]]}}; holes in the times become rows of
+ * null. `bad`, the spans of bad quality, are asked for only where wanted.
+ */
+export async function telemetry(plant, period_s, { start, end, tags, points = 4000, bad }, abort) {
   const stamp = (seconds) => (seconds === undefined ? undefined : new Date(seconds * 1000).toISOString());
-  const query = { start: stamp(start), end: stamp(end), tags: tags?.join(","), max_points: points };
+  const query = { start: stamp(start), end: stamp(end), tags: tags?.join(","), max_points: points, bad };
   const answer = await get(`/v1/plants/${plant}/telemetry`, query, { signal: abort });
   const times = answer.times.map((time) => Date.parse(time) / 1000);
-  return withGaps(times, answer.values, period_s);
+  const spans = Object.entries(answer.bad ?? {}).map(([tag, all]) => [tag, all.map((s) => [Date.parse(s.start) / 1000, Date.parse(s.end) / 1000])]);
+  return { ...withGaps(times, answer.values, period_s), bad: Object.fromEntries(spans) };
 }
 
 function withGaps(times, values, period_s) {

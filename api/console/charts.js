@@ -1,4 +1,6 @@
-// Trends: uPlot with bands, limits as lines, "now", gaps, a shared cursor, and moves that can be dragged.
+// Trends: uPlot with bands, limits as lines, "now", gaps, a shared cursor, spans that zoom, and moves that can be dragged.
+import { ground, overlay } from "./chart_draw.js";
+import { Navigation } from "./chart_nav.js";
 import { Moves } from "./drag.js";
 import { number, time, zone } from "./format.js";
 import { html, useEffect, useRef } from "./lib.js";
@@ -14,7 +16,9 @@ const stepped = uPlot.paths.stepped({ align: -1 }); // a row's MV was in force o
  * series: [{label, values, colour, width?, dash?, points?, quiet?}], quiet ones without a legend entry.
  * bands: [{low, high, colour}], each a list of values.
  * lines: [{value, label, kind}], kind "limit" or "setpoint"; marks: [{x, label}], vertical.
- * moves: {steps: [{x, value}], add, change, remove, start, period_s}, drawn as handles that can be dragged.
+ * bad: [[from, to]], spans of bad quality; delays: [{from, to, label}], dead times.
+ * moves: {handles: [{x, value, kind, i}], add, drag, remove, start, period_s}, drawn as handles that can be dragged.
+ * onZoom: is given the span that wheel, drag, fingers or keys ask for.
  */
 export function Chart(props) {
   const { title, unit = "", height = 150, x } = props;
@@ -49,7 +53,7 @@ export function Chart(props) {
   });
   return html`<figure class="chart">
     <figcaption><b>${title}</b> <span class="quiet">${unit}</span> <span class="legend" ref=${legend}></span></figcaption>
-    <div ref=${place} role="img" aria-label=${`${title}: ${describe(props, x)}`}></div>
+    <div ref=${place} role="img" tabindex=${props.onZoom ? 0 : undefined} aria-label=${`${title}: ${describe(props, x)}`}></div>
   </figure>`;
 }
 
@@ -76,11 +80,13 @@ function build(place, legend, kept) {
   const options = {
     width: place.clientWidth || 400,
     height: height ?? 150,
+    padding: [7, 10, 0, 0],
     tzDate: (s) => uPlot.tzDate(new Date(s * 1000), zone.value),
     legend: { show: false },
     cursor: {
       y: false,
       drag: { x: Boolean(onZoom), y: false, setScale: false },
+      bind: { mousedown: (_, __, begin) => (event) => event.shiftKey || begin(event) }, // with shift it pans
       sync: sync ? { key: sync } : undefined,
       points: { size: 5 },
     },
@@ -92,7 +98,7 @@ function build(place, legend, kept) {
       setCursor: [(plot) => tell(plot, legend, get())],
       setData: [(plot) => tell(plot, legend, get())],
       ready: [(plot) => tell(plot, legend, get())],
-      drawClear: [(plot) => gaps(plot, get())],
+      drawClear: [(plot) => ground(plot, get())],
       draw: [(plot) => overlay(plot, get())],
       setSelect: [(plot) => onZoom && zoomed(plot, get())],
     },
@@ -100,7 +106,7 @@ function build(place, legend, kept) {
   };
   const plot = new uPlot(options, rows(get()), place);
   if (get().moves) new Moves(plot, () => get().moves);
-  if (onZoom) wheel(plot, get);
+  if (onZoom) new Navigation(plot, place, get);
   return plot;
 }
 
@@ -126,8 +132,8 @@ const ends = (x) => (x.length ? [x[0], x.at(-1)] : [0, 1]);
 
 /** Room for the values, and for limits and setpoints that are near them. */
 function range(low, high, { lines = [], within, moves }) {
-  const handles = (moves?.steps ?? []).map((step) => step.value);
-  if (within) return handles.length ? spread([...within, ...handles], 0.03) : within;
+  const handles = (moves?.handles ?? []).map((handle) => handle.value);
+  if (within) return handles.some((v) => v < within[0] || v > within[1]) ? spread([...within, ...handles], 0.03) : within;
   if (low === null || high === null) return lines.length ? spread(lines.map((l) => l.value)) : [0, 1];
   const reach = Math.max(high - low, Math.abs(high) * 0.01, 1e-9);
   const near = lines.map((l) => l.value).filter((v) => v > low - reach && v < high + reach);
@@ -158,108 +164,9 @@ function tell(plot, legend, { series, x }) {
   if (plot.cursor.idx != null) legend.append(` · ${time(x[i])}`);
 }
 
-/** Shade where the first series has no values between two that it has. */
-function gaps(plot, { x, series, untilNow }) {
-  const { ctx } = plot;
-  const values = series[0]?.values ?? [];
-  const { left, top, width, height } = plot.bbox;
-  ctx.save();
-  ctx.beginPath();
-  ctx.rect(left, top, width, height);
-  ctx.clip();
-  ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
-  ctx.textAlign = "left";
-  ctx.textBaseline = "alphabetic";
-  let known = -1;
-  values.forEach((value, i) => {
-    if (value === null || value === undefined || (untilNow && x[i] > untilNow)) return;
-    if (known >= 0 && i > known + 1) {
-      const [a, b] = [plot.valToPos(x[known], "x", true), plot.valToPos(x[i], "x", true)];
-      ctx.fillStyle = colour("gap");
-      ctx.fillRect(a, top, b - a, height);
-      ctx.fillStyle = colour("quiet");
-      if (b - a > 60 * devicePixelRatio) ctx.fillText("no value", a + 4, top + 14 * devicePixelRatio);
-    }
-    known = i;
-  });
-  ctx.restore();
-}
-
-/** Limits, setpoints and "now" over the lines. */
-function overlay(plot, { lines = [], marks = [], moves }) {
-  const { ctx } = plot;
-  const { left, top, width, height } = plot.bbox;
-  const ratio = devicePixelRatio;
-  ctx.save();
-  ctx.beginPath();
-  ctx.rect(left, top, width, height);
-  ctx.clip();
-  ctx.font = `${11 * ratio}px system-ui, sans-serif`;
-  ctx.textAlign = "left";
-  ctx.textBaseline = "alphabetic";
-  ctx.lineWidth = ratio;
-  for (const { value, label, kind } of lines) {
-    const y = plot.valToPos(value, "y", true);
-    if (y < top - 1 || y > top + height + 1) continue;
-    ctx.strokeStyle = ctx.fillStyle = colour(kind);
-    ctx.setLineDash(kind === "limit" ? [8 * ratio, 4 * ratio] : [2 * ratio, 3 * ratio]);
-    stroke(ctx, left, y, left + width, y);
-    ctx.textAlign = kind === "limit" ? "left" : "right"; // so that they seldom meet
-    ctx.fillText(label, kind === "limit" ? left + 4 * ratio : left + width - 4 * ratio, y < top + 16 * ratio ? y + 12 * ratio : y - 4 * ratio);
-  }
-  ctx.textAlign = "left";
-  for (const { x, label } of marks) {
-    const at = plot.valToPos(x, "x", true);
-    ctx.strokeStyle = ctx.fillStyle = colour("ink");
-    ctx.setLineDash([]);
-    stroke(ctx, at, top, at, top + height);
-    ctx.fillText(label, at + 4 * ratio, top + height - 5 * ratio);
-  }
-  ctx.setLineDash([]);
-  for (const { x, value } of moves?.steps ?? []) {
-    const [px, py] = [plot.valToPos(x, "x", true), plot.valToPos(value, "y", true)];
-    ctx.fillStyle = colour("panel");
-    ctx.strokeStyle = colour(moves.colour);
-    ctx.lineWidth = 2 * ratio;
-    ctx.beginPath();
-    ctx.arc(px, py, 5.5 * ratio, 0, 2 * Math.PI);
-    ctx.fill();
-    ctx.stroke();
-  }
-  ctx.restore();
-}
-
-function stroke(ctx, x0, y0, x1, y1) {
-  ctx.beginPath();
-  ctx.moveTo(x0, y0);
-  ctx.lineTo(x1, y1);
-  ctx.stroke();
-}
-
 function zoomed(plot, { onZoom }) {
   const { left, width } = plot.select;
   if (width < 4) return;
   onZoom([plot.posToVal(left, "x"), plot.posToVal(left + width, "x")]);
   plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
-}
-
-/** The wheel zooms around the cursor; with shift, or sideways, it pans. */
-function wheel(plot, get) {
-  plot.over.addEventListener(
-    "wheel",
-    (event) => {
-      event.preventDefault();
-      const [start, end] = [plot.scales.x.min, plot.scales.x.max];
-      const sideways = event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY);
-      if (sideways) {
-        const by = ((event.deltaX || event.deltaY) / 800) * (end - start);
-        get().onZoom([start + by, end + by]);
-        return;
-      }
-      const centre = plot.posToVal(event.offsetX, "x");
-      const factor = Math.exp(event.deltaY / 500);
-      get().onZoom([centre - (centre - start) * factor, centre + (end - centre) * factor]);
-    },
-    { passive: false },
-  );
 }

@@ -1,6 +1,7 @@
 // Small parts that several views use.
-import { number } from "./format.js";
+import { instant, number, time } from "./format.js";
 import { html, useEffect, useState } from "./lib.js";
+import { of } from "./state.js";
 import { trustOf } from "./words.js";
 
 const SYMBOL = { ok: "✓", attention: "▲", alarm: "◆", "": "" };
@@ -40,6 +41,41 @@ export function NumberField({ value, change, label, placeholder, min, max, step 
     if (given === null || Number.isFinite(given)) change(given);
   };
   return html`<input type="number" aria-label=${label} ...${{ min, max, step, placeholder }} value=${text} onInput=${input} />`;
+}
+
+/** A moment in the time zone chosen, as 2026-01-31 08:00:00; `change` gets seconds since 1970. */
+export function Moment({ value, change, label }) {
+  const text = value === null || value === undefined ? "" : time(value);
+  const [wrong, setWrong] = useState(false);
+  const set = (event) => {
+    const given = instant(event.target.value);
+    setWrong(!Number.isFinite(given));
+    if (Number.isFinite(given)) change(given);
+  };
+  return html`<input class="moment" aria-label=${label} aria-invalid=${wrong} title="such as 2026-01-31 08:00" value=${text} onChange=${set} />
+    ${wrong && html`<${Mark} kind="attention">no time such as 2026-01-31 08:00<//>`}`;
+}
+
+const FEW = 8; // tags of a role that are all shown at first
+
+/** The tags of a role to show, and how to choose others. */
+export function useChosen(role) {
+  return useState(() => of(role).slice(0, FEW).map((tag) => tag.name));
+}
+
+/** Which tags of a role to show; nothing where they are few. */
+export function Chooser({ role, chosen, choose }) {
+  const tags = of(role);
+  if (tags.length <= FEW) return null;
+  return html`<details><summary class="small quiet">${chosen.length} of ${tags.length} ${role.toUpperCase()}s shown</summary>
+    <${Chips} tags=${tags} chosen=${chosen} choose=${choose} /></details>`;
+}
+
+/** Tags to be checked, in the order in which they were. */
+export function Chips({ tags, chosen, choose }) {
+  const toggle = (name, on) => choose(on ? [...chosen, name] : chosen.filter((other) => other !== name));
+  return html`<div class="chips" role="group" aria-label="Tags">${tags.map((tag) => html`<label key=${tag.name} title=${`${tag.role}: ${tag.description}`}>
+    <input type="checkbox" checked=${chosen.includes(tag.name)} onChange=${(e) => toggle(tag.name, e.target.checked)} />${tag.name}</label>`)}</div>`;
 }
 
 export const Band = ({ triple, digits = 3 }) =>

@@ -1,4 +1,5 @@
-// Moves drawn by hand on an MV's trend: drag a handle, press on free ground to add one, double-click to take one away.
+// Moves drawn by hand on an MV's trend: drag a circle to move it, its square to make it a ramp; press on free ground to
+// add one, double-click to take one away.
 
 const NEAR = 14; // pixels around a handle
 
@@ -6,7 +7,7 @@ export class Moves {
   constructor(plot, get) {
     this.plot = plot;
     this.get = get;
-    this.held = null;
+    this.held = null; // {kind, i}
     plot.over.style.touchAction = "none";
     plot.over.addEventListener("pointerdown", (event) => this.down(event));
     plot.over.addEventListener("pointermove", (event) => this.move(event));
@@ -15,14 +16,12 @@ export class Moves {
     plot.over.addEventListener("dblclick", (event) => this.double(event));
   }
 
-  /** The handle under the pointer, as its place in the list; -1 where there is none. */
+  /** The handle nearest to the pointer; null where none is near. */
   at({ offsetX, offsetY }) {
     const { plot } = this;
-    return this.get().steps.findIndex((step) => {
-      const dx = plot.valToPos(step.x, "x") - offsetX;
-      const dy = plot.valToPos(step.value, "y") - offsetY;
-      return Math.hypot(dx, dy) < NEAR;
-    });
+    const far = ({ x, value }) => Math.hypot(plot.valToPos(x, "x") - offsetX, plot.valToPos(value, "y") - offsetY);
+    const [nearest] = this.get().handles.map((handle) => ({ handle, far: far(handle) })).sort((a, b) => a.far - b.far);
+    return nearest && nearest.far < NEAR ? nearest.handle : null;
   }
 
   /** Where the pointer is, on the grid of the plant and in readable steps of the value. */
@@ -36,22 +35,22 @@ export class Moves {
   }
 
   down(event) {
-    const { start, add, steps } = this.get();
+    const { start, add, count } = this.get();
     const found = this.at(event);
-    if (found < 0 && this.plot.posToVal(event.offsetX, "x") < start) return;
+    if (!found && this.plot.posToVal(event.offsetX, "x") < start) return;
     event.preventDefault();
     this.plot.over.setPointerCapture(event.pointerId);
-    if (found < 0) add(this.point(event));
-    this.held = found < 0 ? steps.length : found;
+    if (!found) add(this.point(event));
+    this.held = found ?? { kind: "end", i: count };
   }
 
   move(event) {
-    this.plot.over.style.cursor = this.held !== null || this.at(event) >= 0 ? "grab" : "crosshair";
-    if (this.held !== null) this.get().change(this.held, this.point(event));
+    this.plot.over.style.cursor = this.held || this.at(event) ? "grab" : "crosshair";
+    if (this.held) this.get().drag(this.held, this.point(event));
   }
 
   double(event) {
     const found = this.at(event);
-    if (found >= 0) this.get().remove(found);
+    if (found) this.get().remove(found.i);
   }
 }

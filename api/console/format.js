@@ -22,13 +22,27 @@ export const signed = (value, digits) => (value > 0 ? "+" : "") + number(value, 
 export const percent = (share) => `${(100 * share).toFixed(0)} %`;
 
 const PARTS = { year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" };
+const writers = new Map(); // a formatter for each zone; making one is slow
+
+function writer(name) {
+  if (!writers.has(name)) writers.set(name, new Intl.DateTimeFormat("sv-SE", { ...PARTS, timeZone: name }));
+  return writers.get(name);
+}
 
 /** A time (text, Date or seconds since 1970) in the zone chosen, such as 2026-01-31 08:00:00. */
 export function time(value, withDate = true) {
   if (value === null || value === undefined) return "–";
-  const date = typeof value === "number" ? new Date(value * 1000) : new Date(value);
-  const text = date.toLocaleString("sv-SE", { ...PARTS, timeZone: zone.value });
+  const text = writer(zone.value).format(typeof value === "number" ? value * 1000 : new Date(value));
   return withDate ? text : text.slice(11);
+}
+
+/** Seconds since 1970 of a time written in the zone chosen, such as 2026-01-31T08:00; NaN where it is none. */
+export function instant(text) {
+  const written = Date.parse(`${text.trim().replace(" ", "T")}Z`) / 1000;
+  if (!Number.isFinite(written)) return NaN;
+  const shift = (at) => Date.parse(`${time(at).replace(" ", "T")}Z`) / 1000 - Math.floor(at);
+  const near = written - shift(written);
+  return written - shift(near);
 }
 
 /** Seconds as 45 s, 12 min, 3 h 20 min or 5 d. */

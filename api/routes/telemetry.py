@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from functools import partial
-from typing import Annotated, BinaryIO, cast
+from typing import Annotated, Any, BinaryIO, cast
 
 import anyio.to_thread
 import pandas as pd
@@ -79,6 +79,7 @@ def read(
         int | None, Query(ge=4, le=100_000, description="thin out, keeping extremes and gaps")
     ] = None,
     as_of: AsOf = None,
+    bad: Annotated[bool, Query(description="tell the spans of bad quality too, in JSON")] = False,
     accept: Annotated[str, Header()] = "application/json",
 ) -> Response:
     """The rows of a span: JSON of at most 5,000 points where not asked otherwise; by Accept, all of them as Arrow."""
@@ -93,9 +94,14 @@ def read(
         else:
             parts = iter([table.overview(first, last, names, max_points, version)])
         return StreamingResponse(_arrow(parts, names), media_type=ARROW)
-    frame = table.overview(first, last, names, max_points or 5_000, as_of)
+    points = max_points or 5_000
+    frame = table.overview(first, last, names, points, as_of)
     values = {name: frame[name].tolist() for name in names}
-    return json_answer({"times": iso(pd.DatetimeIndex(frame.index)), "values": values})
+    answer: dict[str, Any] = {"times": iso(pd.DatetimeIndex(frame.index)), "values": values}
+    if bad:
+        spans = table.bad_spans(first, last, names, points, as_of)
+        answer["bad"] = {tag: [{"start": a, "end": b} for a, b in pairs] for tag, pairs in spans.items()}
+    return json_answer(answer)
 
 
 @router.get("/quality")

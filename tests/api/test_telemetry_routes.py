@@ -199,6 +199,18 @@ def test_an_overview_keeps_the_extremes(client: httpx.Client, plant: str) -> Non
     assert {9.0, -9.0} <= set(found["values"]["level"])
 
 
+def test_bad_quality_is_told_where_asked(client: httpx.Client, plant: str) -> None:
+    text = "time,level,level__quality\n" + "".join(
+        f"{t.isoformat()},{i},{q}\n" for i, (t, q) in enumerate(zip(TIMES, ("good", "bad", "bad", "good"), strict=True))
+    )
+    assert post(client, plant, text).json()["rows_stored"] == 4
+    assert "bad" not in rows(client, plant)
+    found = rows(client, plant, bad=True)
+    assert found["values"]["level"] == [0.0, None, None, 3.0]
+    [span] = found["bad"]["level"]
+    assert [pd.Timestamp(span[end]) for end in ("start", "end")] == [TIMES[1], TIMES[2]]
+
+
 def test_arrow_brings_every_row(client: httpx.Client, plant: str) -> None:
     post(client, plant, WIDE)
     answer = client.get(f"/v1/plants/{plant}/telemetry", headers={"Accept": ARROW})

@@ -309,6 +309,25 @@ def test_an_overview_keeps_extremes_and_gaps(table: PlantTable, monkeypatch: pyt
     )
 
 
+def test_spans_of_bad_quality_are_told_and_not_those_of_good(
+    table: PlantTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bad at 10 to 12 s and, behind a better row, at 14 s; at 500 s on both sides of a cut between parts."""
+    monkeypatch.setattr(ingest, "CELLS", 300)
+    n = 1000
+    codes = np.full(n, 192.0)
+    codes[[10, 11, 12, 14, 499, 500, 501]] = 0
+    codes[20] = 64  # uncertain is no refusal
+    table.append(of_frame(frame(list(range(n)), a=[1.0] * n, b=[2.0] * n, a__quality=list(codes))))
+    found = table.bad_spans(max_points=2000)
+    seconds = {tag: [tuple((t - T0).total_seconds() for t in span) for span in spans] for tag, spans in found.items()}
+    assert seconds == {"a": [(10, 12), (14, 14), (499, 501)]}
+    coarse = table.bad_spans(max_points=400)  # 5 s apart is one
+    assert [(b - a).total_seconds() for a, b in coarse["a"]] == [4, 2]
+    assert table.bad_spans(tags=["b"]) == {}
+    assert table.bad_spans(start=T0 + pd.Timedelta("600s")) == {}
+
+
 def test_a_scan_is_a_read_in_parts(table: PlantTable, monkeypatch: pytest.MonkeyPatch) -> None:
     table.append(of_frame(frame(range(0, 5000, 2), a=range(2500))))
     table.append(of_frame(frame(range(1, 5000, 3), a=range(1667))))

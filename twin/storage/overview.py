@@ -1,4 +1,4 @@
-"""Thin rows out for a plot: each tag's extremes and the gaps stay."""
+"""Rows for a plot: thinned out so that each tag's extremes and the gaps stay; where their quality is bad."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from twin.storage.batch import UNCERTAIN
 from twin.storage.merge import Rows
 
 
@@ -30,6 +31,30 @@ def thin(parts: Iterable[Rows], tags: Sequence[str], start: int, end: int, max_p
         for a, b in itertools.pairwise(bounds):
             buckets.add(int(number[a]), rows.times[a:b], values[a:b])
     return buckets.rows(tuple(tags), start, width)
+
+
+def bad_spans(parts: Iterable[Rows], tags: Sequence[str], apart: int) -> dict[str, list[tuple[int, int]]]:
+    """The spans in which each tag's values are of bad quality, as first and last time (microseconds); none left out.
+
+    Args:
+        parts: the rows in order of time.
+        apart: bad values at most so many microseconds apart are one span, as are those without a better row between.
+    """
+    spans: dict[str, list[tuple[int, int]]] = {}
+    going = set[str]()  # tags that were bad in the last row
+    for rows in parts:
+        for column, tag in enumerate(tags):
+            bad = np.flatnonzero(rows.quality[:, column] < UNCERTAIN) if rows.quality is not None else np.empty(0, int)
+            times = rows.times[bad]
+            cuts = np.flatnonzero((np.diff(bad) > 1) & (np.diff(times) > apart)) + 1
+            found = [(int(piece[0]), int(piece[-1])) for piece in np.split(times, cuts) if len(piece)]
+            known = spans.get(tag, [])
+            if found and known and (found[0][0] - known[-1][1] <= apart or (tag in going and bad[0] == 0)):
+                found[0] = (known.pop()[0], found[0][1])
+            if found:
+                spans[tag] = known + found
+            (going.add if len(bad) and bad[-1] == len(rows) - 1 else going.discard)(tag)
+    return spans
 
 
 class _Buckets:

@@ -33,3 +33,23 @@ export function asRamps(values, present, period_s) {
   }
   return out;
 }
+
+const ramp = ({ ramp_s }) => ramp_s ?? 0;
+
+/** Each move as two handles: where its ramp begins, at the value before it, and where it ends. */
+export function handlesOf(steps, now, present) {
+  const order = steps.map((step, i) => ({ ...step, i })).sort((a, b) => a.after_s - b.after_s);
+  return order.flatMap((step, k) => [
+    { i: step.i, kind: "ramp", x: now + step.after_s, value: order[k - 1]?.value ?? present ?? step.value },
+    { i: step.i, kind: "end", x: now + step.after_s + ramp(step), value: step.value },
+  ]);
+}
+
+/** What dragging a handle to a point changes of a move: its end takes it along, its beginning makes the ramp longer. */
+export function dragged(kind, step, { after_s, value }) {
+  if (!step) return {};
+  if (kind === "end") return { after_s: Math.max(0, after_s - ramp(step)), value };
+  const end = step.after_s + ramp(step);
+  const begin = Math.min(after_s, end);
+  return { after_s: begin, ramp_s: end - begin };
+}

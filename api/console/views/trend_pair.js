@@ -1,8 +1,9 @@
 // The trends of what-if: a CV with its forecasts and band, and an input with the moves that can be drawn on it.
 import { Chart } from "../charts.js";
-import { number } from "../format.js";
+import { duration, number } from "../format.js";
 import { html } from "../lib.js";
 import { plant } from "../state.js";
+import { dragged, handlesOf } from "./ramps.js";
 
 const HEIGHT = 128;
 
@@ -27,30 +28,50 @@ function scenarioSeries({ scenarios, active, asked, answer }, before, values) {
   });
 }
 
-/** What was measured, and as many empty rows as the forecast has. */
-const measured = (history, tag, rows) => ({
-  label: "measured",
-  colour: "measured",
-  values: [...history.values[tag], ...nulls(rows)],
-});
+/** What was measured before now, and after it where the question is about the past. */
+function measured({ history, later }, tag, x) {
+  const came = later.value && x.map((t) => later.value.get(t)?.[tag] ?? null);
+  const rows = [{ label: "measured", colour: "measured", values: [...history.value.values[tag], ...nulls(x.length)] }];
+  const known = came?.some((v) => v !== null);
+  return [...rows, { label: "what came", colour: "measured", dash: [2, 3], values: [...nulls(history.value.x.length), ...(known ? came : nulls(x.length))] }];
+}
+
+/** The dead times from the moves of the scenario in hand to a CV, one an MV: from its first move. */
+function delaysOf({ deadTimes, scenarios, active, at }, cv) {
+  const moves = Object.entries(scenarios.value[active.value].moves);
+  return moves.flatMap(([mv, steps]) => {
+    const delay = deadTimes.value?.[mv]?.[cv]?.mean;
+    if (!delay || !steps.length) return [];
+    const from = at.value + Math.min(...steps.map((step) => step.after_s));
+    return [{ from, to: from + delay, label: `${mv}: dead time ${duration(delay)}` }];
+  });
+}
+
+/** A band as its change from what happens without a move. */
+const less = (band, base) =>
+  Object.fromEntries(["mean", "low", "high"].map((part) => [part, band[part].map((v, k) => v - base.mean[k])]));
 
 export function CvTrend({ inquiry, tag }) {
-  const { history, answer, asked, active, at } = inquiry;
+  const { history, answer, asked, active, at, asChange } = inquiry;
   const past = history.value;
   const future = answer.value?.x ?? [];
   const before = nulls(past.x.length);
-  const base = answer.value?.baseline[tag.name] ?? { mean: [], low: [], high: [] };
+  const none = answer.value?.baseline[tag.name] ?? { mean: [], low: [], high: [] };
+  const shown = (band) => (asChange.value ? less(band, none) : band);
+  const base = shown(none);
   const front = answer.value?.scenarios.find((s) => s.name === asked.value[active.value]?.name);
-  const band = front?.cvs[tag.name] ?? base;
+  const band = front ? shown(front.cvs[tag.name]) : base;
   const series = [
-    measured(past, tag.name, future.length),
+    ...(asChange.value ? [] : measured(inquiry, tag.name, future)),
     { label: "no move", colour: "base", dash: [6, 4], values: [...before, ...base.mean] },
-    ...scenarioSeries(inquiry, before, (s) => s.cvs[tag.name].mean),
+    ...scenarioSeries(inquiry, before, (s) => shown(s.cvs[tag.name]).mean),
   ];
   const shade = front ? colourOf(active.value) : "base";
   const bands = [{ colour: shade, low: [...before, ...band.low], high: [...before, ...band.high] }];
-  return html`<${Chart} title=${tag.name} unit=${tag.unit} height=${HEIGHT} sync="whatif" x=${[...past.x, ...future]}
-    series=${series} bands=${bands} lines=${limitLines(tag)} untilNow=${at.value} marks=${[{ x: at.value, label: "now" }]} />`;
+  const title = asChange.value ? `change of ${tag.name}` : tag.name;
+  return html`<${Chart} title=${title} unit=${tag.unit} height=${HEIGHT} sync="whatif" x=${[...past.x, ...future]}
+    series=${series} bands=${bands} lines=${asChange.value ? [] : limitLines(tag)} untilNow=${at.value} marks=${[{ x: at.value, label: "now" }]}
+    delays=${delaysOf(inquiry, tag.name)} />`;
 }
 
 export function InputTrend({ inquiry, tag }) {
@@ -61,24 +82,22 @@ export function InputTrend({ inquiry, tag }) {
   const kind = tag.role === "mv" ? "moves" : "disturbances";
   const steps = inquiry.steps(tag.name);
   const series = [
-    measured(past, tag.name, future.length),
+    ...measured(inquiry, tag.name, future),
     ...scenarioSeries(inquiry, before, (s, i) => s.moves[tag.name] ?? held(inquiry, tag.name, i, future)),
   ];
   const moves = {
     start: now,
     period_s: plant.value.sample_period_s,
     colour: colourOf(inquiry.active.value),
-    steps: steps.map((step) => ({ x: now + step.after_s + ramp(step), value: step.value })), // where a ramp ends
+    count: steps.length,
+    handles: handlesOf(steps, now, inquiry.present(tag.name)),
     add: (step) => inquiry.addStep(tag.name, kind, step),
-    change: (i, { after_s, value }) =>
-      inquiry.edit(tag.name, i, { after_s: Math.max(0, after_s - ramp(steps[i])), value }),
+    drag: (held, point) => inquiry.edit(tag.name, held.i, dragged(held.kind, inquiry.steps(tag.name)[held.i], point)),
     remove: (i) => inquiry.removeStep(tag.name, i),
   };
   return html`<${Chart} title=${tag.name} unit=${tag.unit} height=${HEIGHT - 20} sync="whatif" stepped=${true} x=${[...past.x, ...future]}
     series=${series} lines=${limitLines(tag)} within=${reach(tag)} moves=${moves} untilNow=${now} marks=${[{ x: now, label: "now" }]} />`;
 }
-
-const ramp = ({ ramp_s }) => ramp_s ?? 0;
 
 /** What a scenario gives for a DV over the horizon; the answer holds MVs alone. */
 function held(inquiry, tag, i, future) {

@@ -1,10 +1,12 @@
 // The question that the what-if view asks, and its answer. It asks again on every change, one request at a time.
 import { get, post, telemetry } from "../api.js";
+import { duration, time } from "../format.js";
 import { batch, effect, signal } from "../lib.js";
 import { href, lastRow, path, plant, route, slug } from "../state.js";
 import { asSteps } from "./ramps.js";
 
 const HISTORY = 1; // horizons of history shown
+const NEAR_ROWS = 50; // a time that is asked from has a row so near before it
 const SETTLE_MS = 300; // before the address follows
 
 /** Calls `run` with the latest argument, never twice at once: what comes meanwhile replaces what waits. */
@@ -24,6 +26,9 @@ export function latest(run) {
   };
 }
 
+const byTime = ({ x, values }) =>
+  new Map(x.map((t, k) => [t, Object.fromEntries(Object.entries(values).map(([tag, all]) => [tag, all[k]]))]));
+
 const NAMES = ["A", "B", "C", "D", "E"];
 const EMPTY = { name: "A", moves: {}, disturbances: {} };
 
@@ -36,6 +41,8 @@ export class Inquiry {
     this.coverage = signal(given.coverage ?? 0.9);
     this.at = signal(given.at ?? null); // seconds since 1970
     this.history = signal(null);
+    this.later = signal(null); // time: {tag: value} of the rows behind `at`, where it is past
+    this.asChange = signal(false); // show changes from no move
     this.answer = signal(null);
     this.asked = signal([]); // the scenarios that `answer` is about
     this.error = signal(null);
@@ -64,7 +71,23 @@ export class Inquiry {
   }
 
   async refresh() {
-    this.at.value = await lastRow();
+    try {
+      this.at.value = await lastRow();
+    } catch (error) {
+      this.error.value = error;
+    }
+  }
+
+  /** Ask from the last row at or before a time. */
+  async from(seconds) {
+    const period = plant.value.sample_period_s;
+    try {
+      const { x } = await telemetry(slug.value, period, { start: seconds - NEAR_ROWS * period, end: seconds, points: 4 * NEAR_ROWS });
+      if (!x.length) throw new Error(`There are no rows in the ${duration(NEAR_ROWS * period)} before ${time(seconds)}.`);
+      this.at.value = x.at(-1);
+    } catch (error) {
+      this.error.value = error;
+    }
   }
 
   /** The body of the request. */
@@ -106,7 +129,14 @@ export class Inquiry {
     const period = plant.value.sample_period_s;
     try {
       const span = Math.max(HISTORY * horizon, 30 * period);
-      this.history.value = await telemetry(slug.value, period, { start: at - span, end: at });
+      const [history, later] = await Promise.all([
+        telemetry(slug.value, period, { start: at - span, end: at }),
+        telemetry(slug.value, period, { start: at + period / 2, end: at + horizon }),
+      ]);
+      batch(() => {
+        this.history.value = history;
+        this.later.value = later.x.length ? byTime(later) : null;
+      });
     } catch (error) {
       this.error.value = error;
     }

@@ -1,0 +1,35 @@
+// What came of the scenarios in words and figures: trust, what was clipped, and where each CV ends.
+import { Trust } from "../components.js";
+import { number, percent, signed, time } from "../format.js";
+import { html } from "../lib.js";
+import { of, plant } from "../state.js";
+import { clippedOf, crossing } from "../words.js";
+
+export function Verdict({ inquiry, answer }) {
+  const asked = inquiry.asked.value[inquiry.active.value];
+  const scenario = answer.scenarios.find((s) => s.name === asked?.name);
+  const unit = (name) => plant.value.tags.find((tag) => tag.name === name).unit;
+  return html`<section class="panel">
+    <h3>Can this be trusted?</h3>
+    <${Trust} trust=${scenario?.trust ?? answer.trust} />
+    ${scenario?.clipped.length > 0 && html`<h3>Not done as asked</h3>
+      <ul>${scenario.clipped.map((clip) => html`<li>${clippedOf(clip, unit(clip.tag))}</li>`)}</ul>`}
+    <p class="quiet small">Twin <code>${answer.twin}</code>; bands hold ${percent(answer.coverage)} of values at each time, where the twin knows the ground.</p>
+  </section>`;
+}
+
+export function Comparison({ answer }) {
+  const cell = (tag, band, change) => {
+    const crossed = crossing(tag, answer.times, band);
+    return html`<td class="n">${number(band.mean.at(-1))} ${change && html`<span class="quiet">(${signed(change.at(-1), 3)})</span>`}
+      ${crossed && html`<div class="mark attention small">▲ ${crossed}</div>`}</td>`;
+  };
+  return html`<section class="panel">
+    <h3>At the end, ${time(answer.times.at(-1), false)}</h3>
+    <div class="scroll"><table>
+      <thead><tr><th>CV</th><th>Unit</th><th class="n">No move</th>${answer.scenarios.map((s) => html`<th class="n">${s.name} (change)</th>`)}</tr></thead>
+      <tbody>${of("cv").map((tag) => html`<tr><td>${tag.name}</td><td class="quiet">${tag.unit}</td>${cell(tag, answer.baseline[tag.name])}
+        ${answer.scenarios.map((s) => cell(tag, s.cvs[tag.name], s.change[tag.name]))}</tr>`)}</tbody>
+    </table></div>
+  </section>`;
+}
