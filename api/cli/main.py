@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.cli import parse
+from api.cli import environment, parse, upkeep
 
 if TYPE_CHECKING:
     from api.cli.client import Client
@@ -26,6 +26,9 @@ plants = typer.Typer(help="Describe plants.", **PLAIN)
 keys = typer.Typer(help="Make and revoke API keys.", **PLAIN)
 app.add_typer(plants, name="plants")
 app.add_typer(keys, name="keys")
+app.add_typer(upkeep.audit, name="audit")
+for command in (upkeep.backup, upkeep.restore, upkeep.doctor):
+    app.command()(command)
 
 Url = Annotated[str | None, typer.Option("--url", help="The service; TWIN_URL by default.", show_default=False)]
 ApiKey = Annotated[str | None, typer.Option("--key", help="The API key; TWIN_KEY by default.", show_default=False)]
@@ -62,7 +65,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="TWIN_PORT by default.", show_default=False)] = None,
 ) -> None:
     """Run the service, its workers included."""
-    settings = _settings(host=host, port=port)
+    settings = environment.settings(host=host, port=port)
     from api import server
     from twin.errors import TwinError
 
@@ -76,7 +79,7 @@ def serve(
 @app.command()
 def worker() -> None:
     """Run one training worker against the database of a service that runs elsewhere."""
-    settings = _settings()
+    settings = environment.settings()
     from api import worker
 
     worker.main(settings)
@@ -90,7 +93,7 @@ def demo(
     port: Annotated[int | None, typer.Option(help="TWIN_PORT by default.", show_default=False)] = None,
 ) -> None:
     """Run the service with a simulated plant that is live; train its first twin."""
-    settings = _settings(data_dir=data_dir, port=port)
+    settings = environment.settings(data_dir=data_dir, port=port)
     from api import demo
 
     folder = settings.data_dir if "data_dir" in settings.model_fields_set else Path(".demo")
@@ -338,21 +341,6 @@ def revoke_key(
     """Revoke a key."""
     with service(url, key) as client:
         client.send("DELETE", f"/v1/keys/{key_id}")
-
-
-def _settings(**given: Any) -> Any:
-    """The settings of the environment, those given on the command line first."""
-    from pydantic import ValidationError
-
-    from api.settings import Settings
-
-    try:
-        return Settings(**_given(**given))
-    except ValidationError as error:
-        for item in error.errors():
-            name = "_".join(map(str, item["loc"])).upper()
-            typer.secho(f"TWIN_{name}: {item['msg']}", fg="red", err=True)
-        raise typer.Exit(2) from None
 
 
 def _given(**values: Any) -> dict[str, Any]:

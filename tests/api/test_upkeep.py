@@ -15,8 +15,10 @@ from alembic import command
 from alembic.config import Config
 from fastapi import FastAPI
 from sqlalchemy import text
+from typer.testing import CliRunner
 
 from api.backup import MANIFEST, backup, restore
+from api.cli import main
 from api.db import MIGRATIONS, Database
 from api.doctor import examine
 from api.service import Service
@@ -160,3 +162,23 @@ def test_housekeeping_merges_small_files_and_changes_no_answer(tmp_path: Path) -
     pd.testing.assert_frame_equal(table.read(), before)
     assert len(set(rows.iterdir()) - files) == 1
     service.close()
+
+
+def test_the_commands_do_it_too(kept: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = CliRunner()
+    monkeypatch.setenv("TWIN_DATA_DIR", str(kept.settings.data_dir))
+    made = runner.invoke(main.app, ["backup", str(tmp_path / "all.tar")])
+    assert made.exit_code == 0, made.output
+    assert runner.invoke(main.app, ["backup", str(tmp_path / "all.tar")]).exit_code == 1
+    monkeypatch.setenv("TWIN_DATA_DIR", str(tmp_path / "new"))
+    assert runner.invoke(main.app, ["restore", str(tmp_path / "all.tar")]).exit_code == 0
+    whole = runner.invoke(main.app, ["audit", "verify", "--json"])
+    assert (whole.exit_code, json.loads(whole.stdout)["ok"]) == (0, True)
+    with sqlite3.connect(tmp_path / "new" / "twin.db") as connection:
+        connection.execute("UPDATE audit SET subject = 'another' WHERE id = 1")
+    broken = runner.invoke(main.app, ["audit", "verify"])
+    assert broken.exit_code == 1
+    assert "entry 1" in broken.output
+    examined = runner.invoke(main.app, ["doctor", "--json"])
+    assert examined.exit_code == 1
+    assert {f["subject"] for f in json.loads(examined.stdout) if not f["ok"]} - {"disk", "jobs"} == {"audit log"}
