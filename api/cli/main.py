@@ -97,7 +97,8 @@ def demo(
     from api import demo
 
     folder = settings.data_dir if "data_dir" in settings.model_fields_set else Path(".demo")
-    raise typer.Exit(demo.main(folder, settings.port, settings.admin_key and settings.admin_key.get_secret_value()))
+    key = settings.admin_key.get_secret_value() if settings.admin_key else None
+    raise typer.Exit(demo.main(folder, settings.port, key))
 
 
 @plants.command("list")
