@@ -24,6 +24,8 @@ from api.client.flow import Flow, Give, Line, Open, Pause, Request
 from api.client.retry import Retry, said, send
 from api.client.types import (
     AliasAnswer,
+    AuditAnswer,
+    AuditVerdictAnswer,
     JobAnswer,
     KeyAnswer,
     LimitBody,
@@ -330,20 +332,31 @@ class Calls:
             yield self._retry.pause(failures)
         raise UnreachableError(f"the events of {job} break off again and again {why}".rstrip())
 
-    # Keys
+    # Keys and the audit log
 
     def keys(self) -> Flow[Items[KeyAnswer]]:
         """The keys, without their texts."""
         return self._whole("/v1/keys")
 
-    def create_key(self, name: str, scopes: Sequence[str], *, expires: When | None = None) -> Flow[dict[str, Any]]:
-        """Make a key; `key` holds its text, this once."""
-        body = {"name": name, "scopes": list(scopes), **given({"expires": moment(expires)})}
+    def create_key(
+        self, name: str, scopes: Sequence[str], *, expires: When | None = None, plants: Sequence[str] | None = None
+    ) -> Flow[dict[str, Any]]:
+        """Make a key, for some plants or for all; `key` holds its text, this once."""
+        of = None if plants is None else list(plants)
+        body = {"name": name, "scopes": list(scopes), **given({"expires": moment(expires), "plants": of})}
         return self._json("POST", "/v1/keys", body, repeatable=False)
 
     def revoke_key(self, key_id: str) -> Flow[None]:
         """Revoke a key."""
         return self._json("DELETE", _at("keys", key_id))
+
+    def audit(self) -> Flow[Items[AuditAnswer]]:
+        """The audit log, newest first."""
+        return self._pages("/v1/audit")
+
+    def verify_audit(self, heads: Sequence[str] = ()) -> Flow[AuditVerdictAnswer]:
+        """Whether the audit log is whole, and still holds the heads noted earlier."""
+        return self._get("/v1/audit/verify", head=list(heads) or None)
 
     # The service
 

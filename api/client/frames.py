@@ -83,10 +83,7 @@ def times(given: list[str]) -> pd.DatetimeIndex:
 
 def _bands(cases: Mapping[str, Mapping[str, BandAnswer]], index: Any) -> pd.DataFrame:
     columns: dict[Any, Any] = {
-        (case, cv, side): band[side]
-        for case, cvs in cases.items()
-        for cv, band in cvs.items()
-        for side in SIDES
+        (case, cv, side): band[side] for case, cvs in cases.items() for cv, band in cvs.items() for side in SIDES
     }
     return _frame(columns, index, ("scenario", "CV", "value"))
 

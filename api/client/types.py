@@ -24,6 +24,27 @@ class AliasBody(TypedDict):
     twin: str
 
 
+class AuditAnswer(TypedDict):
+    """An entry of the audit log."""
+
+    id: int
+    at: str
+    key: str
+    action: str
+    subject: str
+    detail: dict[str, Any]
+    digest: str | None
+
+
+class AuditVerdictAnswer(TypedDict):
+    """Whether the audit log is what was written; note `head` elsewhere."""
+
+    ok: bool
+    entries: int
+    head: str
+    problems: list[str]
+
+
 class BandAnswer(TypedDict):
     """One CV over the horizon."""
 
@@ -61,6 +82,7 @@ class KeyAnswer(TypedDict):
     id: str
     name: str
     scopes: list[str]
+    plants: list[str] | None
     created: str
     expires: str | None
 
@@ -71,6 +93,7 @@ class KeyBody(TypedDict):
     name: str
     scopes: list[Literal["read", "upload", "train", "predict", "optimize", "admin"]]
     expires: NotRequired[str | None]
+    plants: NotRequired[list[str] | None]
 
 
 class LimitBody(TypedDict):

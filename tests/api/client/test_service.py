@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,8 +15,10 @@ import pandas as pd
 import pytest
 
 from api.client import frames, types
+from api.client.calls import Calls
 from api.client.clients import AsyncClient, Client
 from api.client.errors import InvalidError, JobError, NotFoundError, UnauthorizedError
+from api.client.retry import Retry
 from api.client.uploads import headers_of
 from tests.api.client import types_of_openapi
 from twin.plants.quadruple_tank import QuadrupleTank
@@ -105,7 +109,7 @@ def test_questions_and_their_frames(twin: Client, trained: dict[str, Any], measu
     before = twin.predict("tank", horizon_s=300, at=measured.frame().index[500].to_pydatetime())
     assert before["at"] < answer["at"]
 
-    plan = twin.optimize("tank", horizon_s=300, setpoints={"level_1": 12.0}, limits={"level_3": (None, 25.0)})
+    plan = twin.optimize("tank", horizon_s=300, setpoints={"level_1": 12.0}, limits={"level_3": (None, 7.0)})
     table = frames.plan(plan)
     assert plan["status"] in ("optimal", "feasible", "relaxed")
     assert table["pump_1", "move"].iloc[0] == plan["next"]["pump_1"]
@@ -140,6 +144,8 @@ def test_keys(twin: Client, address: str) -> None:
         twin.revoke_key(made["id"])
         with pytest.raises(UnauthorizedError):
             list(reader.plants())
+    assert next(twin.audit())["id"] > 0
+    assert twin.verify_audit()["ok"]
 
 
 def test_the_awaiting_client_does_the_same(address: str, trained: dict[str, Any], measured: Telemetry) -> None:
@@ -164,3 +170,22 @@ def test_the_awaiting_client_does_the_same(address: str, trained: dict[str, Any]
 def test_the_types_are_those_of_the_openapi_document(app: Any) -> None:
     written = Path(types.__file__).read_text()
     assert written == types_of_openapi.module(app.openapi()), f"run: python {types_of_openapi.__file__}"
+
+
+ARGUMENTS: dict[str, Any] = {"plant": "a", "twin": "b", "job": "c", "alias": "d", "upload": "1", "key_id": "e"}
+ARGUMENTS |= {"verb": "predict", "body": {}, "source": b"", "horizon_s": 1.0, "name": "n", "scopes": ["read"]}
+ARGUMENTS |= {"start": "s", "end": "e", "tags": ["t"], "max_points": 4, "as_of": 1, "version": 1, "timezone": "UTC"}
+
+
+@pytest.mark.parametrize("name", [name for name in vars(Calls) if not name.startswith("_") and name != "request"])
+def test_every_call_asks_a_route_that_there_is_with_parameters_that_it_has(app: Any, name: str) -> None:
+    names = inspect.signature(getattr(Calls, name)).parameters
+    arguments = {k: v for k, v in ARGUMENTS.items() if k in names}
+    request = next(getattr(Calls(Retry()), name)(**arguments)).request
+    for path, operations in app.openapi()["paths"].items():
+        if re.fullmatch(re.sub(r"{\w+}", "[^/]+", path), request.path) and request.method.lower() in operations:
+            operation = operations[request.method.lower()]
+            known = {p["name"].lower() for p in operation.get("parameters", ())} | {"accept", "content-type"}
+            assert {k.lower() for k in [*request.params, *request.headers]} <= known
+            return
+    raise AssertionError(f"no route {request.method} {request.path}")
