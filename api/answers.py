@@ -204,6 +204,19 @@ class StepResponsesAnswer(Answer):
     settling_times_s: dict[str, Any]
 
 
+class StepTestAnswer(Answer):
+    """A schedule of moves; `mvs` says how each was chosen, `cvs` how far each CV is expected to go."""
+
+    twin: str | None
+    signal: str
+    times: list[datetime]
+    moves: dict[str, list[float]]
+    mvs: dict[str, Any]
+    correlation: float
+    cvs: dict[str, dict[str, float]]
+    notes: list[str]
+
+
 class RecommendationAnswer(Answer):
     """One answer of optimize, with what is needed to compute it again."""
 

@@ -13,7 +13,20 @@ from api.answers import ProblemAnswer
 from api.deps import known_query
 from api.logs import configure
 from api.middleware import Around, BodyLimit
-from api.routes import audit, console, health, jobs, keys, optimize, plants, predict, recommendations, telemetry, twins
+from api.routes import (
+    audit,
+    console,
+    health,
+    jobs,
+    keys,
+    optimize,
+    plants,
+    predict,
+    recommendations,
+    steptests,
+    telemetry,
+    twins,
+)
 from api.service import Service
 from api.settings import Settings
 from api.worker import Pool
@@ -52,7 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyLimit, request_bytes=settings.max_request_bytes, upload_bytes=settings.max_upload_bytes)
     app.add_middleware(Around, metrics=service.metrics)
     strict = [Depends(known_query)]
-    for part in (plants, telemetry, twins, predict, optimize, recommendations, jobs, keys, audit, health):
+    for part in (plants, telemetry, twins, predict, optimize, steptests, recommendations, jobs, keys, audit, health):
         app.include_router(part.router, dependencies=strict)
     app.include_router(console.router)
     return app

@@ -279,6 +279,44 @@ def optimize(
         show.verdict(answer["trust"])
 
 
+@app.command("step-test")
+def step_test(
+    plant: PlantName,
+    settling_s: Annotated[
+        float | None, typer.Option(help="How long effects take to settle.", show_default=False)
+    ] = None,
+    length_s: Annotated[float | None, typer.Option(help="Of the test.", show_default=False)] = None,
+    signal: Annotated[str, typer.Option(help="gbn or prbs.")] = "gbn",
+    mv: Annotated[list[str], typer.Option("--mv", help="An MV that moves; by default all.")] = [],  # noqa: B006
+    amplitude: Annotated[list[str], typer.Option("--amplitude", help="TAG=VALUE, up and down.")] = [],  # noqa: B006
+    limit: Annotated[list[str], typer.Option("--limit", help="TAG=LOW:HIGH; either may be empty.")] = [],  # noqa: B006
+    csv: Annotated[Path | None, typer.Option(help="Write the schedule here.", show_default=False)] = None,
+    question: Question = None,
+    url: Url = None,
+    key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Design a step test: moves inside limits and rates from which a twin can learn."""
+    body = {**parse.question(question), "signal": signal, **_given(settling_s=settling_s, length_s=length_s, mvs=mv)}
+    body |= _given(amplitude=parse.numbers(amplitude), limits=parse.ranges(limit))
+    path = f"/v1/plants/{plant}/step-tests"
+    with service(url, key) as client:
+        if csv is not None:
+            csv.write_text(client.request("POST", path, json=body, headers={"Accept": "text/csv"}).text)
+            typer.echo(f"written to {csv}")
+            return
+        answer = client.send("POST", path, body)
+        if _told(answer, as_json):
+            return
+        from api.cli import show
+
+        columns = ["low", "high", "settling_s", "switching_s", "switches", "why"]
+        rows = [[name, *(chosen[c] for c in columns)] for name, chosen in answer["mvs"].items()]
+        show.table(["MV", *columns], rows, f"{answer['times'][0]} to {answer['times'][-1]}")
+        for note in answer["notes"]:
+            typer.echo(note)
+
+
 @app.command()
 def report(
     plant: PlantName,
