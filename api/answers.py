@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import pydantic_core
 from fastapi import Response
@@ -100,11 +100,11 @@ class SeriesAnswer(Answer):
 
 
 class JobAnswer(Answer):
-    """A job; `eta_s` is the remaining time, `progress` goes from 0 to 1."""
+    """A job; `state` is one of queued, running, succeeded, failed, cancelled."""
 
     job: str
     plant: str
-    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    state: str
     progress: float
     eta_s: float | None
     result: dict[str, Any] | None
@@ -176,9 +176,9 @@ class PredictAnswer(Answer):
 
 
 class OptimizeAnswer(Answer):
-    """A plan: read `status` first."""
+    """A plan; `status` is one of optimal, feasible, relaxed, abstained."""
 
-    status: Literal["optimal", "feasible", "relaxed", "abstained"]
+    status: str
     status_detail: str
     twin: str
     at: datetime | None
@@ -204,19 +204,6 @@ class StepResponsesAnswer(Answer):
     settling_times_s: dict[str, Any]
 
 
-class StepTestAnswer(Answer):
-    """A schedule of moves; `mvs` says how each was chosen, `cvs` how far each CV is expected to go."""
-
-    twin: str | None
-    signal: str
-    times: list[datetime]
-    moves: dict[str, list[float]]
-    mvs: dict[str, Any]
-    correlation: float
-    cvs: dict[str, dict[str, float]]
-    notes: list[str]
-
-
 class RecommendationAnswer(Answer):
     """One answer of optimize, with what is needed to compute it again."""
 
@@ -239,3 +226,36 @@ class KeyAnswer(Answer):
     plants: list[str] | None
     created: datetime
     expires: datetime | None
+
+
+class ControllerAnswer(Answer):
+    """A plant's controller: `running` where it reported lately; `state` is what it said, `wanted` what it was asked."""
+
+    plant: str
+    running: bool
+    seen: datetime | None
+    state: dict[str, Any] | None
+    wanted: dict[str, Any] | None
+
+
+class ControllerReportAnswer(Answer):
+    """What a controller is to do: the last request, with its age."""
+
+    wanted: dict[str, Any] | None
+
+
+class ControllerRecordAnswer(Answer):
+    """A cycle, a change of mode or of setpoints."""
+
+    id: int
+    kind: str
+    run: str
+    n: int
+    at: datetime
+
+
+class ControlReportAnswer(Answer):
+    """How a controller did over a span (`api.control.report`)."""
+
+    cycles: int
+    service_factor: float | None

@@ -17,6 +17,8 @@ from api.db import Database
 from api.errors import PreconditionError
 from api.tables import (
     AliasRow,
+    ControllerRecordRow,
+    ControllerRow,
     PlantRow,
     PlantVersionRow,
     RecommendationRow,
@@ -105,7 +107,7 @@ class Catalog:
         with self._db.write() as session:
             _require(_plant(session, slug), if_match, None)
             twins = list(session.scalars(select(TwinRow.id).where(TwinRow.plant == slug)))
-            for table in (AliasRow, TwinRow, RecommendationRow):
+            for table in (AliasRow, TwinRow, RecommendationRow, ControllerRecordRow, ControllerRow):
                 session.execute(delete(table).where(table.plant == slug))
             session.execute(delete(PlantVersionRow).where(PlantVersionRow.slug == slug))
             session.execute(delete(PlantRow).where(PlantRow.slug == slug))

@@ -53,6 +53,7 @@ Uploader = Annotated[Key, _needs("upload")]
 Trainer = Annotated[Key, _needs("train")]
 Predictor = Annotated[Key, _needs("predict")]
 Optimizer = Annotated[Key, _needs("optimize")]
+Operator = Annotated[Key, _needs("control")]
 Admin = Annotated[Key, _needs("admin")]
 
 PlantSlug = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="the plant's slug")]

@@ -43,11 +43,27 @@ OPTIMIZE: dict[str, Any] = {
     "limits": {"level_1": {"high": 18.0, "rank": 1}},
 }
 
-STEP_TEST: dict[str, Any] = {
-    "settling_s": 400.0,
-    "mvs": ["pump_1", "pump_2"],
-    "amplitude": {"pump_1": 0.3},
-    "limits": {"level_1": {"low": 4.0, "high": 17.0}},
+CONTROLLER: dict[str, Any] = {
+    "mode": "shadow",
+    "setpoints": {"level_1": 13.5},
+    "reason": "the night shift watches first",
+}
+
+CONTROLLER_REPORT: dict[str, Any] = {
+    "run": "3f2a9c1d77e0",
+    "state": {"mode": "shadow", "closed_loop_allowed": False, "ready": True, "period_s": 5.0},
+    "records": [
+        {
+            "run": "3f2a9c1d77e0",
+            "n": 1,
+            "kind": "cycle",
+            "at": "2026-01-01T00:00:05Z",
+            "mode": "shadow",
+            "ok": True,
+            "values": {"pump_1": 3.1, "pump_2": 3.0, "level_1": 12.4, "level_2": 12.7},
+            "next": {"pump_1": 3.2, "pump_2": 2.9},
+        }
+    ],
 }
 
 KEY: dict[str, Any] = {"name": "the historian", "scopes": ["upload", "read"], "expires": "2099-12-31T00:00:00Z"}

@@ -44,6 +44,7 @@ Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Coverage = Annotated[float, Field(gt=0, lt=1)]
+Scope = Literal["read", "upload", "train", "predict", "optimize", "control", "admin"]
 
 
 class Question(BaseModel):
@@ -184,37 +185,29 @@ class OptimizeBody(Question):
     )
 
 
-class RangeBody(Question):
-    """Where a tag is to stay."""
-
-    low: float | None = None
-    high: float | None = None
-
-
-class StepTestBody(Question):
-    """`POST /v1/plants/{plant}/step-tests`."""
-
-    twin: str | None = Field(default=None, description="to foresee the CVs; by default the champion, if any")
-    at: Time | None = None
-    history: History | None = None
-    present: dict[TagName, float] = Field(default={}, description="of each MV; by default the last one measured")
-    settling_s: Positive | dict[TagName, Positive] | None = Field(
-        default=None, description="how long effects take to settle, of all MVs or each; by default what the twin shows"
-    )
-    length_s: Positive | None = Field(default=None, description="of the test; 16 settling times by default")
-    signal: Literal["gbn", "prbs"] = "gbn"
-    mvs: Annotated[list[TagName], Field(min_length=1)] | None = Field(
-        default=None, description="that move; all of them"
-    )
-    amplitude: dict[TagName, Positive] = Field(default={}, description="of an MV, up and down from its present value")
-    limits: dict[TagName, RangeBody] = Field(default={}, description="of MVs and CVs, tighter than the plant's")
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-
-
 class KeyBody(Question):
     """`POST /v1/keys`."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
-    scopes: Annotated[list[Literal["read", "upload", "train", "predict", "optimize", "admin"]], Field(min_length=1)]
+    scopes: Annotated[
+        list[Literal["read", "upload", "train", "predict", "optimize", "control", "admin"]], Field(min_length=1)
+    ]
     expires: Time | None = None
     plants: list[Slug] | None = Field(default=None, description="the plants it is for; without them, all")
+
+
+class ControllerBody(Question):
+    """`PUT /v1/plants/{plant}/controller`: what is wanted of the running controller; what is left out stays."""
+
+    mode: Literal["off", "shadow", "advisory", "closed"] | None = None
+    confirm: Slug | None = Field(default=None, description="for `closed`: the plant's slug, typed once more")
+    setpoints: dict[TagName, float] = {}
+    reason: Annotated[str, Field(max_length=500)] = Field(default="", description="for the log of overrides")
+
+
+class ControllerReportBody(Question):
+    """`POST /v1/plants/{plant}/controller/cycles`: what a running controller reports."""
+
+    run: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
+    state: dict[str, Any]
+    records: Annotated[list[dict[str, Any]], Field(max_length=1000)] = []

@@ -23,7 +23,7 @@ from api.settings import Settings
 from api.tables import KeyRow, utc_now
 from twin.errors import ConflictError, NotFoundError, TwinError
 
-SCOPES = ("read", "upload", "train", "predict", "optimize", "admin")
+SCOPES = ("read", "upload", "train", "predict", "optimize", "control", "admin")
 BOOTSTRAP = "bootstrap"
 REMEMBERED_S = 5.0  # a key revoked by another process is refused after so long at the latest
 

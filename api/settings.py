@@ -5,6 +5,8 @@ Each field is the variable `TWIN_` + its name in capitals; the README's table of
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
@@ -96,3 +98,8 @@ class ClientSettings(BaseSettings):
 
     url: str = Field(default="http://127.0.0.1:8000", description="the service that the command line talks to")
     key: SecretStr | None = Field(default=None, description="the key that the command line presents")
+
+
+def environment() -> Mapping[str, str]:
+    """Where a plant's file finds the secrets that it names."""
+    return os.environ

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, TypeDecorator
+from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, TypeDecorator, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -142,6 +142,37 @@ class RecommendationRow(Table):
     request: Mapped[dict[str, Any]]
     outcome: Mapped[dict[str, Any]]
     created: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class ControllerRow(Table):
+    """The controller of a plant: what it last said of itself, and what is wanted of it; `request` counts the wishes."""
+
+    __tablename__ = "controllers"
+
+    plant: Mapped[str] = mapped_column(ForeignKey("plants.slug", ondelete="CASCADE"), primary_key=True)
+    state: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    seen: Mapped[datetime | None] = mapped_column(Utc)
+    request: Mapped[int] = mapped_column(default=0)
+    wanted: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    wanted_at: Mapped[datetime | None] = mapped_column(Utc)
+
+
+class ControllerRecordRow(Table):
+    """A cycle or a change of mode, as the controller reported it; numbered within its run."""
+
+    __tablename__ = "controller_records"
+    __table_args__ = (
+        UniqueConstraint("plant", "run", "number"),
+        Index("controller_records_by_time", "plant", "at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    plant: Mapped[str] = mapped_column(ForeignKey("plants.slug", ondelete="CASCADE"))
+    run: Mapped[str] = mapped_column(String(32))
+    number: Mapped[int]
+    kind: Mapped[str] = mapped_column(String(16))
+    at: Mapped[datetime]
+    record: Mapped[dict[str, Any]]
 
 
 class AuditRow(Table):

@@ -141,11 +141,17 @@ class Config:
         return ConfigError(self.path, [self.fault(loc, msg)])
 
     def against(self, plant: Plant) -> Iterator[Fault]:
-        """What contradicts the plant: tags that it lacks, units that measure something else."""
+        """What contradicts the plant: tags that it lacks, units that measure something else.
+
+        Tags that only the table `control` names (the mode of a loop, a heartbeat) are no tags of the plant.
+        """
+        named = set(_words(self.control)) - set(plant.names)
         for where, all_options in (("sources", self.sources), ("sinks", self.sinks)):
             for i, options in enumerate(all_options):
                 for tag, mapped in options.tags.items():
                     loc = (where, i, "tags", tag)
+                    if tag in named:
+                        continue
                     if tag not in plant.names:
                         yield self.fault(loc, f"the plant '{self.plant}' has no such tag{near(tag, plant.names)}")
                     elif mapped.unit is not None:
@@ -197,6 +203,19 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
     secrets = {variable: environment[variable] for _, wanted in tables for variable in wanted.values()}
     options = tuple(o for _, o in sources), tuple(o for _, o in sinks)
     return Config(path, file.plant, file.service, file.collect, *options, file.control, secrets, lines)
+
+
+def _words(table: Any) -> Iterator[str]:
+    """Every key and text of a table."""
+    if isinstance(table, str):
+        yield table
+    elif isinstance(table, Mapping):
+        for key, value in table.items():
+            yield key
+            yield from _words(value)
+    elif isinstance(table, list):
+        for value in table:
+            yield from _words(value)
 
 
 def _options(tables: list[dict[str, Any]], where: str, lines: Lines, faults: list[Fault]) -> list[tuple[int, Options]]:

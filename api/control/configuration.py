@@ -1,0 +1,326 @@
+"""The `[control]` table of a plant's file: what a controller wants, what it may move, and what it must see.
+
+[control]
+horizon_s = 300
+closed_loop_allowed = false      # until somebody decides otherwise, nothing is ever written
+
+[control.setpoints]
+level_1 = {value = 14.0}
+
+[control.mvs.pump_1]
+high = 3.5                       # inside the plant's limits
+mode_tag = "pump_1.mode"         # 1: the loop takes our setpoint
+
+[control.watchdog]
+tag = "twin.heartbeat"
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from twin.errors import Problem
+from twin.plant import Plant, Role, near
+
+Positive = Field(gt=0)
+
+
+class Table(BaseModel):
+    """A table of the file: an unknown key is an error, and so is text in place of a number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class SetpointTable(Table):
+    """The target of a CV; `low` and `high` are how far an operator may move it while the controller runs."""
+
+    value: float
+    weight: float = Field(default=1.0, ge=0)
+    low: float | None = None
+    high: float | None = None
+
+
+class LimitTable(Table):
+    """An operating limit of a CV, inside the plant's."""
+
+    low: float | None = None
+    high: float | None = None
+    rank: int | None = Field(default=None, ge=1, le=100)
+    hard: bool | None = None
+
+
+class MvTable(Table):
+    """One MV that may be moved.
+
+    Args:
+        low, high, rate_per_s: inside the plant's limits; the plant's by default.
+        mode_tag: says whether the loop below takes our value.
+        remote: values of the mode tag for which it does.
+        critical: without it the controller sheds; otherwise it goes on with the others.
+        tolerance: how far the value read back may lie from the one written; a thousandth of the span by default.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    rate_per_s: float | None = Field(default=None, gt=0)
+    mode_tag: str | None = None
+    remote: list[float] = Field(default=[1.0], min_length=1)
+    critical: bool = False
+    tolerance: float | None = Field(default=None, gt=0)
+
+
+class InputTable(Table):
+    """What is asked of one measured tag.
+
+    Args:
+        critical: without it the controller sheds. By default true of a CV with a setpoint, false of all others.
+        max_age_s: of its time stamp; the controller's by default.
+        low, high: of the instrument; the plant's by default.
+        max_step: largest credible change of a cycle; a larger one is a spike.
+        frozen_after_s: so long the same value to the last bit means that the sensor is frozen.
+    """
+
+    critical: bool | None = None
+    max_age_s: float | None = Field(default=None, gt=0)
+    low: float | None = None
+    high: float | None = None
+    max_step: float | None = Field(default=None, gt=0)
+    frozen_after_s: float | None = Field(default=None, gt=0)
+
+
+class WatchdogTable(Table):
+    """The heartbeat: a number that counts up to `wraps` and begins again, in every cycle that is closed."""
+
+    tag: str
+    wraps: int = Field(default=32_768, ge=2)
+
+
+class Settings(Table):
+    """The `[control]` table.
+
+    Args:
+        twin: the id of a twin, or an alias.
+        closed_loop_allowed: without it no request, whoever makes it, leads to `closed`.
+        start_mode: after a start; a start never leads to `closed`.
+        write_within_s: after a cycle is due; a later plan is not written. Half the period by default.
+        max_age_s: of a time stamp; three periods by default.
+        patience: so many cycles that fail in a row shed.
+        critical_patience: so many cycles in a row with a bad critical input shed.
+        return_cycles: a tag that dropped out counts again after so many good cycles in a row.
+        min_trust: of the plan (`trust.score`).
+        accept_relaxed: whether a plan that cannot keep every CV limit is written: it breaks them least.
+        follow_twin: whether a new champion is followed while closed; otherwise it must be confirmed.
+        confirm_within_s: a confirmation is good for so long.
+        poll_s: how often the wanted mode is asked for between cycles.
+        journal: the folder of the cycle log, beside the file.
+        permissives: tag → the value that it must have; another one is the operator's override.
+        release: tag → what is written to hand the MVs back, whenever `closed` ends.
+    """
+
+    horizon_s: float = Field(gt=0)
+    twin: str = "champion"
+    closed_loop_allowed: bool = False
+    start_mode: Literal["off", "shadow", "advisory"] = "shadow"
+    write_within_s: float | None = Field(default=None, gt=0)
+    max_age_s: float | None = Field(default=None, gt=0)
+    control_horizon_s: float | None = Field(default=None, gt=0)
+    coverage: float = Field(default=0.95, gt=0, lt=1)
+    patience: int = Field(default=3, ge=1)
+    critical_patience: int = Field(default=1, ge=1)
+    return_cycles: int = Field(default=3, ge=1)
+    min_trust: float = Field(default=0.1, ge=0, le=1)
+    accept_relaxed: bool = True
+    follow_twin: bool = False
+    confirm_within_s: float = Field(default=60.0, gt=0)
+    poll_s: float = Field(default=2.0, gt=0)
+    journal: str = "control-log"
+    setpoints: dict[str, SetpointTable] = {}
+    prices: dict[str, float] = {}
+    move_suppression: dict[str, float] = {}
+    limits: dict[str, LimitTable] = {}
+    mvs: dict[str, MvTable] = Field(min_length=1)
+    inputs: dict[str, InputTable] = {}
+    watchdog: WatchdogTable | None = None
+    permissives: dict[str, float] = {}
+    release: dict[str, float] = {}
+
+
+@dataclass(frozen=True)
+class Mv:
+    """An MV with the limits in force: the configuration's inside the plant's."""
+
+    name: str
+    low: float
+    high: float
+    rate_per_s: float
+    tolerance: float
+    mode_tag: str | None
+    remote: tuple[float, ...]
+    critical: bool
+    moved: bool  # False: the configuration does not name it, so it is a DV to this controller
+
+    def step(self, period_s: float) -> float:
+        """The largest move of one period."""
+        return self.rate_per_s * period_s
+
+
+@dataclass(frozen=True)
+class Input:
+    """What is asked of one measured tag; absent limits are infinite."""
+
+    name: str
+    role: Role
+    critical: bool
+    max_age_s: float
+    low: float = -math.inf
+    high: float = math.inf
+    max_step: float = math.inf
+    frozen_after_s: float = math.inf
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A controller's settings made one with its plant."""
+
+    slug: str
+    plant: Plant
+    settings: Settings
+    mvs: tuple[Mv, ...]
+    inputs: tuple[Input, ...]
+
+    @classmethod
+    def of(cls, slug: str, plant: Plant, settings: Settings) -> Configuration:
+        """The configuration; `problems` must have found none."""
+        mvs = tuple(_mv(plant, tag.name, settings.mvs.get(tag.name)) for tag in plant.mvs)
+        return cls(slug, plant, settings, mvs, tuple(_input(plant, tag.name, settings) for tag in plant.tags))
+
+    @property
+    def period_s(self) -> float:
+        """Between two cycles: the plant's sample period."""
+        return self.plant.sample_period_s
+
+    @property
+    def write_within_s(self) -> float:
+        """After a cycle is due, when a plan is too late."""
+        return self.settings.write_within_s or 0.5 * self.period_s
+
+    @property
+    def extra_tags(self) -> tuple[str, ...]:
+        """What is read beside the plant's tags."""
+        modes = [mv.mode_tag for mv in self.mvs if mv.mode_tag is not None]
+        return tuple(dict.fromkeys([*modes, *self.settings.permissives]))
+
+    @property
+    def written_tags(self) -> tuple[str, ...]:
+        """All that is ever written."""
+        heartbeat = [self.settings.watchdog.tag] if self.settings.watchdog else []
+        return (*(mv.name for mv in self.mvs if mv.moved), *heartbeat, *self.settings.release)
+
+
+def problems(plant: Plant, settings: Settings) -> Iterator[Problem]:
+    """What contradicts the plant, each with its place below `control`."""
+    for table, roles in (("mvs", {Role.MV}), ("setpoints", {Role.CV}), ("limits", {Role.CV}), ("inputs", set(Role))):
+        for name in getattr(settings, table):
+            yield from _unknown(plant, (table, name), roles)
+    for table in ("prices", "move_suppression"):
+        for name in getattr(settings, table):
+            yield from _unknown(plant, (table, name), {Role.MV} if table == "move_suppression" else set(Role))
+    for name, mv in settings.mvs.items():
+        if name in plant.names:
+            yield from _mv_problems(plant, name, mv)
+    if not settings.setpoints and not settings.prices:
+        yield Problem((), "needs setpoints or prices: there is nothing to control")
+    if settings.write_within_s is not None and settings.write_within_s > plant.sample_period_s:
+        yield Problem(("write_within_s",), f"is longer than the sample period, {plant.sample_period_s:g} s")
+    for name in plant.names:
+        if settings.watchdog is not None and settings.watchdog.tag == name:
+            yield Problem(("watchdog", "tag"), f"'{name}' is a tag of the plant; the heartbeat needs one of its own")
+
+
+def _unknown(plant: Plant, loc: tuple[str, str], roles: set[Role]) -> Iterator[Problem]:
+    name = loc[1]
+    known = [tag.name for tag in plant.tags if tag.role in roles]
+    if name not in known:
+        kinds = " or ".join(sorted(role.upper() for role in roles))
+        yield Problem(loc, f"is no {kinds} of the plant{near(name, known)}")
+
+
+def _mv_problems(plant: Plant, name: str, mv: MvTable) -> Iterator[Problem]:
+    tag = plant.tag(name)
+    if tag.low is None or tag.high is None:
+        yield Problem(("mvs", name), "the plant states no low and high for it; both are needed to move it")
+        return
+    for side, mine in (("low", mv.low), ("high", mv.high)):
+        if mine is not None and not tag.low <= mine <= tag.high:
+            yield Problem(("mvs", name, side), f"{mine:g} is outside the plant's limits, {tag.low:g} to {tag.high:g}")
+    low, high = tag.low if mv.low is None else mv.low, tag.high if mv.high is None else mv.high
+    if not low < high:
+        yield Problem(("mvs", name), f"low {low:g} is not below high {high:g}")
+    if mv.rate_per_s is not None and tag.rate_limit_per_s is not None and mv.rate_per_s > tag.rate_limit_per_s:
+        msg = f"{mv.rate_per_s:g} is faster than the plant's limit, {tag.rate_limit_per_s:g}"
+        yield Problem(("mvs", name, "rate_per_s"), msg)
+
+
+def _mv(plant: Plant, name: str, table: MvTable | None) -> Mv:
+    tag, mine = plant.tag(name), table or MvTable()
+    low = tag.low if mine.low is None else mine.low
+    high = tag.high if mine.high is None else mine.high
+    rate = tag.rate_limit_per_s if mine.rate_per_s is None else mine.rate_per_s
+    low, high = -math.inf if low is None else low, math.inf if high is None else high
+    span = high - low if math.isfinite(high - low) else 1.0
+    return Mv(
+        name=name,
+        low=low,
+        high=high,
+        rate_per_s=math.inf if rate is None else rate,
+        tolerance=1e-3 * span if mine.tolerance is None else mine.tolerance,
+        mode_tag=mine.mode_tag,
+        remote=tuple(mine.remote),
+        critical=mine.critical,
+        moved=table is not None,
+    )
+
+
+def _input(plant: Plant, name: str, settings: Settings) -> Input:
+    tag, mine = plant.tag(name), settings.inputs.get(name, InputTable())
+    ranged = tag.role is not Role.MV  # an MV that a hand has moved beyond its limits is measured all the same
+
+    def limit(own: float | None, plants: float | None, absent: float) -> float:
+        return own if own is not None else plants if ranged and plants is not None else absent
+
+    critical = name in settings.setpoints if mine.critical is None else mine.critical
+    return Input(
+        name=name,
+        role=tag.role,
+        critical=critical or (name in settings.mvs and settings.mvs[name].critical),
+        max_age_s=mine.max_age_s or settings.max_age_s or 3 * plant.sample_period_s,
+        low=limit(mine.low, tag.low, -math.inf),
+        high=limit(mine.high, tag.high, math.inf),
+        max_step=mine.max_step or math.inf,
+        frozen_after_s=mine.frozen_after_s or math.inf,
+    )
+
+
+def setpoints(settings: Settings, changed: Mapping[str, float]) -> dict[str, Any]:
+    """The setpoints in force, as the question wants them; those of the operator first.
+
+    Raises:
+        ValueError: a changed one is no setpoint of this controller, or outside the range it may have.
+    """
+    for name, value in changed.items():
+        table = settings.setpoints.get(name)
+        if table is None:
+            raise ValueError(f"'{name}' is no setpoint of this controller{near(name, settings.setpoints)}")
+        low = -math.inf if table.low is None else table.low
+        high = math.inf if table.high is None else table.high
+        if not low <= value <= high:
+            raise ValueError(f"{name} = {value:g} is outside what may be asked, {low:g} to {high:g}")
+    return {
+        name: {"value": changed.get(name, table.value), "weight": table.weight}
+        for name, table in settings.setpoints.items()
+    }

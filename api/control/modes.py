@@ -1,0 +1,102 @@
+"""The modes of a running controller and what leads from one to another: pure functions over one table.
+
+NAMUR NE 194 (2024) asks an external application for a state machine with a defined way on and off, a watchdog,
+validity checks and a fall-back. These are its modes and ways here:
+
+| from \\ event | off | shadow | advisory | closed | override | shed | restart |
+|---|---|---|---|---|---|---|---|
+| **off** | off | shadow | advisory | refused | off | off | off |
+| **shadow** | off | shadow | advisory | closed, if permitted | shadow | shadow | shadow |
+| **advisory** | off | shadow | advisory | closed, if permitted | advisory | advisory | advisory |
+| **closed** | off | shadow | advisory | closed | advisory | shadow | shadow |
+
+`closed` is permitted where somebody with the scope `control` confirmed it, the controller's configuration allows it
+and its last cycle was good. No other way leads there, a restart least of all. Every way out of `closed` hands the MVs
+back to the base layer first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Mode(StrEnum):
+    """What a controller does with its plan."""
+
+    OFF = "off"  # computes nothing
+    SHADOW = "shadow"  # computes and logs
+    ADVISORY = "advisory"  # shows what it would move
+    CLOSED = "closed"  # writes
+
+
+class Event(StrEnum):
+    """What can change the mode."""
+
+    OFF = "off"  # the first four: somebody asks for that mode
+    SHADOW = "shadow"
+    ADVISORY = "advisory"
+    CLOSED = "closed"
+    OVERRIDE = "override"  # the operator takes over at the plant
+    SHED = "shed"  # the controller gives up by itself
+    RESTART = "restart"
+
+
+@dataclass(frozen=True)
+class Permit:
+    """What `closed` needs, all of it.
+
+    Attributes:
+        scope: whoever asks has the scope `control`.
+        confirmed: they confirmed it for this plant, and not long ago.
+        allowed: the configuration has `closed_loop_allowed = true`.
+        ready: the last cycle was good.
+    """
+
+    scope: bool = False
+    confirmed: bool = False
+    allowed: bool = False
+    ready: bool = False
+
+    def missing(self) -> str:
+        """What it lacks, in words; nothing where it is complete."""
+        lacks = {
+            "the scope control": self.scope,
+            "a confirmation of this moment": self.confirmed,
+            "closed_loop_allowed = true in the controller's configuration": self.allowed,
+            "a good last cycle": self.ready,
+        }
+        return ", ".join(what for what, there in lacks.items() if not there)
+
+
+class RefusedModeError(Exception):
+    """The mode does not change, and why."""
+
+
+_OFF, _SHADOW, _ADVISORY, _CLOSED = Mode
+TABLE: dict[Mode, dict[Event, Mode | None]] = {
+    mode: {
+        Event.OFF: _OFF,
+        Event.SHADOW: _SHADOW,
+        Event.ADVISORY: _ADVISORY,
+        Event.CLOSED: None if mode is _OFF else _CLOSED,
+        Event.OVERRIDE: _ADVISORY if mode is _CLOSED else mode,
+        Event.SHED: _SHADOW if mode is _CLOSED else mode,
+        Event.RESTART: _SHADOW if mode is _CLOSED else mode,
+    }
+    for mode in Mode
+}
+
+
+def after(mode: Mode, event: Event, permit: Permit = Permit()) -> Mode:
+    """The mode that an event leads to.
+
+    Raises:
+        RefusedModeError: `closed` was asked for and is not permitted.
+    """
+    following = TABLE[mode][event]
+    if following is None:
+        raise RefusedModeError("from off, go to shadow or advisory first: what has not been computed cannot be written")
+    if following is Mode.CLOSED and mode is not Mode.CLOSED and permit.missing():
+        raise RefusedModeError(f"closed needs {permit.missing()}")
+    return following

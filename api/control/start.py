@@ -1,0 +1,172 @@
+"""`twin control plant.toml`: from a file to a running controller."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from api.control.actuator import Actuator
+from api.control.clock import Clock, SteadyClock
+from api.control.configuration import Configuration, Settings, problems
+from api.control.controller import Controller
+from api.control.inputs import Inputs
+from api.control.journal import Journal
+from api.control.link import LinkError, ServiceLink
+from api.control.modes import Mode
+from api.control.ports import Inlets, Outlets, guarded
+from api.control.runner import Runner
+from connectors.config import Config
+from connectors.errors import ConfigError
+from connectors.kinds import Context
+from connectors.protocol import Sink, Source
+from twin.plant import Plant
+
+log = structlog.get_logger()
+
+WAIT_S = 2.0  # between two looks for a service that does not answer yet
+
+
+async def control(config: Config, speed: float = 1.0, epoch: int = 0) -> None:
+    """Run the controller of a file until SIGINT or SIGTERM; closed loop then ends in order.
+
+    Args:
+        config: with a table `control`.
+        speed: of a simulated plant, in plant seconds a second.
+        epoch: where its time began to run so fast, ns.
+
+    Raises:
+        ConfigError: with the line of everything that is wrong.
+        LinkError: the service refuses to describe the plant.
+        JournalError: the log cannot be made.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    link = ServiceLink(config.service.url, config.key, config.plant)
+    clock = SteadyClock(speed, epoch)
+    try:
+        plant = await _described(link, stop)
+        if plant is not None:
+            configuration = configured(config, plant)
+            await run(configuration, *_connected(config, configuration, clock), link, clock, _folder(config), stop)
+    finally:
+        await link.close()
+
+
+async def run(
+    configuration: Configuration,
+    sources: Mapping[str, Source],
+    sinks: Mapping[str, Sink],
+    link: ServiceLink,
+    clock: Clock,
+    folder: Path,
+    stop: asyncio.Event,
+    cycles: int | None = None,
+) -> Runner:
+    """Connect and run until told to stop, or for so many cycles.
+
+    Args:
+        sources, sinks: by tag.
+        folder: of the log.
+    """
+    settings, journal = configuration.settings, Journal(folder)
+    inlets, outlets = Inlets(sources), Outlets(sinks)
+    sink = guarded(outlets, configuration, clock)
+    async with inlets, sink:
+        actuator = Actuator(configuration, sink, inlets, journal, clock)
+        controller = Controller(
+            configuration,
+            Inputs(configuration, inlets),
+            link,
+            actuator,
+            journal,
+            clock,
+            Mode(settings.start_mode),
+        )
+        runner = Runner(controller, link, clock, configuration.period_s, settings.poll_s)
+        controller.tell = runner.tell
+        await _backfill(controller, link, configuration, clock)
+        await runner.start()
+        log.info("controlling", plant=configuration.slug, mode=controller.mode, run=controller.run)
+        await runner.run(stop, cycles)
+        return runner
+
+
+def configured(config: Config, plant: Plant) -> Configuration:
+    """The controller's configuration.
+
+    Raises:
+        ConfigError: with the line of everything that is wrong.
+    """
+    if not config.control:
+        raise config.error(("control",), "is missing: what is to be controlled?")
+    settings = config.validated(Settings, config.control, "control")
+    faults = list(config.against(plant))
+    faults += [config.fault(("control", *problem.loc), problem.msg) for problem in problems(plant, settings)]
+    if faults:
+        raise ConfigError(config.path, faults)
+    configuration = Configuration.of(config.plant, plant, settings)
+    read = {tag for options in config.sources for tag in options.tags}
+    faults = [
+        config.fault(("control",), f"no source has '{tag}', which the controller must read")
+        for tag in (*plant.names, *configuration.extra_tags)
+        if tag not in read
+    ]
+    written = {tag for options in config.sinks for tag in options.tags}
+    faults += [
+        config.fault(("control",), f"no sink has '{tag}', which the controller writes when closed")
+        for tag in configuration.written_tags
+        if tag not in written and settings.closed_loop_allowed
+    ]
+    if faults:
+        raise ConfigError(config.path, faults)
+    return configuration
+
+
+def _connected(config: Config, configuration: Configuration, clock: Clock) -> tuple[dict[str, Source], dict[str, Sink]]:
+    """By tag, the sources of what is read and the sinks of what is written."""
+    context = Context(clock, config.secrets)
+    sources: dict[str, Source] = {}
+    for i, options in enumerate(config.sources):
+        source = config.source(i, context)
+        sources |= dict.fromkeys(options.tags, source)
+    sinks: dict[str, Sink] = {}
+    for i, options in enumerate(config.sinks):
+        if any(tag in configuration.written_tags for tag in options.tags):
+            sink = config.sink(i, context)
+            sinks |= dict.fromkeys(options.tags, sink)
+    return sources, sinks
+
+
+async def _described(link: ServiceLink, stop: asyncio.Event) -> Plant | None:
+    """The plant, as soon as the service tells it; None where it was told to stop before."""
+    while not stop.is_set():
+        try:
+            return await link.plant()
+        except LinkError as error:
+            if error.code == "refused":
+                raise
+            log.warning("waiting for the service", error=error.detail)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), WAIT_S)
+    return None
+
+
+async def _backfill(controller: Controller, link: ServiceLink, configuration: Configuration, clock: Clock) -> None:
+    """Begin with the rows that were collected, so that the first plan need not wait for new ones."""
+    try:
+        found = await link.rows_before(clock.now(), configuration.period_s)
+    except LinkError as error:
+        log.warning("no earlier rows", error=error.detail)
+        return
+    controller.rows.fill(found)
+
+
+def _folder(config: Config) -> Path:
+    settings = config.validated(Settings, config.control, "control")
+    return config.path.parent / settings.journal
