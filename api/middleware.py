@@ -1,7 +1,9 @@
-"""Around every request: the size limit of its body, security headers, the latency metric, a line of log."""
+"""Around every request: the size limit of its body, its id, security headers, the latency metric, a line of log."""
 
 from __future__ import annotations
 
+import re
+import secrets
 import time
 
 import structlog
@@ -11,6 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.metrics import Metrics
 
 log = structlog.get_logger()
+
+REQUEST_ID = b"x-request-id"
+CLEAN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 HEADERS = [
     (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'; base-uri 'none'"),
@@ -61,14 +66,18 @@ class Around:
             return
         started = time.perf_counter()
         status = 500
+        request_id = _request_id(scope)
 
         async def with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 own = {name.lower() for name, _ in message["headers"]}
-                message["headers"] = [*message["headers"], *(h for h in HEADERS if h[0] not in own)]
+                more = [*HEADERS, (REQUEST_ID, request_id.encode())]
+                message["headers"] = [*message["headers"], *(h for h in more if h[0] not in own)]
             await send(message)
+
+        structlog.contextvars.bind_contextvars(request=request_id)
 
         try:
             await self._app(scope, receive, with_headers)
@@ -78,3 +87,10 @@ class Around:
             self._metrics.requests.labels(scope["method"], route, status).inc()
             self._metrics.latency.labels(scope["method"], route).observe(took)
             log.debug("request", method=scope["method"], path=scope["path"], status=status, ms=round(took * 1e3, 1))
+            structlog.contextvars.unbind_contextvars("request")
+
+
+def _request_id(scope: Scope) -> str:
+    """The caller's X-Request-ID, where it is one that a log can hold, or a new one."""
+    given = next((value.decode("latin-1") for name, value in scope["headers"] if name == REQUEST_ID), "")
+    return given if CLEAN.fullmatch(given) else secrets.token_hex(8)

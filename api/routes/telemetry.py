@@ -128,7 +128,7 @@ def uploads(app: App, _: Reader, plant: PlantSlug) -> Response:
 
 @router.delete("/uploads/{upload}")
 def take_back(app: App, key: Uploader, plant: PlantSlug, upload: UploadId) -> Response:
-    """Take a wrong upload back: reads answer as if it had never been."""
+    """Take a wrong upload back: its rows are gone, also where a later upload repeated them as duplicates."""
     app.catalog.plant(plant)
     version = app.store.plant(plant).take_back(upload)
     with app.db.write() as session:

@@ -153,3 +153,11 @@ def test_metrics_count_requests_by_route(client: httpx.Client) -> None:
 def test_strictness_is_part_of_the_document(app: FastAPI) -> None:
     assert PlantBody.model_json_schema()["additionalProperties"] is False
     assert app.openapi()["components"]["schemas"]["PlantBody"]["additionalProperties"] is False
+
+
+def test_an_answer_bears_the_id_of_its_request(client: httpx.Client) -> None:
+    mine = client.get("/v1/plants", headers={"X-Request-ID": "dcs-4711"})
+    assert mine.headers["x-request-id"] == "dcs-4711"
+    made = [client.get(path).headers["x-request-id"] for path in ("/v1/plants", "/v1/nothing", "/healthz")]
+    assert len(set(made)) == 3
+    assert client.get("/healthz", headers={"X-Request-ID": "a b"}).headers["x-request-id"] != "a b"
