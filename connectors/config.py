@@ -259,7 +259,7 @@ def _twice(tables: list[tuple[str, int, Options]], lines: Lines) -> Iterator[Fau
             if tag in first:
                 yield Fault(loc, lines.of(loc), f"is mapped in line {lines.of(first[tag])} already")
             first.setdefault(tag, loc)
-            if (same := addresses.setdefault(mapped.address, tag)) != tag:
+            if (same := addresses.setdefault(mapped.place, tag)) != tag:
                 yield Fault(loc, lines.of(loc), f"has the address of '{same}': '{mapped.address}'")
 
 

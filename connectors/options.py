@@ -30,6 +30,11 @@ class Mapped(Strict):
     scale: float = Field(default=1.0, allow_inf_nan=False)
     offset: float = Field(default=0.0, allow_inf_nan=False)
 
+    @property
+    def place(self) -> tuple[str, ...]:
+        """What no two tags of a source may share."""
+        return (self.address,)
+
     @model_validator(mode="before")
     @classmethod
     def _short(cls, given: Any) -> Any:

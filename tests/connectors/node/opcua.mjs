@@ -1,0 +1,59 @@
+// An OPC UA server on Node.js: `node opcua.mjs PORT FOLDER COUNT [USER PASSWORD]`.
+// A line on stdin sets values: [{"tag": "Level", "value": 1.5, "time": ms, "status": "Good"}, …]; it answers "set".
+
+import readline from "node:readline";
+import pki from "node-opcua-certificate-manager";
+import server_ from "node-opcua-server";
+import codes from "node-opcua-status-code";
+import variant from "node-opcua-variant";
+
+const [port, folder, count, user, password] = process.argv.slice(2);
+const { DataType } = variant;
+
+const server = new server_.OPCUAServer({
+	port: Number(port),
+	hostname: "127.0.0.1",
+	serverCertificateManager: new pki.OPCUACertificateManager({
+		automaticallyAcceptUnknownCertificate: true,
+		rootFolder: folder,
+	}),
+	allowAnonymous: !user,
+	userManager: { isValidUser: (name, word) => name === user && word === password },
+	disableDiscovery: true,
+});
+await server.initialize();
+const space = server.engine.addressSpace;
+const own = space.getOwnNamespace();
+const nodes = new Map();
+
+function variable(name, dataType, value) {
+	const node = own.addVariable({
+		organizedBy: space.rootFolder.objects,
+		browseName: name,
+		nodeId: `s=${name}`,
+		dataType,
+		minimumSamplingInterval: 10,
+	});
+	node.setValueFromSource({ dataType: DataType[dataType], value }, codes.StatusCodes.Good, new Date());
+	nodes.set(name, { node, dataType: DataType[dataType] });
+	return node;
+}
+
+space.installHistoricalDataNode(variable("Level", "Double", 1.0), { maxOnlineValues: 100000 });
+variable("Valve", "Double", 40.0);
+variable("Mode", "Int16", 1);
+variable("Text", "String", "words");
+for (let i = 0; i < Number(count); i++) variable(`T${i}`, "Double", i);
+
+await server.start();
+console.log(`listening ${server.getEndpointUrl()} ${own.index}`);
+
+for await (const line of readline.createInterface({ input: process.stdin })) {
+	for (const { tag, value, time, status } of JSON.parse(line)) {
+		const { node, dataType } = nodes.get(tag);
+		node.setValueFromSource({ dataType, value }, codes.StatusCodes[status ?? "Good"], new Date(time));
+	}
+	console.log("set");
+}
+await server.shutdown(0);
+process.exit(0);
