@@ -27,12 +27,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
+from connectors.edge import SinkEdge, SourceEdge
 from connectors.errors import ConfigError, ConnectorError, Fault
 from connectors.kinds import Context, module_of
 from connectors.lines import Lines, line_of_error
@@ -109,17 +110,25 @@ class Config:
         """The service's key."""
         return None if self.service.key_env is None else self.secrets[self.service.key_env]
 
-    def source(self, index: int, context: Context | None = None) -> Source:
-        """A source, not yet connected."""
-        options = self.sources[index]
-        made: Source = module_of(options.kind).source(options, context or Context(secrets=self.secrets))
-        return made
+    def source(self, index: int, plant: Plant, context: Context | None = None) -> Source:
+        """A source in the plant's units, not yet connected."""
+        options, context = self.sources[index], context or Context(secrets=self.secrets)
+        made: Source = module_of(options.kind).source(options, context)
+        return SourceEdge(made, options, plant, context.clock)
 
-    def sink(self, index: int, context: Context | None = None) -> Sink:
-        """A sink, not yet connected."""
-        options = self.sinks[index]
-        made: Sink = module_of(options.kind).sink(options, context or Context(secrets=self.secrets))
-        return made
+    def sink(self, index: int, plant: Plant, context: Context | None = None) -> Sink:
+        """A sink in the plant's units, not yet connected."""
+        options, context = self.sinks[index], context or Context(secrets=self.secrets)
+        made: Sink = module_of(options.kind).sink(options, context)
+        return SinkEdge(made, options, plant)
+
+    def only(self, plant: Plant) -> Config:
+        """The same with the plant's tags alone, without those that only a controller reads and writes."""
+        kept = [
+            o.model_copy(update={"tags": {tag: m for tag, m in o.tags.items() if tag in plant.names}})
+            for o in self.sources
+        ]
+        return replace(self, sources=tuple(kept))
 
     def validated(self, model: type[M], table: Mapping[str, Any], *loc: str | int) -> M:
         """A table of the file as such a model.
@@ -246,21 +255,20 @@ def _model(table: Mapping[str, Any], where: str) -> type[Options]:
 
 
 def _twice(tables: list[tuple[str, int, Options]], lines: Lines) -> Iterator[Fault]:
-    """A tag that two tables have, an address that two tags have."""
+    """A tag that two tables have, and what contradicts itself in one."""
     first: dict[str, Loc] = {}
     titles: set[str] = set()
     for where, i, options in tables:
         if options.title in titles:
             yield Fault((where, i, "name"), lines.of((where, i, "name")), f"a second '{options.title}': name it")
         titles.add(options.title)
-        addresses: dict[Any, str] = {}
-        for tag, mapped in options.tags.items():
+        for tag in options.tags:
             loc = (where, i, "tags", tag)
             if tag in first:
                 yield Fault(loc, lines.of(loc), f"is mapped in line {lines.of(first[tag])} already")
             first.setdefault(tag, loc)
-            if (same := addresses.setdefault(mapped.place, tag)) != tag:
-                yield Fault(loc, lines.of(loc), f"has the address of '{same}': '{mapped.address}'")
+        for tag, msg in options.contradictions():
+            yield Fault((where, i, "tags", tag), lines.of((where, i, "tags", tag)), msg)
 
 
 def _faults(error: ValidationError, loc: Loc, lines: Lines) -> Iterable[Fault]:

@@ -10,13 +10,13 @@ import asyncio
 import json
 import math
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import aiomqtt
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from connectors import certificates, sparkplug
 from connectors.errors import ConnectorError
@@ -30,7 +30,7 @@ from twin.storage.batch import BAD
 PATIENCE_S = 5.0  # between two tries to reconnect, at most
 QUEUE = 100_000  # messages without acknowledgement (QoS 0) that wait here
 BATCH = 1_000  # messages of a batch
-REBIRTH_S = 5.0  # between two requests for the same birth
+REBIRTH_S = 2.0  # between two requests for the same birth
 
 
 class Topic(Mapped):
@@ -77,14 +77,13 @@ class SinkOptions(Options):
 
     _valid = field_validator("certificate", "ca")(lambda path: path and certificates.checked(path))
 
-    @model_validator(mode="after")
-    def _addresses(self) -> Self:
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        yield from super().contradictions()
         for tag, topic in self.tags.items():
             if self.format == "sparkplug" and not _is_metric(topic.address):
-                raise ValueError(f"'{tag}': '{topic.address}' is no metric; write group/node:metric")
+                yield tag, f"'{topic.address}' is no metric; write group/node:metric or group/node/device:metric"
             if self.format == "json" and any(sign in topic.address for sign in "+#"):
-                raise ValueError(f"'{tag}': '{topic.address}' has a wildcard; a tag has one topic")
-        return self
+                yield tag, f"'{topic.address}' has a wildcard; a tag has one topic"
 
 
 class SourceOptions(SinkOptions):
@@ -204,14 +203,17 @@ class MqttSource:
                 await client.__aexit__(None, None, None)
 
     async def _messages(self) -> list[aiomqtt.Message]:
-        """What waits, at least one message.
+        """What waits, or the next message of the next second.
 
         Raises:
             MqttError: the connection is lost, and all that came before is taken.
         """
         if self._client is None:
             raise aiomqtt.MqttError("not connected")
-        messages = [await anext(self._client.messages)] if self._queue.empty() else [self._queue.get_nowait()]
+        messages = []
+        if self._queue.empty():  # not for ever: a birth may have to be asked for once more
+            with suppress(TimeoutError):
+                messages = [await asyncio.wait_for(anext(self._client.messages), 1.0)]
         while not self._queue.empty() and len(messages) < BATCH:
             messages.append(self._queue.get_nowait())
         return messages

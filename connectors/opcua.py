@@ -30,6 +30,19 @@ QUEUE = 200_000  # notifications that wait here; more than that, and the server'
 Row = tuple[int, str, float, int]  # time (ns), tag, value, quality
 
 
+class Node(Mapped):
+    """A tag: its address is a node id, such as ns=2;s=Level."""
+
+    @field_validator("address")
+    @classmethod
+    def _readable(cls, address: str) -> str:
+        try:
+            ua.NodeId.from_string(address)
+        except UaError:
+            raise ValueError(f"'{address}' is no node id; write such as ns=2;s=Level") from None
+        return address
+
+
 class SinkOptions(Options):
     """A server and how to log in to it.
 
@@ -53,18 +66,9 @@ class SinkOptions(Options):
     username: str | None = None
     password_env: str | None = None
     timeout_s: float = Field(default=10.0, gt=0)
+    tags: Mapping[str, Node] = Field(default_factory=dict)
 
     _valid = field_validator("certificate", "server_certificate")(lambda path: path and certificates.checked(path))
-
-    @field_validator("tags")
-    @classmethod
-    def _nodes(cls, tags: Mapping[str, Mapped]) -> Mapping[str, Mapped]:
-        for tag, mapped in tags.items():
-            try:
-                ua.NodeId.from_string(mapped.address)
-            except UaError:
-                raise ValueError(f"'{tag}': '{mapped.address}' is no node id; write such as ns=2;s=Level") from None
-        return tags
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -77,6 +77,13 @@ class Options(Strict):
     def title(self) -> str:
         """Its name, or its kind where it has none."""
         return self.name or self.kind
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Tags that cannot be as they are mapped, each with the reason."""
+        places: dict[tuple[str, ...], str] = {}
+        for tag, mapped in self.tags.items():
+            if (same := places.setdefault(mapped.place, tag)) != tag:
+                yield tag, f"has the address of '{same}': '{mapped.address}'"
 
     @property
     def secrets(self) -> dict[str, str]:

@@ -140,7 +140,10 @@ class Source(Protocol):
     Entering it connects; leaving it disconnects. Once entered it reconnects by itself, for as long as it takes.
     """
 
-    health: Health
+    @property
+    def health(self) -> Health:
+        """How it fares, always up to date."""
+        ...
 
     async def __aenter__(self) -> Self: ...
 

@@ -142,6 +142,17 @@ def control_report(
             shown.show_report(found)
 
 
+@app.command()
+def collect(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="What is connected: plant.toml.")],
+    check: Annotated[bool, typer.Option("--check", help="Only tell what is wrong, with its line.")] = False,
+) -> None:
+    """Collect telemetry from a plant's systems into the service, through a buffer on disk."""
+    from api.cli import collect
+
+    raise typer.Exit(collect.run(file, check))
+
+
 @plants.command("list")
 def list_plants(url: Url = None, key: ApiKey = None, as_json: AsJson = False) -> None:
     """All plants."""

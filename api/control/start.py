@@ -133,12 +133,12 @@ def _connected(config: Config, configuration: Configuration, clock: Clock) -> tu
     context = Context(clock, config.secrets)
     sources: dict[str, Source] = {}
     for i, options in enumerate(config.sources):
-        source = config.source(i, context)
+        source = config.source(i, configuration.plant, context)
         sources |= dict.fromkeys(options.tags, source)
     sinks: dict[str, Sink] = {}
     for i, options in enumerate(config.sinks):
         if any(tag in configuration.written_tags for tag in options.tags):
-            sink = config.sink(i, context)
+            sink = config.sink(i, configuration.plant, context)
             sinks |= dict.fromkeys(options.tags, sink)
     return sources, sinks
 

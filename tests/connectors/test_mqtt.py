@@ -119,6 +119,7 @@ async def test_nothing_is_lost_while_the_network_is_cut_or_the_broker_restarts(t
                 async with edge(target) as client:
                     await client.publish("far/flow", str(value), qos=1)
             await taken.until(lambda got: set(sent[:40]) <= set(got.values))
+            await asyncio.sleep(0.3)  # all is acknowledged
             first.close()
             with broker(tmp_path, target):
                 async with taken, edge(target) as client:
@@ -130,6 +131,8 @@ async def test_nothing_is_lost_while_the_network_is_cut_or_the_broker_restarts(t
                 await plant.__aexit__(None, None, None)
 
 
+# paho leaves the socket of a handshake that failed to the garbage collector
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
 async def test_tls_with_a_user(tmp_path: Path) -> None:
     files = certificate(tmp_path, name="server")
     (tmp_path / "users").write_text("operator:secret\n")
@@ -137,11 +140,10 @@ async def test_tls_with_a_user(tmp_path: Path) -> None:
     lines = (f"cafile {files['certificate']}", f"certfile {files['certificate']}", f"keyfile {files['private_key']}")
     login = {"username": "operator", "password_env": "BROKER", "tls": True, "ca": files["certificate"]}
     with broker(tmp_path, None, *lines, "allow_anonymous false", f"password_file {tmp_path / 'users'}") as port:
-        target = SinkOptions(
-            host="localhost", port=port, tags={"valve": {"address": "s/valve", "field": "to"}}, **login
-        )
+        tags = {"valve": {"address": "s/valve", "field": "to"}}
+        target = SinkOptions.model_validate({"host": "localhost", "port": port, "tags": tags, "kind": "mqtt"} | login)
         right = Context(secrets={"BROKER": "secret"})
-        listening = options(port, {"valve": {"address": "s/valve", "field": "to"}}, host="localhost", **login)
+        listening = options(port, tags, host="localhost", **login)
         async with source(listening, right) as plant, Taken(plant.batches()) as taken, sink(target, right) as out:
             await out.write({"valve": 41.5})
             assert (await taken.until(len)).values.tolist() == [41.5]
@@ -188,6 +190,10 @@ def births(encode: Encoder, life: int = 1) -> list[tuple[str, bytes]]:
         {"name": "Serial", "type": "String", "value": "X-1"},
     )
     return [("spBv1.0/Site/NBIRTH/Edge", node), ("spBv1.0/Site/DBIRTH/Edge/Tank", tank)]
+
+
+def death(encode: Encoder, life: int) -> bytes:
+    return encode(None, {"name": "bdSeq", "type": "Int64", "value": life})
 
 
 async def test_sparkplug_births_aliases_gaps_and_deaths(port: int, encode: Encoder) -> None:
@@ -276,5 +282,5 @@ async def test_a_sparkplug_command_is_what_the_other_side_expects(port: int, nod
     ],
 )
 def test_addresses_that_cannot_be(given: dict, why: str) -> None:
-    with pytest.raises(ValueError, match=why):
-        options(1, **given)
+    ((tag, told),) = options(1, **given).contradictions()
+    assert f"'{tag}': {told}".startswith(why)

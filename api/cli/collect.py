@@ -1,0 +1,100 @@
+"""`twin collect`: sources of a plant into the service, until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+import prometheus_client
+import typer
+
+from api.settings import environment
+from connectors.buffer import Buffer
+from connectors.collect import Collector
+from connectors.config import Config, load
+from connectors.errors import ConfigError, ConnectorError
+from connectors.exposition import Exposition
+from connectors.forward import ServiceSender
+from connectors.protocol import Source
+from connectors.startup import findings
+from twin.plant import Plant
+
+WRONG, UNREACHABLE = 2, 3
+
+
+def run(path: Path, check: bool) -> int:
+    """Collect until interrupted; the exit code: 0, 2 for a file that is wrong, 3 where there is no service.
+
+    Args:
+        check: only tell what is wrong; 1 where anything is.
+    """
+    try:
+        config = load(path, environment())
+    except ConfigError as error:
+        typer.secho(error.detail, fg="red", err=True)
+        return WRONG
+    try:
+        return asyncio.run(_run(config, check))
+    except ConfigError as error:
+        typer.secho(error.detail, fg="red", err=True)
+        return WRONG
+    except ConnectorError as error:
+        typer.secho(error.detail, fg="red", err=True)
+        return UNREACHABLE
+
+
+async def _run(config: Config, check: bool) -> int:
+    async with ServiceSender(config.service.url, config.key, config.plant) as sender:
+        plant = await _plant(sender, patient=not check)
+        wrong = list(config.against(plant))
+        if wrong:
+            raise ConfigError(config.path, wrong)
+        config = config.only(plant)
+        told = await findings(config, plant)
+        for fault in told:
+            where = ".".join(map(str, fault.loc))
+            typer.secho(f"{config.path}:{fault.line}: {where}: {fault.msg}", fg="yellow", err=True)
+        if check:
+            typer.echo(f"{config.path}: {len(config.sources)} sources, {len(told)} findings")
+            return int(bool(told))
+        await _collect(config, plant, sender)
+    return 0
+
+
+async def _collect(config: Config, plant: Plant, sender: ServiceSender) -> None:
+    sources: dict[str, Source] = {o.title: config.source(i, plant) for i, o in enumerate(config.sources)}
+    folder = Path(config.collect.buffer or config.path.with_suffix(".buffer"))
+    buffer = Buffer(folder, config.collect.max_bytes)
+    collector = Collector(sources, buffer, sender, config.collect.flush_s, lambda told: typer.echo(told, err=True))
+    if config.collect.port is not None:
+        registry = prometheus_client.CollectorRegistry()
+        registry.register(Exposition(lambda: ((config.plant, source) for source in collector.health())))
+        prometheus_client.start_http_server(config.collect.port, "127.0.0.1", registry)
+    typer.echo(f"collecting {len(plant.tags)} tags of {config.plant} from {', '.join(sources)}", err=True)
+    running = asyncio.create_task(collector.run())
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(sign, running.cancel)
+    try:
+        with suppress(asyncio.CancelledError):
+            await running
+        with suppress(TimeoutError):
+            await asyncio.wait_for(collector.flush(), 10.0)
+    finally:
+        buffer.close()
+    said = f"{collector.forwarding.sent} samples sent, {buffer.rows} wait in {folder}"
+    typer.echo(said, err=True)
+
+
+async def _plant(sender: ServiceSender, patient: bool) -> Plant:
+    """The plant's description; where the service is down, it is waited for."""
+    while True:
+        try:
+            return await sender.plant()
+        except ConnectorError as error:
+            if not patient or "answers" in error.detail:
+                raise
+            typer.secho(f"{error.detail}; trying again", fg="yellow", err=True)
+            await asyncio.sleep(5.0)
