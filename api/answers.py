@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import pydantic_core
 from fastapi import Response
@@ -100,11 +100,11 @@ class SeriesAnswer(Answer):
 
 
 class JobAnswer(Answer):
-    """A job; `state` is one of queued, running, succeeded, failed, cancelled."""
+    """A job; `eta_s` is the remaining time, `progress` goes from 0 to 1."""
 
     job: str
     plant: str
-    state: str
+    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
     progress: float
     eta_s: float | None
     result: dict[str, Any] | None
@@ -176,9 +176,9 @@ class PredictAnswer(Answer):
 
 
 class OptimizeAnswer(Answer):
-    """A plan; `status` is one of optimal, feasible, relaxed, abstained."""
+    """A plan: read `status` first."""
 
-    status: str
+    status: Literal["optimal", "feasible", "relaxed", "abstained"]
     status_detail: str
     twin: str
     at: datetime | None
@@ -202,6 +202,19 @@ class StepResponsesAnswer(Answer):
     gains: dict[str, Any]
     dead_times_s: dict[str, Any]
     settling_times_s: dict[str, Any]
+
+
+class StepTestAnswer(Answer):
+    """A schedule of moves; `mvs` says how each was chosen, `cvs` how far each CV is expected to go."""
+
+    twin: str | None
+    signal: str
+    times: list[datetime]
+    moves: dict[str, list[float]]
+    mvs: dict[str, Any]
+    correlation: float
+    cvs: dict[str, dict[str, float]]
+    notes: list[str]
 
 
 class RecommendationAnswer(Answer):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,10 @@ class Database:
             yield session
 
     def migrate(self) -> None:
-        """Bring the tables to the newest revision."""
+        """Bring the tables to the newest revision; a SQLite database of an older one is copied beside itself first."""
+        old, path = self._revision(), self.engine.url.database
+        if old not in (None, _newest()) and self.engine.dialect.name == "sqlite" and path:
+            copy_sqlite(Path(path), Path(f"{path}.revision-{old}"))
         with self._writer.begin() as connection:
             config = _config()
             config.attributes["connection"] = connection
@@ -50,13 +54,25 @@ class Database:
 
     def current(self) -> bool:
         """Whether the tables are of the newest revision."""
+        return self._revision() == _newest()
+
+    def _revision(self) -> str | None:
         with self.engine.connect() as connection:
-            revision = MigrationContext.configure(connection).get_current_revision()
-        return revision == ScriptDirectory.from_config(_config()).get_current_head()
+            return MigrationContext.configure(connection).get_current_revision()
 
     def close(self) -> None:
         """Give every connection back."""
         self.engine.dispose()
+
+
+def copy_sqlite(source: Path, target: Path) -> None:
+    """A copy of a SQLite database as it is at one instant, while others write to it."""
+    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
+        old.backup(new)
+
+
+def _newest() -> str | None:
+    return ScriptDirectory.from_config(_config()).get_current_head()
 
 
 def _config() -> Config:

@@ -66,6 +66,13 @@ CONTROLLER_REPORT: dict[str, Any] = {
     ],
 }
 
+STEP_TEST: dict[str, Any] = {
+    "settling_s": 400.0,
+    "mvs": ["pump_1", "pump_2"],
+    "amplitude": {"pump_1": 0.3},
+    "limits": {"level_1": {"low": 4.0, "high": 17.0}},
+}
+
 KEY: dict[str, Any] = {"name": "the historian", "scopes": ["upload", "read"], "expires": "2099-12-31T00:00:00Z"}
 
 

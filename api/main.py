@@ -24,6 +24,7 @@ from api.routes import (
     plants,
     predict,
     recommendations,
+    steptests,
     telemetry,
     twins,
 )
@@ -65,7 +66,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyLimit, request_bytes=settings.max_request_bytes, upload_bytes=settings.max_upload_bytes)
     app.add_middleware(Around, metrics=service.metrics)
     strict = [Depends(known_query)]
-    for part in (plants, telemetry, twins, predict, optimize, recommendations, controller, jobs, keys, audit, health):
+    asking = (plants, telemetry, twins, predict, optimize, steptests, recommendations, controller)
+    for part in (*asking, jobs, keys, audit, health):
         app.include_router(part.router, dependencies=strict)
     app.include_router(console.router)
     return app

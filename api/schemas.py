@@ -185,6 +185,33 @@ class OptimizeBody(Question):
     )
 
 
+class RangeBody(Question):
+    """Where a tag is to stay."""
+
+    low: float | None = None
+    high: float | None = None
+
+
+class StepTestBody(Question):
+    """`POST /v1/plants/{plant}/step-tests`."""
+
+    twin: str | None = Field(default=None, description="to foresee the CVs; by default the champion, if any")
+    at: Time | None = None
+    history: History | None = None
+    present: dict[TagName, float] = Field(default={}, description="of each MV; by default the last one measured")
+    settling_s: Positive | dict[TagName, Positive] | None = Field(
+        default=None, description="how long effects take to settle, of all MVs or each; by default what the twin shows"
+    )
+    length_s: Positive | None = Field(default=None, description="of the test; 16 settling times by default")
+    signal: Literal["gbn", "prbs"] = "gbn"
+    mvs: Annotated[list[TagName], Field(min_length=1)] | None = Field(
+        default=None, description="that move; all of them"
+    )
+    amplitude: dict[TagName, Positive] = Field(default={}, description="of an MV, up and down from its present value")
+    limits: dict[TagName, RangeBody] = Field(default={}, description="of MVs and CVs, tighter than the plant's")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+
 class KeyBody(Question):
     """`POST /v1/keys`."""
 

@@ -9,6 +9,7 @@ from api.catalog import Catalog
 from api.controllers import Controllers
 from api.db import Database
 from api.histories import Histories
+from api.housekeeping import Housekeeper
 from api.jobs import Jobs
 from api.limiter import Limiter
 from api.metrics import Metrics
@@ -34,6 +35,7 @@ class Service:
     histories: Histories
     registry: Registry
     recorder: Recorder
+    housekeeper: Housekeeper
     metrics: Metrics
     controllers: Controllers
     closing: threading.Event = field(default_factory=threading.Event)
@@ -56,16 +58,19 @@ class Service:
             histories=Histories(store),
             registry=Registry(catalog, settings.twins, settings.twins_in_memory),
             recorder=Recorder(db),
+            housekeeper=Housekeeper(catalog, store),
             metrics=Metrics(),
             controllers=Controllers(db),
         )
         service.registry.start()
         service.recorder.start()
+        service.housekeeper.start()
         return service
 
     def close(self) -> None:
         """Stop the threads, write what is still to be written, give the connections back."""
         self.closing.set()
+        self.housekeeper.stop()
         self.registry.stop()
         self.recorder.stop()
         self.db.close()

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.dataset as ds
 
-from twin.errors import NotFoundError, QuestionError
+from twin.errors import NotFoundError, QuestionError, StoreError
 from twin.plant import SLUG
 from twin.storage import ingest
 from twin.storage.batch import QUALITY, TIME, Batch, Receipt
@@ -245,6 +245,17 @@ class PlantTable:
                 files = snapshot.files[kind]
                 self._merge(kind, files.where(files.rows * len(snapshot.columns) < ingest.CELLS // 2))
             self._log.tidy()
+
+    def check(self) -> str:
+        """See that every file of the table is there; what there is, in a sentence.
+
+        Raises:
+            StoreError: some are missing or cut off, or the log cannot be read.
+        """
+        lost = self._log.missing()
+        if lost:
+            raise StoreError(f"{len(lost)} files of {self._log.uri} are missing or cut off: {', '.join(lost[:3])}")
+        return f"is whole; version {self.version}, {self.rows} rows"
 
     def delete(self) -> None:
         """Remove all telemetry of the plant."""

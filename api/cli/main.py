@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.cli import parse
+from api.cli import environment, parse, upkeep
 
 if TYPE_CHECKING:
     from api.cli.client import Client
@@ -26,6 +26,9 @@ plants = typer.Typer(help="Describe plants.", **PLAIN)
 keys = typer.Typer(help="Make and revoke API keys.", **PLAIN)
 app.add_typer(plants, name="plants")
 app.add_typer(keys, name="keys")
+app.add_typer(upkeep.audit, name="audit")
+for command in (upkeep.backup, upkeep.restore, upkeep.doctor):
+    app.command()(command)
 
 Url = Annotated[str | None, typer.Option("--url", help="The service; TWIN_URL by default.", show_default=False)]
 ApiKey = Annotated[str | None, typer.Option("--key", help="The API key; TWIN_KEY by default.", show_default=False)]
@@ -62,7 +65,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="TWIN_PORT by default.", show_default=False)] = None,
 ) -> None:
     """Run the service, its workers included."""
-    settings = _settings(host=host, port=port)
+    settings = environment.settings(host=host, port=port)
     from api import server
     from twin.errors import TwinError
 
@@ -76,7 +79,7 @@ def serve(
 @app.command()
 def worker() -> None:
     """Run one training worker against the database of a service that runs elsewhere."""
-    settings = _settings()
+    settings = environment.settings()
     from api import worker
 
     worker.main(settings)
@@ -90,11 +93,12 @@ def demo(
     port: Annotated[int | None, typer.Option(help="TWIN_PORT by default.", show_default=False)] = None,
 ) -> None:
     """Run the service with a simulated plant that is live; train its first twin."""
-    settings = _settings(data_dir=data_dir, port=port)
+    settings = environment.settings(data_dir=data_dir, port=port)
     from api import demo
 
     folder = settings.data_dir if "data_dir" in settings.model_fields_set else Path(".demo")
-    raise typer.Exit(demo.main(folder, settings.port, settings.admin_key and settings.admin_key.get_secret_value()))
+    key = settings.admin_key.get_secret_value() if settings.admin_key else None
+    raise typer.Exit(demo.main(folder, settings.port, key))
 
 
 @app.command()
@@ -331,6 +335,44 @@ def optimize(
         show.verdict(answer["trust"])
 
 
+@app.command("step-test")
+def step_test(
+    plant: PlantName,
+    settling_s: Annotated[
+        float | None, typer.Option(help="How long effects take to settle.", show_default=False)
+    ] = None,
+    length_s: Annotated[float | None, typer.Option(help="Of the test.", show_default=False)] = None,
+    signal: Annotated[str, typer.Option(help="gbn or prbs.")] = "gbn",
+    mv: Annotated[list[str], typer.Option("--mv", help="An MV that moves; by default all.")] = [],  # noqa: B006
+    amplitude: Annotated[list[str], typer.Option("--amplitude", help="TAG=VALUE, up and down.")] = [],  # noqa: B006
+    limit: Annotated[list[str], typer.Option("--limit", help="TAG=LOW:HIGH; either may be empty.")] = [],  # noqa: B006
+    csv: Annotated[Path | None, typer.Option(help="Write the schedule here.", show_default=False)] = None,
+    question: Question = None,
+    url: Url = None,
+    key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Design a step test: moves inside limits and rates from which a twin can learn."""
+    body = {**parse.question(question), "signal": signal, **_given(settling_s=settling_s, length_s=length_s, mvs=mv)}
+    body |= _given(amplitude=parse.numbers(amplitude), limits=parse.ranges(limit))
+    path = f"/v1/plants/{plant}/step-tests"
+    with service(url, key) as client:
+        if csv is not None:
+            csv.write_text(client.request("POST", path, json=body, headers={"Accept": "text/csv"}).text)
+            typer.echo(f"written to {csv}")
+            return
+        answer = client.send("POST", path, body)
+        if _told(answer, as_json):
+            return
+        from api.cli import show
+
+        columns = ["low", "high", "settling_s", "switching_s", "switches", "why"]
+        rows = [[name, *(chosen[c] for c in columns)] for name, chosen in answer["mvs"].items()]
+        show.table(["MV", *columns], rows, f"{answer['times'][0]} to {answer['times'][-1]}")
+        for note in answer["notes"]:
+            typer.echo(note)
+
+
 @app.command()
 def report(
     plant: PlantName,
@@ -396,21 +438,6 @@ def revoke_key(
     """Revoke a key."""
     with service(url, key) as client:
         client.send("DELETE", f"/v1/keys/{key_id}")
-
-
-def _settings(**given: Any) -> Any:
-    """The settings of the environment, those given on the command line first."""
-    from pydantic import ValidationError
-
-    from api.settings import Settings
-
-    try:
-        return Settings(**_given(**given))
-    except ValidationError as error:
-        for item in error.errors():
-            name = "_".join(map(str, item["loc"])).upper()
-            typer.secho(f"TWIN_{name}: {item['msg']}", fg="red", err=True)
-        raise typer.Exit(2) from None
 
 
 def _given(**values: Any) -> dict[str, Any]:

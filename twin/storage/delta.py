@@ -260,6 +260,14 @@ class Log:
                 self._table.vacuum(dry_run=False, full=True)
                 self._remember()
 
+    def missing(self) -> list[str]:
+        """Files that the table is made of, and that are not there or not of the size they were written with."""
+        files = list(self.snapshot().files.values())
+        sizes = {path: int(size) for kind in files for path, size in zip(kind.path, kind.size, strict=True)}
+        with errors(self.uri):
+            found = self._fs.get_file_info(list(sizes))
+        return [info.path for info in found if info.type != pafs.FileType.File or info.size != sizes[info.path]]
+
     def delete(self) -> None:
         """Remove the table with everything in it."""
         with self._guard, errors(self.uri):

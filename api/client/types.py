@@ -1,0 +1,392 @@
+"""What is sent and answered, as the OpenAPI document says.
+
+Written by `python tests/api/client/types_of_openapi.py`; a test fails where it is not up to date. An answer may hold
+more than its type names.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+
+class AliasAnswer(TypedDict):
+    """What an alias names."""
+
+    plant: str
+    alias: str
+    twin: str
+    changed: str
+
+
+class AliasBody(TypedDict):
+    """`PUT /v1/plants/{plant}/aliases/{alias}`."""
+
+    twin: str
+
+
+class AuditAnswer(TypedDict):
+    """An entry of the audit log."""
+
+    id: int
+    at: str
+    key: str
+    action: str
+    subject: str
+    detail: dict[str, Any]
+    digest: str | None
+
+
+class AuditVerdictAnswer(TypedDict):
+    """Whether the audit log is what was written; note `head` elsewhere."""
+
+    ok: bool
+    entries: int
+    head: str
+    problems: list[str]
+
+
+class BandAnswer(TypedDict):
+    """One CV over the horizon."""
+
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+
+
+class ControlReportAnswer(TypedDict):
+    """How a controller did over a span (`api.control.report`)."""
+
+    cycles: int
+    service_factor: float | None
+
+
+class ControllerAnswer(TypedDict):
+    """A plant's controller: `running` where it reported lately; `state` is what it said, `wanted` what it was asked."""
+
+    plant: str
+    running: bool
+    seen: str | None
+    state: dict[str, Any] | None
+    wanted: dict[str, Any] | None
+
+
+class ControllerBody(TypedDict):
+    """`PUT /v1/plants/{plant}/controller`: what is wanted of the running controller; what is left out stays."""
+
+    mode: NotRequired[Literal["off", "shadow", "advisory", "closed"] | None]
+    confirm: NotRequired[str | None]
+    setpoints: NotRequired[dict[str, float]]
+    reason: NotRequired[str]
+
+
+class ControllerRecordAnswer(TypedDict):
+    """A cycle, a change of mode or of setpoints."""
+
+    id: int
+    kind: str
+    run: str
+    n: int
+    at: str
+
+
+class ControllerReportAnswer(TypedDict):
+    """What a controller is to do: the last request, with its age."""
+
+    wanted: dict[str, Any] | None
+
+
+class ControllerReportBody(TypedDict):
+    """`POST /v1/plants/{plant}/controller/cycles`: what a running controller reports."""
+
+    run: str
+    state: dict[str, Any]
+    records: NotRequired[list[dict[str, Any]]]
+
+
+class History(TypedDict):
+    """Measured rows, the last of which is `at`; missing is null."""
+
+    times: list[str]
+    values: dict[str, list[float | None]]
+
+
+class JobAnswer(TypedDict):
+    """A job; `state` is one of queued, running, succeeded, failed, cancelled."""
+
+    job: str
+    plant: str
+    state: str
+    progress: float
+    eta_s: float | None
+    result: dict[str, Any] | None
+    error: dict[str, Any] | None
+    attempts: int
+    created: str
+    started: str | None
+    finished: str | None
+
+
+class KeyAnswer(TypedDict):
+    """A key; its text is told once, when it is made."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    plants: list[str] | None
+    created: str
+    expires: str | None
+
+
+class KeyBody(TypedDict):
+    """`POST /v1/keys`."""
+
+    name: str
+    scopes: list[Literal["read", "upload", "train", "predict", "optimize", "control", "admin"]]
+    expires: NotRequired[str | None]
+    plants: NotRequired[list[str] | None]
+
+
+class LimitBody(TypedDict):
+    """A limit of this request; it can tighten the plant's, never widen them."""
+
+    low: NotRequired[float | None]
+    high: NotRequired[float | None]
+    rate_per_s: NotRequired[float | None]
+    rank: NotRequired[int | None]
+    hard: NotRequired[bool | None]
+
+
+class ObjectiveBody(TypedDict):
+    """What is wanted."""
+
+    setpoints: NotRequired[dict[str, SetpointBody]]
+    prices: NotRequired[dict[str, float]]
+    move_suppression: NotRequired[dict[str, float]]
+
+
+class OptimizeAnswer(TypedDict):
+    """A plan; `status` is one of optimal, feasible, relaxed, abstained."""
+
+    status: str
+    status_detail: str
+    twin: str
+    at: str | None
+    times: list[str]
+    moves: dict[str, list[float | None]]
+    next: dict[str, float | None]
+    cvs: dict[str, BandAnswer]
+    cost: dict[str, Any] | None
+    certificate: list[dict[str, Any]]
+    trust: TrustAnswer
+    solve_ms: float
+    iterations: int
+    residual: float | None
+
+
+class OptimizeBody(TypedDict):
+    """`POST /v1/plants/{plant}/optimize`."""
+
+    twin: NotRequired[str]
+    at: NotRequired[str | None]
+    history: NotRequired[History | None]
+    horizon_s: float
+    objective: ObjectiveBody
+    limits: NotRequired[dict[str, LimitBody]]
+    disturbances: NotRequired[dict[str, list[StepBody]]]
+    control_horizon_s: NotRequired[float | None]
+    hold_mvs: NotRequired[list[str]]
+    beyond_trained_range: NotRequired[bool]
+    solver: NotRequired[str]
+    coverage: NotRequired[float]
+    deadline_ms: NotRequired[float | None]
+    max_age_s: NotRequired[float | None]
+    state: NotRequired[dict[str, Any] | None]
+
+
+class PlantAnswer(TypedDict):
+    """A plant at one of its versions."""
+
+    plant: str
+    version: int
+    name: str
+    sample_period_s: float
+    tags: list[dict[str, Any]]
+    aliases: dict[str, str]
+    created: str
+    changed: str
+
+
+class PlantBody(TypedDict):
+    """`PUT /v1/plants/{plant}`."""
+
+    name: str
+    sample_period_s: float
+    tags: list[TagBody]
+
+
+class PredictAnswer(TypedDict):
+    """The no-move baseline and every scenario."""
+
+    twin: str
+    at: str
+    times: list[str]
+    coverage: float
+    baseline: dict[str, BandAnswer]
+    scenarios: list[ScenarioAnswer]
+    trust: TrustAnswer
+
+
+class PredictBody(TypedDict):
+    """`POST /v1/plants/{plant}/predict`."""
+
+    twin: NotRequired[str]
+    at: NotRequired[str | None]
+    history: NotRequired[History | None]
+    horizon_s: float
+    moves: NotRequired[dict[str, list[StepBody]]]
+    disturbances: NotRequired[dict[str, list[StepBody]]]
+    scenarios: NotRequired[list[ScenarioBody]]
+    coverage: NotRequired[float]
+
+
+class ProblemAnswer(TypedDict):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    errors: list[dict[str, Any]]
+
+
+class ReceiptAnswer(TypedDict):
+    """What became of an upload: received = stored + duplicate + rejected."""
+
+    upload: str
+    rows_received: int
+    rows_stored: int
+    rows_duplicate: int
+    rows_replaced: int
+    rows_rejected: int
+    rejected: list[dict[str, Any]]
+    first_time: str | None
+    last_time: str | None
+    unknown_tags: list[str]
+    version: int
+
+
+class RecommendationAnswer(TypedDict):
+    """One answer of optimize, with what is needed to compute it again."""
+
+    id: int
+    plant: str
+    twin: str
+    key: str
+    fingerprint: str
+    request: dict[str, Any]
+    outcome: dict[str, Any]
+    created: str
+
+
+class ScenarioAnswer(TypedDict):
+    """What one scenario does."""
+
+    name: str
+    moves: dict[str, list[float]]
+    cvs: dict[str, BandAnswer]
+    change: dict[str, list[float]]
+    clipped: list[dict[str, Any]]
+    trust: TrustAnswer
+
+
+class ScenarioBody(TypedDict):
+    """What would be moved, and what the DVs are expected to do."""
+
+    name: str
+    moves: NotRequired[dict[str, list[StepBody]]]
+    disturbances: NotRequired[dict[str, list[StepBody]]]
+
+
+class SeriesAnswer(TypedDict):
+    """Measured rows; missing is null."""
+
+    times: list[str]
+    values: dict[str, list[float | None]]
+
+
+class SetpointBody(TypedDict):
+    """A target of a CV: one value, or one a period."""
+
+    value: NotRequired[float | None]
+    trajectory: NotRequired[list[float] | None]
+    weight: NotRequired[float]
+
+
+class StepBody(TypedDict):
+    """A value that holds from `after_s` seconds after `at` until the next one."""
+
+    after_s: float
+    value: float
+
+
+class StepResponsesAnswer(TypedDict):
+    """What a step of each MV does to each CV."""
+
+    times_s: list[float]
+    responses: dict[str, dict[str, BandAnswer]]
+    gains: dict[str, Any]
+    dead_times_s: dict[str, Any]
+    settling_times_s: dict[str, Any]
+
+
+class TagBody(TypedDict):
+    """One tag of a plant."""
+
+    name: str
+    role: Literal["mv", "dv", "cv"]
+    unit: NotRequired[str]
+    low: NotRequired[float | None]
+    high: NotRequired[float | None]
+    limit_low: NotRequired[float | None]
+    limit_high: NotRequired[float | None]
+    rate_limit_per_s: NotRequired[float | None]
+    dead_time_s: NotRequired[float | None]
+    description: NotRequired[str]
+
+
+class TrainBody(TypedDict):
+    """`POST /v1/plants/{plant}/twins`."""
+
+    start: NotRequired[str | None]
+    end: NotRequired[str | None]
+    horizon_s: NotRequired[float | None]
+    budget_s: NotRequired[float | None]
+    seed: NotRequired[int | None]
+    options: NotRequired[TrainOptions]
+
+
+class TrainOptions(TypedDict):
+    """What an expert may change; a good twin needs none of it."""
+
+    pure: NotRequired[bool | None]
+
+
+class TrustAnswer(TypedDict):
+    """A verdict on this answer."""
+
+    in_distribution: bool
+    score: float
+    reasons: list[dict[str, Any]]
+
+
+class TwinAnswer(TypedDict):
+    """A trained version."""
+
+    twin: str
+    plant: str
+    plant_version: int
+    data_version: int
+    aliases: list[str]
+    job: str
+    created: str

@@ -1,0 +1,55 @@
+"""What must be done once a day: merge small files of telemetry and remove those that no read needs any more."""
+
+from __future__ import annotations
+
+import threading
+
+import structlog
+
+from api.catalog import Catalog
+from twin.errors import StoreError
+from twin.store import Store
+
+log = structlog.get_logger()
+
+FIRST_S = 600.0  # after the start: not while everything else starts too
+EVERY_S = 86_400.0
+PAGE = 1000
+
+
+class Housekeeper:
+    """A thread that compacts every plant's telemetry. It changes nothing that a read sees, so several servers may."""
+
+    def __init__(self, catalog: Catalog, store: Store) -> None:
+        self._catalog = catalog
+        self._store = store
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="housekeeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look after things."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, when the plant in hand is done."""
+        self._stop.set()
+        self._thread.join()
+
+    def tidy(self) -> None:
+        """Compact every plant's telemetry, now; one that fails does not keep the others from it."""
+        after = None
+        while plants := self._catalog.plants(PAGE, after):
+            for plant in plants:
+                if self._stop.is_set():
+                    return
+                try:
+                    self._store.plant(plant.slug).compact()
+                except StoreError as error:
+                    log.warning("telemetry not compacted", plant=plant.slug, error=error.detail)
+            after = plants[-1].slug
+
+    def _run(self) -> None:
+        wait = FIRST_S
+        while not self._stop.wait(wait):
+            self.tidy()
+            wait = EVERY_S
