@@ -43,6 +43,8 @@ OPTIMIZE: dict[str, Any] = {
     "limits": {"level_1": {"high": 18.0, "rank": 1}},
 }
 
+OPERATING_POINT: dict[str, Any] = {"at": "2026-01-01T01:00:00Z"}
+
 CONTROLLER: dict[str, Any] = {
     "mode": "shadow",
     "setpoints": {"level_1": 13.5},

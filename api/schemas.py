@@ -185,6 +185,13 @@ class OptimizeBody(Question):
     )
 
 
+class OperatingPointBody(Question):
+    """`POST /v1/plants/{plant}/twins/{twin}/step-responses`."""
+
+    at: Time | None = Field(default=None, description="by default the last row there is")
+    history: History | None = Field(default=None, description="by default what was uploaded")
+
+
 class RangeBody(Question):
     """Where a tag is to stay."""
 

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from twin.artifact import Twin
-from twin.responses import step_responses
+from twin.diagnostics import diagnostics
+from twin.responses import gain_map, step_responses
 from twin.telemetry import Telemetry
 
 
@@ -21,7 +22,8 @@ def report(twin: Twin, telemetry: Telemetry) -> dict[str, Any]:
 
     Returns:
         JSON: twin, created, plant, data, history, horizon_s, min_history_rows, unknown_effects, training (backbone,
-        residual, curve, collapse metrics), backtest (by CV and horizon, coverage) and step_responses.
+        residual, curve, collapse metrics), identifiability, backtest (by CV and horizon, coverage), step_responses,
+        gain_map and diagnostics.
     """
     first, last = (pd.Timestamp(telemetry.times[i], tz="UTC").isoformat() for i in (0, -1))
     return {
@@ -34,4 +36,6 @@ def report(twin: Twin, telemetry: Telemetry) -> dict[str, Any]:
         "horizon_s": twin.horizon_s,
         **twin.card,
         "step_responses": step_responses(twin),
+        "gain_map": gain_map(twin),
+        "diagnostics": diagnostics(twin, telemetry),
     }

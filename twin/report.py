@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jinja2
@@ -33,6 +33,10 @@ def page(card: dict[str, Any]) -> str:
         responses=_svg(_draw_responses, card),
         coverage=_svg(_draw_coverage, card),
         training=_svg(_draw_training, card) if card["training"]["curve"] else "",
+        effects=_effects(card),
+        gain_map=_svg(_draw_gain_map, card) if any(card.get("gain_map", {}).values()) else "",
+        errors=_svg(_draw_errors, card) if "diagnostics" in card else "",
+        unwhite=[name for name, cv in card.get("diagnostics", {"cvs": {}})["cvs"].items() if not cv["white"]],
     )
 
 
@@ -60,7 +64,31 @@ def summary(card: dict[str, Any]) -> list[str]:
     lines.append(card["training"]["residual"]["why"])
     lines.append(_correction(card["training"]["correction"]))
     lines += [f"Effect of {name} unknown: {why}." for name, why in card["unknown_effects"].items()]
+    lines += [*_doubts(card)]
     return lines
+
+
+def _doubts(card: dict[str, Any]) -> Iterator[str]:
+    """What the telemetry cannot show, MV by MV, a sentence for each reason."""
+    known = card.get("identifiability", {"mvs": {}, "tied": []})
+    for name, found in known["mvs"].items():
+        told = [r["detail"] for r in found["reasons"] if r["code"] not in ("never_moved", "tied")]
+        if told:
+            yield f"Effects of {name} are {found['verdict']}: {'; '.join(told)}."
+    for tie in known["tied"]:
+        sums = " + ".join(f"{weight:g} {name}" for name, weight in tie["weights"].items())
+        yield f"{sums} stayed at {tie['constant']:.4g}: only moves that keep that sum have been seen."
+
+
+def _effects(card: dict[str, Any]) -> dict[str, dict[str, dict[str, str]]]:
+    """MV → CV → the verdict on that effect, and why, for the table."""
+    return {
+        mv: {
+            cv: {"verdict": effect["verdict"], "why": "; ".join(reason["detail"] for reason in effect["reasons"])}
+            for cv, effect in of_mv.items()
+        }
+        for mv, of_mv in card.get("identifiability", {"effects": {}})["effects"].items()
+    }
 
 
 def _correction(correction: dict[str, Any]) -> str:
@@ -161,6 +189,49 @@ def _draw_response(ax: Axes, times: list[float], response: dict[str, list[float]
     ax.fill_between(times, response["low"], response["high"], color=TWIN, alpha=0.2, linewidth=0)
     ax.plot(times, response["mean"], color=TWIN)
     ax.axhline(0, color=FLAT, linewidth=0.5)
+
+
+def _draw_gain_map(card: dict[str, Any]) -> Figure:
+    """Local gains (rows: CVs) over the level of each MV (columns)."""
+    maps = {mv: found for mv, found in list(card["gain_map"].items())[:MAX_PANELS] if found}
+    cvs = list(next(iter(maps.values()))["gains"])[:MAX_PANELS]
+    units = {tag["name"]: tag.get("unit", "1") for tag in card["plant"]["tags"]}
+    figure, axes = _grid(len(cvs), len(maps), 2.4, 1.5)
+    for j, (mv, found) in enumerate(maps.items()):
+        for i, cv in enumerate(cvs):
+            ax, gain = axes[i, j], found["gains"][cv]
+            finite = np.isfinite([v if v is not None else np.nan for v in gain["low"]]).all()
+            if finite:
+                ax.fill_between(found["levels"], gain["low"], gain["high"], color=TWIN, alpha=0.2, linewidth=0)
+            ax.plot(found["levels"], gain["mean"], ".-", color=TWIN, markersize=3)
+            ax.axhline(0, color=FLAT, linewidth=0.5)
+            if j == 0:
+                ax.set_ylabel(cv)
+        axes[0, j].set_title(f"gain of {mv}")
+        axes[-1, j].set_xlabel(f"{mv} [{units[mv]}]")
+    return figure
+
+
+def _draw_errors(card: dict[str, Any]) -> Figure:
+    """A row of each CV: autocorrelation of the one-step errors, bias, accumulated error."""
+    found = card["diagnostics"]
+    cvs = dict(list(found["cvs"].items())[:MAX_PANELS])
+    figure, axes = _grid(len(cvs), 3, 2.9, 1.5)
+    for row, (name, cv) in zip(axes, cvs.items(), strict=True):
+        row[0].bar(found["lags_s"], cv["autocorrelation"], width=0.8 * found["lags_s"][0], color=TWIN)
+        for side in (-1, 1):
+            row[0].axhline(side * cv["limit"], color=FLAT, linestyle=":", linewidth=0.8)
+        row[1].plot(found["times_s"], cv["bias"], color=TWIN)
+        row[1].axhline(0, color=FLAT, linewidth=0.5)
+        row[2].plot(found["times_s"], cv["accumulated"], color=TWIN)
+        row[0].set_ylabel(f"{name}\n[{cv['unit']}]")
+    for ax, title in zip(
+        axes[0], ("autocorrelation, one row ahead", "mean error", "accumulated error [unit · s]"), strict=True
+    ):
+        ax.set_title(title)
+    for ax, label in zip(axes[-1], ("lag [s]", "horizon [s]", "horizon [s]"), strict=True):
+        ax.set_xlabel(label)
+    return figure
 
 
 def _draw_training(card: dict[str, Any]) -> Figure:

@@ -24,7 +24,13 @@ def show_card(card: dict[str, Any]) -> None:
         for mv, of_mv in responses["gains"].items()
         for cv, gain in of_mv.items()
     ]
-    show.table(["MV", "CV", "gain", "low", "high", "unit"], gains, "gains")
+    known = card.get("identifiability", {"effects": {}, "mvs": {}})
+    for line in gains:
+        line.append(known["effects"].get(line[0], {}).get(line[1], {}).get("verdict"))
+    show.table(["MV", "CV", "gain", "low", "high", "unit", "verdict"], gains, "gains")
+    for name, found in known["mvs"].items():
+        for reason in found["reasons"]:
+            show.console.print(f"{name}: {reason['detail']}.", markup=False)
     show.console.print(card["training"]["residual"]["why"], markup=False)
     for name, why in card["unknown_effects"].items():
         show.console.print(f"The effect of {name} is unknown: {why}.", markup=False)

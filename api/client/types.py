@@ -111,11 +111,11 @@ class History(TypedDict):
 
 
 class JobAnswer(TypedDict):
-    """A job; `state` is one of queued, running, succeeded, failed, cancelled."""
+    """A job; `eta_s` is the remaining time, `progress` goes from 0 to 1."""
 
     job: str
     plant: str
-    state: str
+    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
     progress: float
     eta_s: float | None
     result: dict[str, Any] | None
@@ -164,10 +164,17 @@ class ObjectiveBody(TypedDict):
     move_suppression: NotRequired[dict[str, float]]
 
 
-class OptimizeAnswer(TypedDict):
-    """A plan; `status` is one of optimal, feasible, relaxed, abstained."""
+class OperatingPointBody(TypedDict):
+    """`POST /v1/plants/{plant}/twins/{twin}/step-responses`."""
 
-    status: str
+    at: NotRequired[str | None]
+    history: NotRequired[History | None]
+
+
+class OptimizeAnswer(TypedDict):
+    """A plan: read `status` first."""
+
+    status: Literal["optimal", "feasible", "relaxed", "abstained"]
     status_detail: str
     twin: str
     at: str | None
@@ -260,6 +267,13 @@ class ProblemAnswer(TypedDict):
     errors: list[dict[str, Any]]
 
 
+class RangeBody(TypedDict):
+    """Where a tag is to stay."""
+
+    low: NotRequired[float | None]
+    high: NotRequired[float | None]
+
+
 class ReceiptAnswer(TypedDict):
     """What became of an upload: received = stored + duplicate + rejected."""
 
@@ -338,6 +352,35 @@ class StepResponsesAnswer(TypedDict):
     gains: dict[str, Any]
     dead_times_s: dict[str, Any]
     settling_times_s: dict[str, Any]
+
+
+class StepTestAnswer(TypedDict):
+    """A schedule of moves; `mvs` says how each was chosen, `cvs` how far each CV is expected to go."""
+
+    twin: str | None
+    signal: str
+    times: list[str]
+    moves: dict[str, list[float]]
+    mvs: dict[str, Any]
+    correlation: float
+    cvs: dict[str, dict[str, float]]
+    notes: list[str]
+
+
+class StepTestBody(TypedDict):
+    """`POST /v1/plants/{plant}/step-tests`."""
+
+    twin: NotRequired[str | None]
+    at: NotRequired[str | None]
+    history: NotRequired[History | None]
+    present: NotRequired[dict[str, float]]
+    settling_s: NotRequired[float | dict[str, float] | None]
+    length_s: NotRequired[float | None]
+    signal: NotRequired[Literal["gbn", "prbs"]]
+    mvs: NotRequired[list[str] | None]
+    amplitude: NotRequired[dict[str, float]]
+    limits: NotRequired[dict[str, RangeBody]]
+    seed: NotRequired[int]
 
 
 class TagBody(TypedDict):

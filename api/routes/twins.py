@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Response
+from fastapi import APIRouter, Header, Path, Query, Response
 
 from api.answers import AliasAnswer, JobAnswer, Page, StepResponsesAnswer, TwinAnswer, json_answer
 from api.deps import After, App, Limit, PlantSlug, Reader, Trainer, TwinName, page
-from api.examples import ALIAS, TRAIN, body
+from api.examples import ALIAS, OPERATING_POINT, TRAIN, body
 from api.routes.jobs import job_json
-from api.schemas import AliasBody, TrainBody
+from api.schemas import AliasBody, History, OperatingPointBody, Time, TrainBody
+from api.service import Service
 from api.tables import TwinRow
+from twin.artifact import Twin
 from twin.errors import QuestionError
-from twin.responses import step_responses
+from twin.responses import gain_map, step_responses
 
 router = APIRouter(prefix="/v1/plants/{plant}", tags=["twins"])
 
+At = Annotated[Time | None, Query(description="the operating point is that of the telemetry then")]
 AliasName = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="a name, such as champion")]
 
 
@@ -62,10 +66,26 @@ def report(
 
 
 @router.get("/twins/{twin}/step-responses", response_model=StepResponsesAnswer)
-def responses(app: App, _: Reader, plant: PlantSlug, twin: TwinName) -> Response:
-    """What a step of each MV does to each CV: gains, dead times and settling times with their ranges."""
+def responses(app: App, _: Reader, plant: PlantSlug, twin: TwinName, at: At = None) -> Response:
+    """What a step of each MV does to each CV: gains, dead times and settling times with their ranges, around the
+    middle of what was seen or around the telemetry `at` a time."""
     served = app.registry.get(plant, twin)
-    return json_answer(served.card.get("step_responses") or step_responses(served))
+    if at is None:
+        return json_answer(served.card.get("step_responses") or step_responses(served))
+    return json_answer(_around(app, plant, served, at, None))
+
+
+@router.post("/twins/{twin}/step-responses", response_model=StepResponsesAnswer, openapi_extra=body(OPERATING_POINT))
+def responses_at(app: App, _: Reader, plant: PlantSlug, twin: TwinName, body: OperatingPointBody) -> Response:
+    """The same around an operating point: stored telemetry `at` a time, or a history given; with a map of the gains
+    over the range of each MV, the other inputs as they are there."""
+    served = app.registry.get(plant, twin)
+    return json_answer(_around(app, plant, served, body.at, body.history))
+
+
+def _around(app: Service, plant: str, twin: Twin, at: datetime | None, history: History | None) -> dict[str, Any]:
+    rows, _ = app.histories.of(plant, twin, at, history)
+    return {"at": rows.at, **step_responses(twin, rows), "gain_map": gain_map(twin, rows)}
 
 
 @router.get("/aliases")

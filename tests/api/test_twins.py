@@ -168,3 +168,31 @@ def test_unknown_things_are_not_found(client: httpx.Client, tank: str) -> None:
     assert client.post("/v1/plants/nowhere/twins", json={}).status_code == 404
     answer = client.get("/v1/jobs/job-nothing/events", headers={"Last-Event-ID": "x"})
     assert answer.status_code in (404, 422)
+
+
+def test_an_operating_point_is_that_of_the_telemetry_or_of_a_history(
+    client: httpx.Client, trained: dict[str, Any], measured: Telemetry
+) -> None:
+    path = "/v1/plants/tank/twins/champion/step-responses"
+    at = measured.frame().index[500].isoformat()
+    stored = client.get(path, params={"at": at}).json()
+    StepResponsesAnswer.model_validate(stored)
+    assert stored["at"] == at
+    rows = measured.rows(slice(400, 501)).frame()
+    history = {"times": [t.isoformat() for t in rows.index], "values": {n: rows[n].tolist() for n in rows}}
+    given = client.post(path, json={"history": history}).json()
+    assert given["gains"] == stored["gains"]
+    assert set(given["gain_map"]) == {"pump_1", "pump_2"}
+    assert len(given["gain_map"]["pump_1"]["gains"]["level_1"]["mean"]) == 9
+
+
+def test_the_report_tells_what_can_be_learnt_and_what_the_errors_tell(
+    client: httpx.Client, trained: dict[str, Any]
+) -> None:
+    card = client.get("/v1/plants/tank/twins/champion/report").json()
+    assert card["identifiability"]["effects"]["pump_1"]["level_1"]["verdict"] == "identifiable"
+    assert len(card["diagnostics"]["cvs"]["level_1"]["autocorrelation"]) > 5
+    assert set(card["gain_map"]["pump_1"]["gains"]) == {"level_1", "level_2", "level_3", "level_4"}
+    page = client.get("/v1/plants/tank/twins/champion/report", headers={"Accept": "text/html"}).text
+    for heading in ("What the telemetry can show", "Gains over the operating range", "What the errors still tell"):
+        assert heading in page
