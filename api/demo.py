@@ -20,8 +20,9 @@ from typing import Any
 import pandas as pd
 
 from api.cli import show
-from api.cli.client import Client, RefusedError, UnreachableError
 from api.cli.follow import follow
+from api.client.clients import Client
+from api.client.errors import ClientError
 from twin.plants.quadruple_tank import QuadrupleTank
 from twin.plants.simulator import Simulator
 from twin.telemetry import Telemetry
@@ -57,7 +58,7 @@ def main(data_dir: Path, port: int, admin_key: str | None = None) -> int:
     except KeyboardInterrupt:
         show.errors.print("\nThe demo has ended; `make demo` goes on where it stopped.")
         return 0
-    except (StartError, RefusedError, UnreachableError) as error:
+    except (StartError, ClientError) as error:
         show.errors.print(str(error), style="red", markup=False)
         return 1
     return 0
@@ -90,40 +91,31 @@ def _wait(client: Client, process: subprocess.Popen[bytes]) -> None:
     with show.errors.status("starting the service"):
         until = time.monotonic() + START_S
         while process.poll() is None and time.monotonic() < until:
-            try:
-                client.get("/v1/plants")
+            if client.alive():
                 return
-            except UnreachableError:
-                time.sleep(0.2)
+            time.sleep(0.2)
     raise StartError(f"the service does not answer at {client.url}; is another one listening on that port?")
 
 
 def _prepare(client: Client) -> None:
     """What is missing of plant, history and twin; then wait until its programs are compiled."""
-    client.send("PUT", f"/v1/plants/{PLANT}", QuadrupleTank.plant.to_json())
-    if not client.get(f"/v1/plants/{PLANT}/telemetry", max_points=4)["times"]:
+    client.put_plant(PLANT, QuadrupleTank.plant.to_json())
+    if not client.telemetry(PLANT, max_points=4)["times"]:
         with show.errors.status(f"simulating and uploading {HISTORY_ROWS} rows of history"):
             start = pd.Timestamp.now("UTC").floor("s") - HISTORY_ROWS * pd.Timedelta(seconds=5)
             _upload(client, Simulator(QuadrupleTank(), SEED, start).excite(HISTORY_ROWS))
-    if "champion" not in client.get(f"/v1/plants/{PLANT}")["aliases"]:
-        job = follow(client, client.send("POST", f"/v1/plants/{PLANT}/twins", {"budget_s": BUDGET_S})["job"])
+    if "champion" not in client.aliases(PLANT):
+        job = follow(client, client.train(PLANT, budget_s=BUDGET_S)["job"])
         if job["state"] != "succeeded":
             raise StartError(f"training {job['state']}: {(job['error'] or {}).get('detail', '')}")
     with show.errors.status("compiling"):
-        while not _ready(client):
+        while not client.ready():
             time.sleep(0.2)
-
-
-def _ready(client: Client) -> bool:
-    try:
-        return bool(client.get("/readyz")["ready"])
-    except RefusedError:
-        return False
 
 
 def _resume(client: Client) -> Simulator:
     """The plant, running again; a gap in the times tells its new start from what was stored before."""
-    last = pd.Timestamp(client.get(f"/v1/plants/{PLANT}/telemetry", max_points=4)["times"][-1])
+    last = pd.Timestamp(client.telemetry(PLANT, max_points=4)["times"][-1])
     start = last + GAP_ROWS * pd.Timedelta(seconds=QuadrupleTank.plant.sample_period_s)
     plant = Simulator(QuadrupleTank(), SEED + last.value // 10**9, start)
     _upload(client, plant.excite(CATCH_UP_ROWS))
@@ -142,8 +134,7 @@ def _live(client: Client, process: subprocess.Popen[bytes], plant: Simulator) ->
 
 
 def _upload(client: Client, telemetry: Telemetry) -> None:
-    text = telemetry.frame().to_csv(date_format="%Y-%m-%dT%H:%M:%SZ").encode()
-    client.upload(PLANT, [text], {"Content-Type": "text/csv"}, None)
+    client.upload(PLANT, telemetry.frame())
 
 
 def _tell(url: str, key: str) -> None:

@@ -1,4 +1,4 @@
-"""A model card on the terminal."""
+"""A model card, and the quality of telemetry, on the terminal."""
 
 from __future__ import annotations
 
@@ -34,3 +34,26 @@ def show_card(card: dict[str, Any]) -> None:
     show.console.print(card["training"]["residual"]["why"], markup=False)
     for name, why in card["unknown_effects"].items():
         show.console.print(f"The effect of {name} is unknown: {why}.", markup=False)
+
+
+def show_quality(found: dict[str, Any]) -> None:
+    """Print what the telemetry is worth: tags, gaps, excitation of each MV, warnings."""
+    show.console.print(f"{found['rows']} rows, {found['start']} to {found['end']}", markup=False, highlight=False)
+    tags = [
+        [name, t["role"], t["unit"], f"{t['coverage']:.1%}", *(t.get(k) for k in ("min", "mean", "max")), *_spans(t)]
+        for name, t in found["tags"].items()
+    ]
+    show.table(["tag", "role", "unit", "coverage", "min", "mean", "max", "frozen", "out of range"], tags)
+    gaps = found["gaps"]
+    if gaps["count"]:
+        rows = [[gap["start"], gap["end"], gap["seconds"]] for gap in gaps["longest"][:5]]
+        show.table(["from", "to", "seconds"], rows, f"{gaps['count']} gaps, the longest")
+    mvs = [[mv, of["moves"], of["range_used"], of["feedback_r2"], of["verdict"]] for mv, of in found["mvs"].items()]
+    show.table(["MV", "moves", "share of its range", "explained by feedback", "verdict"], mvs, "excitation")
+    for warning in found["warnings"]:
+        show.console.print(warning["detail"], style="yellow", markup=False, highlight=False)
+
+
+def _spans(tag: dict[str, Any]) -> list[int]:
+    """Rows that are frozen, and rows out of range."""
+    return [tag["frozen"]["rows"], tag["below_range"]["rows"] + tag["above_range"]["rows"]]

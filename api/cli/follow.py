@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from api.cli import show
-from api.cli.client import Client
+from api.client.clients import Client
+from api.client.types import JobAnswer
 
 SHOWN = ("out_of_fold", "readout", "latent", "sigreg")
 
 
-def follow(client: Client, job: str) -> dict[str, Any]:
+def follow(client: Client, job: str) -> JobAnswer:
     """Show the job until it has ended; the job as it is then."""
     with show.training() as bars:
         bar = bars.add_task("training", total=1.0, eta="", losses="")
@@ -27,8 +26,7 @@ def follow(client: Client, job: str) -> dict[str, Any]:
                 bars.console.print(f"alarm: {event.data['detail']}", style="yellow", markup=False)
             elif event.data["state"] == "succeeded":
                 bars.update(bar, completed=1.0, eta="")
-    found: dict[str, Any] = client.get(f"/v1/jobs/{job}")
-    return found
+    return client.job(job)
 
 
 def remaining(eta_s: float | None) -> str:

@@ -9,13 +9,6 @@ from typing import Any
 
 import typer
 
-TYPES = {
-    ".csv": "text/csv",
-    ".parquet": "application/vnd.apache.parquet",
-    ".arrow": "application/vnd.apache.arrow.stream",
-    ".arrows": "application/vnd.apache.arrow.stream",
-}
-
 
 def steps(texts: Iterable[str]) -> dict[str, list[dict[str, float]]]:
     """`tag=value` or `tag=value@seconds`, to the steps of each tag."""
@@ -63,16 +56,6 @@ def question(path: Path | None) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise typer.BadParameter(f"{path} holds no JSON object")
     return body
-
-
-def upload_headers(path: Path) -> dict[str, str]:
-    """Content-Type and Content-Encoding of a file by its name."""
-    names = [suffix.lower() for suffix in path.suffixes[-2:]]
-    zipped = names[-1:] == [".gz"]
-    kind = TYPES.get((names[:-1] if zipped else names)[-1] if names else "")
-    if kind is None:
-        raise typer.BadParameter(f"{path.name}: telemetry files end in {', '.join(TYPES)}, and .gz behind it")
-    return {"Content-Type": kind} | ({"Content-Encoding": "gzip"} if zipped else {})
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -7,7 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 console = Console()
@@ -60,7 +68,7 @@ def verdict(trust: Mapping[str, Any]) -> None:
 
 def problem(detail: str, items: Sequence[Mapping[str, Any]]) -> None:
     """Print why the service refused."""
-    errors.print(detail, style="red", markup=False)
+    errors.print(detail, style="red", markup=False, highlight=False)
     for item in items if len(items) > 1 else ():
         errors.print(f"  {'.'.join(map(str, item['loc']))}: {item['msg']}", markup=False)
 
@@ -76,3 +84,23 @@ def training() -> Progress:
         TextColumn("{task.fields[losses]}"),
         console=errors,
     )
+
+
+def transfer() -> Progress:
+    """A bar with the bytes sent, their rate and the remaining time."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=errors,
+    )
+
+
+def receipt(name: str, told: Mapping[str, Any]) -> None:
+    """Print what became of an upload, and the first rejected values."""
+    table(["receipt", name], [(key, value) for key, value in told.items() if key != "rejected"])
+    rows = [(row["row"], row["tag"], row["reason"]) for row in told["rejected"]]
+    if rows:
+        table(["row", "tag", "rejected because"], rows)

@@ -39,6 +39,7 @@ from api.client.types import (
     SeriesAnswer,
     SetpointBody,
     StepResponsesAnswer,
+    StepTestAnswer,
     TwinAnswer,
 )
 
@@ -203,7 +204,7 @@ class Calls:
     # Questions
 
     def ask(self, plant: str, verb: str, body: Mapping[str, Any]) -> Flow[Any]:
-        """Ask `predict` or `optimize` with a body as the contract writes it."""
+        """Ask `predict`, `optimize` or `step-tests` with a body as the contract writes it."""
         return self._json("POST", _at("plants", plant, verb), body)
 
     def predict(
@@ -259,6 +260,25 @@ class Calls:
         body = bodies.question(twin, at, history, horizon_s, disturbances, coverage)
         body |= given({"limits": bodies.limits(limits), **(options or {})}) | {"objective": given(objective)}
         return self.ask(plant, "optimize", body)
+
+    def step_test(
+        self,
+        plant: str,
+        *,
+        settling_s: float | Mapping[str, float] | None = None,
+        length_s: float | None = None,
+        amplitude: Mapping[str, float] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Flow[StepTestAnswer]:
+        """Design a step test from which a twin can learn; `options` are further fields of the contract."""
+        body = given({"settling_s": settling_s, "length_s": length_s, "amplitude": amplitude, **(options or {})})
+        return self.ask(plant, "step-tests", body)
+
+    def step_test_csv(self, plant: str, body: Mapping[str, Any]) -> Flow[str]:
+        """The schedule of a step test as CSV."""
+        path, headers = _at("plants", plant, "step-tests"), {"Accept": "text/csv"}
+        answer = yield from self._answer(Request("POST", path, json=body, headers=headers))
+        return answer.text
 
     def recommendations(self, plant: str) -> Flow[Items[RecommendationAnswer]]:
         """Every answer of optimize, newest first."""

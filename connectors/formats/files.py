@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, BinaryIO
 
 from connectors.formats.arrow import ArrowReader, ParquetReader
@@ -49,6 +50,21 @@ def read_upload(
         TelemetryError: the upload as a whole cannot be read: another format than said, cut off, damaged, empty,
             without times or tags. Where batches came before, the store keeps none of them.
     """
+    with opened(stream, content_type, content_encoding, max_bytes) as reader:
+        shape = layout(reader.names, plant)
+        count = 0
+        for batch in batches(reader.chunks(shape.columns), shape, timezone, reader.decimal):
+            count += batch.received
+            yield batch
+    if not count:
+        raise TelemetryError("the body has no rows")
+
+
+@contextmanager
+def opened(
+    stream: BinaryIO, content_type: str, content_encoding: str | None, max_bytes: int = MAX_BYTES
+) -> Iterator[Reader]:
+    """The reader of an upload; see `read_upload`."""
     kind = content_type.partition(";")[0].strip().lower()
     body = Body(stream, content_encoding, max_bytes)
     form = looks_like(body.head)
@@ -59,14 +75,7 @@ def read_upload(
     if form != FORMS[kind]:
         raise TelemetryError(f"Content-Type '{content_type}', but the body looks like {form}")
     with tempfile.SpooledTemporaryFile(SPOOL) as spool:
-        reader = _reader(kind, body, spool, max_bytes)
-        shape = layout(reader.names, plant)
-        count = 0
-        for batch in batches(reader.chunks(shape.columns), shape, timezone, reader.decimal):
-            count += batch.received
-            yield batch
-    if not count:
-        raise TelemetryError("the body has no rows")
+        yield _reader(kind, body, spool, max_bytes)
 
 
 def _reader(kind: str, body: Body, spool: IO[bytes], max_bytes: int) -> Reader:

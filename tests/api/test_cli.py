@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -63,6 +64,83 @@ def test_files_are_uploaded_by_their_ending(run: Run, tmp_path: Path, client: An
     told = run("upload", "by-file", tmp_path / "bad.csv").stdout
     assert "yesterday" in told
     assert "much" in told
+
+
+MAPPED = """time,Level_1,level_2,level_2__quality,pump_1,ambient
+2026-03-01 01:00:00,12.0,350,good,3.0,1
+2026-03-01 01:00:05,12.0,351,good,much,1
+"""
+
+
+def test_a_dry_run_shows_the_mapping_and_sends_nothing(run: Run, tmp_path: Path, client: Any) -> None:
+    client.put("/v1/plants/by-dry-run", json=QuadrupleTank.plant.to_json())
+    folder = tmp_path / "export"
+    (folder / "march").mkdir(parents=True)
+    (folder / "march" / "a.csv").write_text(MAPPED)
+    (folder / "long.csv").write_text("time,tag,value\n2026-03-02T00:00:00Z,level_1,4\n2026-03-02T00:00:00Z,nix,4\n")
+    (folder / "notes.txt").write_text("x")
+    words = ("upload", "by-dry-run", folder, "--dry-run", "--timezone", "Europe/Berlin")
+    result = run(*words)
+    told = " ".join(result.stdout.split())
+    assert result.exit_code == 0
+    assert "left out: " in result.stderr
+    assert "did you mean level_1" in told
+    assert "quality of level_2" in told
+    assert "100.0% outside 0 to 30: is the unit right?" in told  # 350 of a tank of 30 cm
+    assert "'2026-03-01 01:00:00' is read as 2026-03-01T00:00:00+00:00" in told
+    assert "'much' is no number" in told
+    assert "without any value: pump_2, inflow_3, level_3, level_4" in told
+    long, wide = body(run(*words, "--json"))
+    assert (wide["rows_received"], wide["rows_rejected"], wide["cells_rejected"]) == (2, 0, 1)
+    assert wide["columns"]["ambient"] == ""
+    assert (long["long"], long["seen"]["level_1"]["count"], long["unknown_tags"]) == (True, 1, ["nix"])
+    without = run(*words[:-2])
+    assert (without.exit_code, "no offset" in " ".join(without.stdout.split())) == (1, True)
+    assert client.get("/v1/plants/by-dry-run/telemetry").json()["times"] == []
+    assert run(*words[:-3], "--timezone", "Europe/Berlin").exit_code == 0
+    assert len(client.get("/v1/plants/by-dry-run/telemetry").json()["times"]) == 3
+
+
+def test_jobs_twins_and_quality_are_shown(run: Run, trained: dict[str, Any]) -> None:
+    name, job = trained["result"]["twin"], trained["job"]
+    assert f"twin {name}" in run("jobs", "list", "--plant", "tank").stdout
+    assert [j["job"] for j in body(run("jobs", "list", "--limit", 1, "--plant", "tank", "--json"))] == [job]
+    assert run("jobs", "follow", job).stdout.strip() == f"twin {name}"
+    assert run("jobs", "cancel", job).exit_code == 1  # it has ended
+    assert name in run("twins", "tank").stdout
+    assert run("promote", "tank", name, "--alias", "spare").stdout.strip() == f"tank: spare is {name}"
+    told = run("quality", "tank").stdout
+    assert "excitation" in told
+    assert "900 rows" in told
+    minute = ("--start", "2026-01-01T00:00:00Z", "--end", "2026-01-01T00:01:00Z")
+    assert body(run("quality", "tank", *minute, "--json"))["rows"] == 12  # one each 5 s
+
+
+def completed(words: str, address: str) -> list[str]:
+    """What bash would offer at the end of a line."""
+    environment = {**os.environ, "TWIN_URL": address, "TWIN_KEY": KEY, "COMP_WORDS": words}
+    environment |= {"_TWIN_COMPLETE": "complete_bash", "COMP_CWORD": str(len(words.split(" ")) - 1)}
+    command = [sys.executable, "-c", "from api.cli.main import app; app(prog_name='twin')"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_the_shell_completes_commands_plants_twins_and_tags(run: Run, trained: dict[str, Any], address: str) -> None:
+    assert completed("twin up", address) == ["upload"]
+    assert completed("twin jobs f", address) == ["follow"]
+    assert "tank" in completed("twin predict ta", address)
+    assert "champion" in completed("twin report tank --twin cham", address)
+    assert completed("twin predict tank --move pump", address) == ["pump_1=", "pump_2="]
+    assert completed("twin predict ta", "http://127.0.0.1:9") == []
+    assert "complete_bash" in run("--show-completion", "bash").stdout
+
+
+def test_a_mistyped_word_is_answered_with_near_ones(run: Run, trained: dict[str, Any]) -> None:
+    result = run("uplaod", "tank", "x.csv")
+    assert (result.exit_code, "Did you mean 'upload'" in result.stderr) == (2, True)
+    result = run("plants", "show", "tanc")
+    assert (result.exit_code, "did you mean tank" in result.stderr) == (1, True)
+    result = run("predict", "tank", "--horizon-s", 300, "--move", "pump1=3")
+    assert (result.exit_code, "did you mean pump_1" in result.stderr) == (1, True)
 
 
 def test_training_that_fails_says_why(run: Run, client: Any) -> None:

@@ -1,0 +1,54 @@
+"""Words for the shell's completion, asked of the service. Without one there are none, and nothing is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from api.client.clients import Client
+
+
+def plants(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The plants."""
+    return _words(ctx, incomplete, lambda client: [plant["plant"] for plant in client.plants()])
+
+
+def twins(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The aliases and twins of the plant that stands before."""
+    plant = _plant(ctx)
+    return _words(ctx, incomplete, lambda c: [*c.aliases(plant), *(twin["twin"] for twin in c.twins(plant))])
+
+
+def tags(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The tags of the plant that stands before, each with its `=`."""
+    plant = _plant(ctx)
+    return _words(ctx, incomplete, lambda client: [f"{tag['name']}=" for tag in client.plant(plant)["tags"]])
+
+
+def jobs(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The jobs."""
+    return _words(ctx, incomplete, lambda client: [job["job"] for job in client.jobs()])
+
+
+def _plant(ctx: typer.Context) -> str:
+    """The plant of the line so far; behind an option without its value, click leaves it among the rest."""
+    rest = (word for word in ctx.args if not word.startswith("-"))
+    return ctx.params.get("plant") or next(rest, "")
+
+
+def _words(ctx: typer.Context, incomplete: str, ask: Callable[[Client], Iterable[str]]) -> list[str]:
+    from api.client.clients import Client
+    from api.client.errors import ClientError
+    from api.client.retry import Retry
+    from api.settings import ClientSettings
+
+    settings = ClientSettings()
+    key = ctx.params.get("key") or (settings.key.get_secret_value() if settings.key else None)
+    try:
+        with Client(ctx.params.get("url") or settings.url, key, retry=Retry(0)) as client:
+            return [word for word in ask(client) if word.startswith(incomplete)]
+    except ClientError:
+        return []

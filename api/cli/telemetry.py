@@ -1,0 +1,102 @@
+"""`twin upload` and `twin quality`: telemetry in, and what it is worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from api.cli.options import REFUSED, ApiKey, AsJson, End, PlantName, Start, Url, service, told
+
+if TYPE_CHECKING:
+    from api.client.clients import Client
+
+Paths = Annotated[
+    list[Path], typer.Argument(exists=True, help="Files, or folders of them: CSV, Parquet or Arrow; .gz too.")
+]
+Timezone = Annotated[
+    str | None, typer.Option(help="Of times without an offset, such as Europe/Berlin.", show_default=False)
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Read everything, show what it would be, send nothing.")]
+
+
+def upload(
+    plant: PlantName,
+    paths: Paths,
+    timezone: Timezone = None,
+    dry_run: DryRun = False,
+    url: Url = None,
+    key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Upload telemetry files; a receipt accounts for every row. What was sent before is not stored twice."""
+    files = _files(paths)
+    with service(url, key) as client:
+        if dry_run:
+            from api.cli import surveys
+
+            found, readable = surveys.of_files(client.plant(plant), files, timezone)
+            if not told(found if len(paths) > 1 or paths[0].is_dir() else found[0], as_json):
+                surveys.show_all(client.plant(plant), found, timezone)
+            raise typer.Exit(0 if readable else REFUSED)
+        receipts = _send(client, plant, files, timezone, quiet=as_json)
+        told(receipts if len(paths) > 1 or paths[0].is_dir() else receipts[0], as_json)
+
+
+def quality(
+    plant: PlantName,
+    start: Start = None,
+    end: End = None,
+    url: Url = None,
+    key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """What the telemetry is worth: gaps, frozen spans, and whether the MVs moved enough to learn from."""
+    with service(url, key) as client:
+        found = client.quality(plant, start=start, end=end)
+        if not told(found, as_json):
+            from api.cli import card
+
+            card.show_quality(found)
+
+
+def _files(paths: list[Path]) -> list[Path]:
+    """The files, those of folders included; in folders, what is no telemetry is left out and named."""
+    from api.client.uploads import headers_of
+
+    found: list[Path] = []
+    for path in paths:
+        for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+            try:
+                headers_of(file)
+            except ValueError as error:
+                if not path.is_dir():
+                    raise typer.BadParameter(str(error)) from None
+                typer.secho(f"left out: {file}", err=True)
+            else:
+                found.append(file)
+    if not found:
+        raise typer.BadParameter("there is no telemetry in there: files end in .csv, .parquet, .arrow, .gz behind it")
+    return found
+
+
+def _send(client: Client, plant: str, files: list[Path], timezone: str | None, quiet: bool) -> list[Any]:
+    from api.cli import show
+
+    receipts = []
+    with show.transfer() as bars:
+        bar = bars.add_task("upload", total=sum(path.stat().st_size for path in files))
+        done = 0
+        for path in files:
+            bars.update(bar, description=path.name)
+
+            def moved(sent: int, total: int, before: int = done) -> None:
+                bars.update(bar, completed=before + sent)
+
+            receipt = client.upload(plant, path, timezone=timezone, on_progress=moved)
+            done += path.stat().st_size
+            receipts.append(receipt)
+            if not quiet:
+                show.receipt(path.name, receipt)
+    return receipts

@@ -1,0 +1,85 @@
+"""Twins on the command line: train, list, report, promote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.cli import complete, jobs
+from api.cli.options import ApiKey, AsJson, End, Horizon, PlantName, Start, TwinName, Url, given, service, told
+
+COLUMNS = ["twin", "aliases", "created", "data_version", "horizon_s", "min_history_rows"]
+
+
+def train(
+    plant: PlantName,
+    start: Start = None,
+    end: End = None,
+    horizon_s: Horizon = None,
+    budget_s: Annotated[float | None, typer.Option(help="How long to train, about.", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(show_default=False)] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the job.")] = False,
+    url: Url = None,
+    key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a twin; no option is needed for a good one."""
+    asked = given(start=start, end=end, horizon_s=horizon_s, budget_s=budget_s, seed=seed)
+    with service(url, key) as client:
+        job = client.train(plant, **asked)
+        if detach:
+            if not told(job, as_json):
+                typer.echo(f"job {job['job']}: {job['state']}; `twin jobs follow {job['job']}` shows it")
+            return
+        from api.cli.follow import follow
+
+        jobs.finish(follow(client, job["job"]), as_json)
+
+
+def twins(plant: PlantName, url: Url = None, key: ApiKey = None, as_json: AsJson = False) -> None:
+    """The twins of a plant, newest first."""
+    with service(url, key) as client:
+        found = list(client.twins(plant))
+        if told(found, as_json):
+            return
+        from api.cli import show
+
+        show.table(COLUMNS, [[twin.get(column) for column in COLUMNS] for twin in found])
+
+
+def promote(
+    plant: PlantName,
+    twin: Annotated[str, typer.Argument(help="The id of a twin, or an alias.", autocompletion=complete.twins)],
+    alias: Annotated[str, typer.Option(help="The name that it gets.")] = "champion",
+    url: Url = None,
+    key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Have a twin answer as the champion, or under another alias."""
+    with service(url, key) as client:
+        found = client.promote(plant, twin, alias)
+        if not told(found, as_json):
+            typer.echo(f"{plant}: {alias} is {found['twin']}")
+
+
+def report(
+    plant: PlantName,
+    twin: TwinName = "champion",
+    html: Annotated[Path | None, typer.Option(help="Write the page with plots here.", show_default=False)] = None,
+    url: Url = None,
+    key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """The model card of a twin: what it is worth."""
+    with service(url, key) as client:
+        if html is not None:
+            html.write_text(client.report_page(plant, twin), encoding="utf-8")
+            typer.echo(f"written to {html}")
+            return
+        card = client.report(plant, twin)
+        if not told(card, as_json):
+            from api.cli import card as cards
+
+            cards.show_card(card)
