@@ -1,4 +1,4 @@
-"""What runs beside a plant: `twin control`, its report, and `twin collect`."""
+"""What runs beside a plant: `twin control`, its report, and `twin collect`; and `twin simulate`, which is one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from api.cli.options import REFUSED, ApiKey, AsJson, End, PlantName, Start, Url,
 def control(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The plant's file, TOML.")],
     speed: Annotated[float, typer.Option(min=0.001, help="Of a simulated plant, seconds a second.")] = 1.0,
-    epoch: Annotated[str | None, typer.Option(help="When it began to run so fast.", show_default=False)] = None,
+    epoch: Annotated[str | None, typer.Option(help="Its time when it began.", show_default=False)] = None,
+    since: Annotated[str | None, typer.Option(help="When it began to run so fast.", show_default=False)] = None,
 ) -> None:
     """Run the controller of a plant; it starts in shadow and writes nothing until somebody closes the loop."""
     import asyncio
@@ -29,8 +30,8 @@ def control(
 
     logs.configure("info")
     try:
-        began = 0 if epoch is None else pd.Timestamp(epoch).value
-        asyncio.run(start.control(load(file, settings.environment()), speed, began))
+        times = (0 if time is None else pd.Timestamp(time).value for time in (epoch, since))
+        asyncio.run(start.control(load(file, settings.environment()), speed, *times))
     except (ConnectorError, LinkError, JournalError) as error:
         typer.secho(str(error), fg="red", err=True)
         raise typer.Exit(REFUSED) from None
@@ -62,3 +63,16 @@ def collect(
     from api.cli import collect
 
     raise typer.Exit(collect.run(file, check))
+
+
+def simulate(
+    port: Annotated[int, typer.Option(help="Of the OPC UA server on this machine; 0 takes a free one.")] = 4840,
+    speed: Annotated[float, typer.Option(min=0.001, help="Plant seconds a second.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of noise and disturbances.")] = 7,
+    epoch: Annotated[str | None, typer.Option(help="The plant's time at the start; now.", show_default=False)] = None,
+    since: Annotated[str | None, typer.Option(help="When that was; now.", show_default=False)] = None,
+) -> None:
+    """Serve a simulated quadruple tank over OPC UA, as a plant to collect from and to control."""
+    from api import simulate
+
+    raise typer.Exit(simulate.main(port, speed, seed, epoch, since))

@@ -1,7 +1,7 @@
 """The command line `twin`.
 
-Commands import what they need when they run: `twin --help` answers at once, and only `serve`, `worker` and
-`demo` load JAX.
+Commands import what they need when they run: `twin --help` answers at once, and only `serve`, `worker`,
+`simulate` and `demo` load JAX.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ app.command("step-test")(ask.step_test)
 app.command()(beside.collect)
 app.command()(beside.control)
 app.command("control-report")(beside.control_report)
+app.command()(beside.simulate)
 app.add_typer(keys.app, name="keys")
 app.add_typer(upkeep.audit, name="audit")
 app.command()(upkeep.backup)

@@ -44,17 +44,18 @@ class SteadyClock:
 
     Args:
         speed: plant seconds in a second, for simulated plants.
-        epoch: where speed is not 1, the plant's time is epoch + speed · (wall clock − epoch), ns.
+        epoch, since: where speed is not 1, the plant's time is epoch + speed · (wall clock − since), ns.
     """
 
     def __init__(
         self,
         speed: float = 1.0,
         epoch: int = 0,
+        since: int = 0,
         wall: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.speed, self._epoch = speed, epoch
+        self.speed, self._epoch, self._since = speed, epoch, since
         self._wall, self._monotonic = wall, monotonic
         self._seconds, self._told = monotonic(), self._plant()
 
@@ -85,4 +86,4 @@ class SteadyClock:
 
     def _plant(self) -> int:
         wall = self._wall()
-        return wall if self.speed == 1.0 else self._epoch + round(self.speed * (wall - self._epoch))
+        return wall if self.speed == 1.0 else self._epoch + round(self.speed * (wall - self._since))

@@ -31,13 +31,13 @@ log = structlog.get_logger()
 WAIT_S = 2.0  # between two looks for a service that does not answer yet
 
 
-async def control(config: Config, speed: float = 1.0, epoch: int = 0) -> None:
+async def control(config: Config, speed: float = 1.0, epoch: int = 0, since: int = 0) -> None:
     """Run the controller of a file until SIGINT or SIGTERM; closed loop then ends in order.
 
     Args:
         config: with a table `control`.
         speed: of a simulated plant, in plant seconds a second.
-        epoch: where its time began to run so fast, ns.
+        epoch, since: its time, ns, and that of the wall clock when it began to run so fast.
 
     Raises:
         ConfigError: with the line of everything that is wrong.
@@ -48,7 +48,7 @@ async def control(config: Config, speed: float = 1.0, epoch: int = 0) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     link = ServiceLink(config.service.url, config.key, config.plant)
-    clock = SteadyClock(speed, epoch)
+    clock = SteadyClock(speed, epoch, since)
     try:
         plant = await _described(link, stop)
         if plant is not None:

@@ -96,7 +96,7 @@ class Answers:
         self._pace.go(self.takes_s)
         if self.broken is not None:
             raise self.broken
-        last = {tag: values[-1] for tag, values in question["history"]["values"].items()}
+        last = {tag: values[-1] or 0.0 for tag, values in question["history"]["values"].items()}
         following = {}
         for mv, target in self.target.items():
             move = 0.0 if mv in question["hold_mvs"] else target - last[mv]
