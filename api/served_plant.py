@@ -21,10 +21,9 @@ from twin.telemetry import Telemetry
 
 URI = "urn:plant-twin:simulated"
 SILENT_PERIODS = 3  # of a heartbeat, after which the base layer takes over
-WARM_UP_ROWS = 300  # simulated before the epoch, so that a controller finds a history
 
 
-def at_rest(simulator: Simulator, rows: int = WARM_UP_ROWS) -> Telemetry:
+def at_rest(simulator: Simulator, rows: int) -> Telemetry:
     """The next rows with every MV where it stands."""
     return simulator.run(np.tile(simulator.moves, (rows, 1)))
 

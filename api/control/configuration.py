@@ -25,7 +25,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from twin.errors import Problem
-from twin.plant import Plant, Role, near
+from twin.plant import Plant, Role, Tag, near
 
 Positive = Field(gt=0)
 
@@ -220,6 +220,12 @@ class Configuration:
         """All that is ever written."""
         heartbeat = [self.settings.watchdog.tag] if self.settings.watchdog else []
         return (*(mv.name for mv in self.mvs if mv.moved), *heartbeat, *self.settings.release)
+
+    def with_extra_tags(self) -> Plant:
+        """The plant with all that is read and written beside its tags, as numbers without a unit."""
+        extras = dict.fromkeys([*self.extra_tags, *self.written_tags])
+        more = tuple(Tag(name, Role.DV) for name in extras if name not in self.plant.names)
+        return Plant(self.plant.name, self.plant.sample_period_s, (*self.plant.tags, *more))
 
 
 def problems(plant: Plant, settings: Settings) -> Iterator[Problem]:

@@ -67,7 +67,7 @@ def test_a_whole_file(tmp_path: Path) -> None:
         ("temperature = {value = 80}", "flow = {value = 80}", 20, "is no CV"),
         ('mode_tag = "flow.mode"', "high = 101.0", 22, "outside the plant's limits, 0 to 100"),
         ('mode_tag = "flow.mode"', "rate_per_s = 0.6", 22, "faster than the plant's limit, 0.5"),
-        ('mode_tag = "flow.mode"', 'mode_tag = "other"', 17, "no source has 'other'"),
+        ("horizon_s = 200", "horizon_s = 200\npermissives = {switch = 1}", 17, "no source has 'switch'"),
         ("horizon_s = 200", "horizon_s = 200\nwrite_within_s = 11", 19, "longer than the sample period"),
         (
             "horizon_s = 200",
