@@ -47,7 +47,7 @@ class ServiceLink:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._http = httpx.AsyncClient(base_url=self.url, headers=headers, transport=transport)
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Give the connections back."""
         await self._http.aclose()
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Mapping
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 
@@ -53,48 +52,31 @@ async def control(config: Config, speed: float = 1.0, epoch: int = 0, since: int
         plant = await _described(link, stop)
         if plant is not None:
             configuration = configured(config, plant)
-            await run(configuration, *_connected(config, configuration, clock), link, clock, _folder(config), stop)
+            async with assembled(config, configuration, clock, link) as (controller, runner):
+                await _backfill(controller, link, configuration, clock)
+                await runner.start()
+                log.info("controlling", plant=configuration.slug, mode=controller.mode, run=controller.run)
+                await runner.run(stop)
     finally:
-        await link.close()
+        await link.aclose()
 
 
-async def run(
-    configuration: Configuration,
-    sources: Mapping[str, Source],
-    sinks: Mapping[str, Sink],
-    link: ServiceLink,
-    clock: Clock,
-    folder: Path,
-    stop: asyncio.Event,
-    cycles: int | None = None,
-) -> Runner:
-    """Connect and run until told to stop, or for so many cycles.
-
-    Args:
-        sources, sinks: by tag.
-        folder: of the log.
-    """
-    settings, journal = configuration.settings, Journal(folder)
-    inlets, outlets = Inlets(sources), Outlets(sinks)
-    sink = guarded(outlets, configuration, clock)
+@asynccontextmanager
+async def assembled(
+    config: Config, configuration: Configuration, clock: Clock, link: ServiceLink
+) -> AsyncIterator[tuple[Controller, Runner]]:
+    """A controller with all that it stands on, connected; it has not begun."""
+    sources, sinks = _connected(config, configuration, clock)
+    settings, journal = configuration.settings, Journal(config.path.parent / configuration.settings.journal)
+    inlets = Inlets(sources)
+    sink = guarded(Outlets(sinks), configuration, clock)
+    actuator = Actuator(configuration, sink, inlets, journal, clock)
+    inputs, mode = Inputs(configuration, inlets), Mode(settings.start_mode)
+    controller = Controller(configuration, inputs, link, actuator, journal, clock, mode)
+    runner = Runner(controller, link, clock, configuration.period_s, settings.poll_s)
+    controller.tell = runner.tell
     async with inlets, sink:
-        actuator = Actuator(configuration, sink, inlets, journal, clock)
-        controller = Controller(
-            configuration,
-            Inputs(configuration, inlets),
-            link,
-            actuator,
-            journal,
-            clock,
-            Mode(settings.start_mode),
-        )
-        runner = Runner(controller, link, clock, configuration.period_s, settings.poll_s)
-        controller.tell = runner.tell
-        await _backfill(controller, link, configuration, clock)
-        await runner.start()
-        log.info("controlling", plant=configuration.slug, mode=controller.mode, run=controller.run)
-        await runner.run(stop, cycles)
-        return runner
+        yield controller, runner
 
 
 def configured(config: Config, plant: Plant) -> Configuration:
@@ -165,8 +147,3 @@ async def _backfill(controller: Controller, link: ServiceLink, configuration: Co
         log.warning("no earlier rows", error=error.detail)
         return
     controller.rows.fill(found)
-
-
-def _folder(config: Config) -> Path:
-    settings = config.validated(Settings, config.control, "control")
-    return config.path.parent / settings.journal

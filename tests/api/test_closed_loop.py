@@ -100,7 +100,7 @@ async def _story(address: str, client: httpx.Client, folder: Path) -> None:
     found = client.get(URL).json()
     assert found["state"]["mode"] == "shadow"
     assert found["state"]["request"]["accepted"] is True
-    await loop.link.close()
+    await loop.link.aclose()
 
 
 async def _until(loop: Loop, cycles: int) -> None:
