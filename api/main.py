@@ -8,8 +8,7 @@ from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
 
-from api import compilation, errors
-from api.answers import ProblemAnswer
+from api import compilation, errors, openapi
 from api.deps import known_query
 from api.logs import configure
 from api.middleware import Around, BodyLimit
@@ -59,10 +58,11 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        responses={"4XX": {"model": ProblemAnswer, "description": "what was wrong, where, and what to do"}},
+        responses=openapi.ERRORS,
     )
     app.state.service = service
     errors.install(app)
+    openapi.install(app)
     app.add_middleware(BodyLimit, request_bytes=settings.max_request_bytes, upload_bytes=settings.max_upload_bytes)
     app.add_middleware(Around, metrics=service.metrics)
     strict = [Depends(known_query)]

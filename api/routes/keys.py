@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from api.answers import KeyAnswer, json_answer
+from api.answers import KeyAnswer, Page, json_answer
 from api.deps import Admin, App
 from api.examples import KEY, body
 from api.schemas import KeyBody
@@ -13,7 +13,7 @@ from api.tables import KeyRow
 router = APIRouter(prefix="/v1/keys", tags=["keys"])
 
 
-@router.get("", response_model=dict[str, list[KeyAnswer]])
+@router.get("", response_model=Page[KeyAnswer])
 def list_keys(app: App, _: Admin) -> Response:
     """The keys, without their texts."""
     return json_answer({"items": [_answer(row) for row in app.keys.list()], "next": None})

@@ -1,0 +1,60 @@
+"""Requests that schemathesis makes up from the OpenAPI document: no error of the service, no undocumented answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import hypothesis
+import pytest
+import schemathesis
+from fastapi.testclient import TestClient
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from api.main import create_app
+from api.settings import Settings
+from twin.plants.quadruple_tank import QuadrupleTank
+
+KEY = "the-key-of-the-fuzz-tests"
+HEADERS = {"Authorization": f"Bearer {KEY}"}
+EXAMPLES = 10  # a route
+ALL = list(hypothesis.HealthCheck)
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    settings = Settings(data_dir=tmp_path_factory.mktemp("fuzz"), admin_key=KEY, workers=0, log_level="error")
+    app = create_app(settings)
+    app.state.service.keys.bootstrap(settings)
+    with TestClient(app, headers=HEADERS) as client:
+        client.put("/v1/plants/tank", json=QuadrupleTank.plant.to_json())
+        yield schemathesis.openapi.from_asgi("/openapi.json", app)
+
+
+def test_every_route_answers_as_documented(document: Any) -> None:
+    checked, wrong = 0, []
+    for found in document.get_all_operations():
+        operation = found.ok()
+
+        @hypothesis.settings(
+            max_examples=EXAMPLES, derandomize=True, deadline=None, database=None, suppress_health_check=ALL
+        )
+        @hypothesis.given(case=operation.as_strategy())
+        def ask(case: schemathesis.Case) -> None:
+            if "plant" in case.path_parameters and case.method != "DELETE":
+                case.path_parameters["plant"] = "tank"
+            case.call_and_validate(headers=HEADERS, checks=CHECKS)
+
+        try:
+            ask()
+        except* Exception as group:
+            wrong += [f"{operation.label}: {error}" for error in group.exceptions]
+        checked += 1
+    assert not wrong, "\n\n".join(wrong)
+    assert checked > 25
