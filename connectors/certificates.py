@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -51,3 +52,10 @@ def application_uri(path: str) -> str | None:
         return None
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     return uris[0] if uris else None
+
+
+def context(ca: str) -> ssl.SSLContext:
+    """TLS that trusts this file beside the system's certificates."""
+    made = ssl.create_default_context()
+    made.load_verify_locations(ca)
+    return made

@@ -72,7 +72,7 @@ class Samples:
         )
 
     def where(self, keep: np.ndarray) -> Samples:
-        """The rows of a (n,) bool mask."""
+        """The rows of a (n,) bool mask, or of indices."""
         return Samples(self.times[keep], self.tags[keep], self.values[keep], self.quality[keep], self.position)
 
     def latest(self) -> dict[str, tuple[int, float, int]]:

@@ -45,7 +45,7 @@ async def _clock(config: Config, i: int, source: Source, tags: Iterable[str], co
     newest = int(np.argmax(known.times))
     ahead = (int(known.times[newest]) - now) / NS
     if ahead > options.future_s:
-        where, what = ("sources", i, "future_s"), f"its clock runs {ahead:.0f} s ahead of ours ('{known.tags[newest]}')"
+        where, what = ("sources", i, "kind"), f"its clock runs {ahead:.0f} s ahead of ours ('{known.tags[newest]}')"
     elif -ahead > STALE_S:
         where, what = ("sources", i, "kind"), f"its newest value is {-ahead / 3600:.1f} h old ('{known.tags[newest]}')"
     else:

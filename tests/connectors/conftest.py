@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.connectors.support import needed
+from tests.servers.conftest import postgres, s3  # noqa: F401
 
 NODE = Path(__file__).parent / "node"
 

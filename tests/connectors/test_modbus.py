@@ -64,7 +64,7 @@ async def test_what_libmodbus_wrote_is_read_with_its_type_and_order(port: int) -
         "double": {"address": "holding:17", "type": "float64"},
         "pump": {"address": "coil:3"},
     }
-    await asyncio.to_thread(mbpoll, port, "-r", "10", "127.0.0.1", "--", "-7", str(high), str(low), str(low), str(high))
+    await asyncio.to_thread(mbpoll, port, "-r", "10", "127.0.0.1", "65529", str(high), str(low), str(low), str(high))
     four = struct.unpack(">4H", struct.pack(">d", -1234.5))
     await asyncio.to_thread(mbpoll, port, "-r", "15", "127.0.0.1", str(0x7856), str(0x3412), *map(str, four))
     await asyncio.to_thread(mbpoll, port, "-r", "3", "-t", "0", "127.0.0.1", "1")

@@ -1,0 +1,207 @@
+"""Files that appear in a folder or under an S3 prefix: CSV, Parquet and Arrow streams, each read once.
+
+A file is read when it has not changed for a while, and counts as read when the last of it is safe on disk; the
+position holds the files that were read. A damaged file is told, and stays where it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import math
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from fnmatch import fnmatch
+from types import TracebackType
+from typing import Any, BinaryIO, Literal, Self, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.fs as fs
+from pydantic import Field, field_validator
+
+from connectors.errors import ConnectorError
+from connectors.formats.files import ARROW, CSV, PARQUET, read_upload
+from connectors.kinds import Context
+from connectors.options import Mapped, Options
+from connectors.protocol import NS, Health, Samples
+from connectors.ticks import Ticks
+from twin.errors import TelemetryError
+from twin.plant import RESERVED, Plant, Role, Tag
+from twin.storage.batch import BAD, GOOD, QUALITY, TIME
+
+TYPES = {"csv": CSV, "txt": CSV, "parquet": PARQUET, "pq": PARQUET, "arrow": ARROW, "arrows": ARROW}
+
+
+class Column(Mapped):
+    """A tag: its address is a column of wide files, or what the column `tag` of long ones says."""
+
+    @field_validator("address")
+    @classmethod
+    def _free(cls, address: str) -> str:
+        if address in RESERVED:
+            raise ValueError(f"'{address}' is a word of the format, no column of values")
+        return address
+
+
+class SourceOptions(Options):
+    """A folder to watch.
+
+    Args:
+        path: a folder, or a URL such as s3://bucket/prefix; `endpoint_override` and `region` go into its query.
+        pattern: of file names.
+        timezone: of times without an offset, such as "Europe/Berlin".
+        period_s: how often it is looked at.
+        settle_s: a file that changed so recently is still being written.
+    """
+
+    kind: Literal["files"] = "files"
+    path: str = Field(min_length=1)
+    pattern: str = "*"
+    timezone: str | None = None
+    period_s: float = Field(default=5.0, gt=0)
+    settle_s: float = Field(default=2.0, ge=0)
+    tags: Mapping[str, Column] = Field(default_factory=dict)
+
+
+def source(options: SourceOptions, context: Context) -> FolderSource:
+    """The source of a configuration."""
+    return FolderSource(options, context)
+
+
+class FolderSource:
+    """The files of one folder, in the order of their age."""
+
+    def __init__(self, options: SourceOptions, context: Context) -> None:
+        self._options = options
+        self._clock = context.clock
+        self._names = {mapped.address: tag for tag, mapped in options.tags.items()}
+        tags = tuple(Tag(address, Role.DV) for address in self._names)
+        self._shape = Plant("the files", 1.0, tags) if tags else None
+        self._fs: Any = None
+        self._root = ""
+        self._done: dict[str, str] = {}
+        self._latest: dict[str, tuple[int, float, int]] = {}
+        self.health = Health(options.title, "files")
+
+    async def __aenter__(self) -> Self:
+        def found() -> tuple[Any, str, Any]:
+            path: Any = self._options.path
+            system, root = fs.FileSystem.from_uri(path) if "://" in path else (fs.LocalFileSystem(), path)
+            (info,) = system.get_file_info([root])
+            return system, root, info
+
+        try:
+            self._fs, self._root, info = await asyncio.to_thread(found)
+        except (OSError, pa.ArrowException) as error:
+            raise ConnectorError(f"{self._options.path} cannot be read: {error}") from error
+        if info.type is not fs.FileType.Directory and self._fs.type_name != "s3":
+            raise ConnectorError(f"there is no folder {self._options.path}")
+        self.health.connected = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.health.connected = False
+
+    async def batches(self, position: str | None = None) -> AsyncIterator[Samples]:
+        self._done = json.loads(position) if position else {}
+        ticks = Ticks(self._options.period_s, self._clock, Health("", ""))
+        while True:
+            for info in await self._fresh():
+                async for part in self._read(info):
+                    self.health.count(part, self._clock.now())
+                    self._latest |= part.latest()
+                    yield part
+                self._done[_short(info.base_name)] = _state(info)
+                yield Samples.of((), json.dumps(self._done))
+            await ticks.next()
+
+    async def read(self, tags: Sequence[str]) -> Samples:
+        """The last values read of each tag."""
+        for tag in tags:
+            if tag not in self._options.tags:
+                raise ConnectorError.of_tag(tag, "is not mapped")
+        unknown = (self._clock.now(), math.nan, BAD)
+        found = {tag: self._latest.get(tag, unknown) for tag in tags}
+        return Samples.of((time, tag, value, code) for tag, (time, value, code) in found.items())
+
+    async def faults(self) -> Mapping[str, str]:
+        return {}
+
+    async def _fresh(self) -> list[fs.FileInfo]:
+        """Files that were not read, the oldest first."""
+        selector = fs.FileSelector(self._root, allow_not_found=True)
+        try:
+            infos = await asyncio.to_thread(lambda: self._fs.get_file_info(selector) if self._fs else [])
+        except (OSError, pa.ArrowException) as error:
+            self.health.failed(error)
+            return []
+        if not self.health.connected:
+            self.health.back()
+        settled = self._clock.now() - round(self._options.settle_s * NS)
+        files = [i for i in infos if i.type is fs.FileType.File and fnmatch(i.base_name, self._options.pattern)]
+        kept = {_short(i.base_name) for i in files}
+        self._done = {name: state for name, state in self._done.items() if name in kept}
+        fresh = [i for i in files if self._done.get(_short(i.base_name)) != _state(i) and i.mtime_ns <= settled]
+        return sorted(fresh, key=lambda i: (i.mtime_ns, i.base_name))
+
+    async def whole(self) -> list[Samples]:
+        """All that the files hold now, whatever was read before."""
+        self._done = {}
+        return [part for info in await self._fresh() async for part in self._read(info)]
+
+    async def _read(self, info: fs.FileInfo) -> AsyncIterator[Samples]:
+        """The rows of a file; what is wrong with it is told."""
+        parts = self._parts(info)
+        while True:
+            try:
+                part = await asyncio.to_thread(next, parts, None)
+            except (TelemetryError, OSError, pa.ArrowException) as error:
+                self.health.refused += 1
+                self.health.last_error = f"{info.base_name}: {getattr(error, 'detail', error)}"
+                return
+            if part is None:
+                return
+            yield part
+
+    def _parts(self, info: fs.FileInfo) -> Iterator[Samples]:
+        name, packed = info.base_name.removesuffix(".gz"), info.base_name.endswith(".gz")
+        kind = TYPES.get(name.rpartition(".")[2].lower())
+        if kind is None or self._shape is None or self._fs is None:
+            raise TelemetryError(f"a file of no known kind; there are {', '.join(TYPES)}, and .gz of them")
+        with self._fs.open_input_stream(info.path, compression=None) as stream:
+            encoding = "gzip" if packed else None
+            body = cast(BinaryIO, stream)
+            for batch in read_upload(body, kind, encoding, self._shape, self._options.timezone):
+                if batch.rejected:
+                    first = batch.rejected[0]
+                    self.health.refused += batch.rows_rejected + batch.cells_rejected
+                    self.health.last_error = f"{info.base_name}, row {first.row}, '{first.tag}': {first.reason}"
+                if len(batch.table):
+                    yield self._long(batch.table)
+
+    def _long(self, table: pa.Table) -> Samples:
+        """A wide table as samples."""
+        times = table[TIME].cast(pa.int64()).to_numpy() * 1000
+        parts = []
+        for address, tag in self._names.items():
+            if address not in table.column_names:
+                continue
+            values = table[address].to_numpy()
+            codes = np.full(len(values), GOOD, np.int16)
+            if address + QUALITY in table.column_names:
+                codes = table[address + QUALITY].fill_null(GOOD).to_numpy().astype(np.int16)
+            keep = ~np.isnan(values) | (codes != GOOD)
+            names = np.full(int(keep.sum()), tag, object)
+            parts.append(Samples(times[keep], names, values[keep], codes[keep]))
+        return Samples.joined(parts)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 40 else hashlib.sha256(name.encode()).hexdigest()[:24]
+
+
+def _state(info: fs.FileInfo) -> str:
+    return f"{info.size}:{info.mtime_ns}"

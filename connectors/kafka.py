@@ -1,0 +1,301 @@
+"""Kafka, by aiokafka: JSON and Arrow messages; offsets are committed behind what is safe on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import pyarrow as pa
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.helpers import create_ssl_context
+from pydantic import Field, field_validator
+
+from connectors import certificates
+from connectors.errors import ConnectorError
+from connectors.kinds import Context
+from connectors.options import Mapped, Options
+from connectors.payload import Fields, Row, quality, row_of, stamp
+from connectors.protocol import Health, Samples
+from twin.storage.batch import BAD, GOOD
+
+WAIT_MS = 500
+MESSAGES = 5_000  # of a batch
+MS = 1_000_000
+PATIENCE_S = 5.0
+
+
+class Message(Mapped):
+    """A tag: its address is a topic.
+
+    Args:
+        field: where in a JSON message the value is, with dots; of long messages what their `tag` says; of Arrow
+            tables the column. By default "value".
+        time, quality: where they are; without them Kafka's time stamp, and good.
+    """
+
+    field: str = ""
+    time: str = ""
+    quality: str = ""
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        return (self.address, self.field)
+
+
+class SinkOptions(Options):
+    """A cluster.
+
+    Args:
+        brokers: such as "broker-1:9092,broker-2:9092".
+        format: "json" objects, "long" objects of tag, value, time and quality, or "arrow" streams, wide or long.
+        tls: whether to use it; `ca`, `certificate` and `private_key` are files.
+        username, password_env: for SASL, with `mechanism`.
+    """
+
+    kind: Literal["kafka"] = "kafka"
+    brokers: str = Field(min_length=1)
+    format: Literal["json", "long", "arrow"] = "json"
+    tls: bool = False
+    ca: str | None = None
+    certificate: str | None = None
+    private_key: str | None = None
+    username: str | None = None
+    password_env: str | None = None
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    tags: Mapping[str, Message] = Field(default_factory=dict)
+
+    _valid = field_validator("certificate", "ca")(lambda path: path and certificates.checked(path))
+
+
+class SourceOptions(SinkOptions):
+    """Topics to read.
+
+    Args:
+        group: by which the cluster knows how far we are.
+        start: where a group begins that has not read before.
+    """
+
+    group: str = "plant-twin"
+    start: Literal["earliest", "latest"] = "earliest"
+
+
+def source(options: SourceOptions, context: Context) -> KafkaSource:
+    """The source of a configuration."""
+    return KafkaSource(options, context)
+
+
+def sink(options: SinkOptions, context: Context) -> KafkaSink:
+    """The sink of a configuration."""
+    return KafkaSink(options, context)
+
+
+class KafkaSource:
+    """The topics of one cluster."""
+
+    def __init__(self, options: SourceOptions, context: Context) -> None:
+        self._options = options
+        self._context = context
+        self._clock = context.clock
+        self._consumer: AIOKafkaConsumer | None = None
+        self._latest: dict[str, tuple[int, float, int]] = {}
+        self._wanted: dict[str, list[Fields]] = {}
+        for tag, m in options.tags.items():
+            self._wanted.setdefault(m.address, []).append(Fields(tag, m.field, m.time, m.quality))
+        self.health = Health(options.title, "kafka")
+
+    async def __aenter__(self) -> Self:
+        consumer = AIOKafkaConsumer(
+            *self._wanted,
+            **access(self._options, self._context),
+            group_id=self._options.group,
+            enable_auto_commit=False,
+            auto_offset_reset=self._options.start,
+        )
+        try:
+            await consumer.start()
+        except (KafkaError, OSError) as error:
+            await consumer.stop()
+            raise ConnectorError(f"no connection to {self._options.brokers}: {error}") from error
+        self._consumer = consumer
+        self.health.connected = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._consumer is not None:
+            with suppress(KafkaError):
+                await self._consumer.stop()
+        self.health.connected = False
+
+    async def batches(self, position: str | None = None) -> AsyncIterator[Samples]:
+        consumer = self._consumer
+        if consumer is None:
+            raise ConnectorError("not connected")
+        while True:
+            try:
+                parts = await consumer.getmany(timeout_ms=WAIT_MS, max_records=MESSAGES)
+            except KafkaError as error:
+                self.health.failed(error)
+                await asyncio.sleep(1.0)
+                continue
+            rows = [row for messages in parts.values() for message in messages for row in self._rows(message)]
+            if rows:
+                if not self.health.connected:
+                    self.health.back()
+                batch = Samples.of(rows)
+                self.health.count(batch, self._clock.now())
+                self._latest |= batch.latest()
+                yield batch
+            if parts:
+                await self._commit(consumer)
+
+    async def read(self, tags: Sequence[str]) -> Samples:
+        """The last value that came of each tag: Kafka has no other."""
+        for tag in tags:
+            if tag not in self._options.tags:
+                raise ConnectorError.of_tag(tag, "is not mapped")
+        unknown = (self._clock.now(), math.nan, BAD)
+        found = {tag: self._latest.get(tag, unknown) for tag in tags}
+        return Samples.of((time, tag, value, code) for tag, (time, value, code) in found.items())
+
+    async def faults(self) -> Mapping[str, str]:
+        if self._consumer is None:
+            raise ConnectorError("not connected")
+        topics = await self._consumer.topics()
+        return {
+            tag: f"there is no topic '{m.address}'" for tag, m in self._options.tags.items() if m.address not in topics
+        }
+
+    async def _commit(self, consumer: AIOKafkaConsumer) -> None:
+        try:
+            await consumer.commit()
+        except KafkaError as error:  # they come again, and are stored once
+            self.health.last_error = f"offsets not committed: {error}"
+
+    def _rows(self, message: Any) -> list[Row]:
+        wanted, now = self._wanted.get(message.topic, []), message.timestamp * MS
+        try:
+            if self._options.format == "arrow":
+                return list(rows_of_table(message.value, wanted, now))
+            body = json.loads(message.value)
+            items = body if isinstance(body, list) else [body]
+            if self._options.format == "json":
+                return [row_of(item, fields, now) for item in items for fields in wanted]
+            by_name = {fields.value or fields.tag: fields.tag for fields in wanted}
+            long = [(by_name[item["tag"]], item) for item in items if item["tag"] in by_name]
+            return [row_of(item, _long(tag, item), now) for tag, item in long]
+        except (ValueError, TypeError, KeyError, pa.ArrowException) as error:
+            self.health.refused += 1
+            self.health.last_error = f"{message.topic} at {message.offset}: {error}"
+            return []
+
+
+class KafkaSink:
+    """Produces JSON, and waits until all replicas have it."""
+
+    def __init__(self, options: SinkOptions, context: Context) -> None:
+        self._options = options
+        self._context = context
+        self._producer: AIOKafkaProducer | None = None
+
+    async def __aenter__(self) -> Self:
+        producer = AIOKafkaProducer(**access(self._options, self._context), acks="all")
+        try:
+            await producer.start()
+        except (KafkaError, OSError) as error:
+            await producer.stop()
+            raise ConnectorError(f"no connection to {self._options.brokers}: {error}") from error
+        self._producer = producer
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._producer is not None:
+            with suppress(KafkaError):
+                await self._producer.stop()
+
+    async def write(self, values: Mapping[str, float]) -> None:
+        for tag, value in values.items():
+            if tag not in self._options.tags:
+                raise ConnectorError.of_tag(tag, "is not mapped")
+            if not math.isfinite(value):
+                raise ConnectorError.of_tag(tag, f"{value} is no number to write")
+        for tag, value in values.items():
+            mapped = self._options.tags[tag]
+            body = (
+                {"tag": mapped.field or tag, "value": value}
+                if self._options.format == "long"
+                else {mapped.field or "value": value}
+            )
+            try:
+                if self._producer is None:
+                    raise ConnectorError("not connected")
+                await self._producer.send_and_wait(mapped.address, json.dumps(body).encode(), key=tag.encode())
+            except (KafkaError, ConnectorError) as error:
+                raise ConnectorError.of_tag(tag, f"the cluster did not take it: {error}") from error
+
+
+def access(options: SinkOptions, context: Context) -> dict[str, Any]:
+    """How to reach the cluster, as aiokafka wants it."""
+    given: dict[str, Any] = {"bootstrap_servers": options.brokers}
+    protocol = "SSL" if options.tls else "PLAINTEXT"
+    if options.tls:
+        given["ssl_context"] = create_ssl_context(
+            cafile=options.ca, certfile=options.certificate, keyfile=options.private_key
+        )
+    if options.username:
+        protocol = f"SASL_{protocol}"
+        given |= {
+            "sasl_mechanism": options.mechanism,
+            "sasl_plain_username": options.username,
+            "sasl_plain_password": context.secret(options.password_env),
+        }
+    return given | {"security_protocol": protocol}
+
+
+def rows_of_table(body: bytes, wanted: Sequence[Fields], now: int) -> Iterator[Row]:
+    """The rows of an Arrow stream: long with the columns tag and value, else wide.
+
+    Raises:
+        ValueError: a column is missing.
+    """
+    table = pa.ipc.open_stream(body).read_all()
+    names = set(table.column_names)
+    time = next((f.time for f in wanted if f.time), "time")
+    times = _times(table[time]) if time in names else [now] * len(table)
+    if {"tag", "value"} <= names:
+        by_name = {fields.value or fields.tag: fields.tag for fields in wanted}
+        codes = table["quality"].to_pylist() if "quality" in names else [GOOD] * len(table)
+        for at, name, value, code in zip(
+            times, table["tag"].to_pylist(), table["value"].to_pylist(), codes, strict=True
+        ):
+            if name in by_name:
+                number = math.nan if value is None else float(value)
+                yield at, by_name[name], number, BAD if math.isnan(number) else quality(code)
+        return
+    for fields in wanted:
+        column = fields.value or fields.tag
+        if column not in names:
+            raise ValueError(f"there is no column '{column}'")
+        for at, value in zip(times, table[column].to_pylist(), strict=True):
+            if value is not None:
+                yield at, fields.tag, float(value), GOOD
+
+
+def _times(column: pa.ChunkedArray) -> list[int]:
+    if pa.types.is_timestamp(column.type):
+        times: list[int] = column.cast(pa.timestamp("ns", "UTC")).cast(pa.int64()).to_pylist()
+        return times
+    return [stamp(told) for told in column.to_pylist()]
+
+
+def _long(tag: str, item: Mapping[str, Any]) -> Fields:
+    return Fields(tag, "value", "time" if "time" in item else "", "quality" if "quality" in item else "")

@@ -1,0 +1,133 @@
+"""Files in folders and on an S3 server: each read once, damaged ones told, and replayed as if they were live."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from connectors import folder, replay
+from connectors.clock import ManualClock
+from connectors.errors import ConnectorError
+from connectors.kinds import Context
+from connectors.protocol import NS, Samples
+from tests.connectors.support import Taken, of_tag
+from twin.storage.batch import GOOD, UNCERTAIN
+
+NS0 = 1_777_593_600 * NS  # 2026-05-01T00:00:00Z
+WIDE = "time,LI,FI\n2026-05-01T00:00:00Z,1.0,10\n2026-05-01T00:00:10Z,2.0,\n"
+LONG = "time,tag,value,quality\n2026-05-01T00:00:20Z,LI,3.0,uncertain\n2026-05-01T00:00:20Z,XX,9.0,good\n"
+
+
+def options(path: object, **given: object) -> folder.SourceOptions:
+    body = {"kind": "files", "path": str(path), "tags": {"level": "LI", "flow": "FI"}, "period_s": 0.1, "settle_s": 0.0}
+    return folder.SourceOptions.model_validate(body | given)
+
+
+def parquet(value: float) -> bytes:
+    out = io.BytesIO()
+    times = pa.array([NS0 // 1000 + 30_000_000], pa.timestamp("us", "UTC"))
+    pq.write_table(pa.table({"time": times, "LI": [value]}), out)
+    return out.getvalue()
+
+
+async def test_each_file_is_read_once_and_a_damaged_one_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(WIDE)
+    async with folder.source(options(tmp_path), Context()) as plant, Taken(plant.batches()) as taken:
+        got = await taken.until(lambda got: len(got) == 3)
+        assert got.latest() == {"level": (NS0 + 10 * NS, 2.0, GOOD), "flow": (NS0, 10.0, GOOD)}
+        (tmp_path / "b.csv.gz").write_bytes(gzip.compress(LONG.encode()))
+        (tmp_path / "broken.parquet").write_bytes(b"PAR1 no more")
+        (tmp_path / "notes.doc").write_text("words")
+        (tmp_path / "c.parquet").write_bytes(parquet(4.0))
+        got = await taken.until(lambda got: 4.0 in got.values and plant.health.refused >= 2)
+        assert of_tag(got, "level") == [1.0, 2.0, 3.0, 4.0]
+        assert got.latest()["level"] == (NS0 + 30 * NS, 4.0, GOOD)
+        assert UNCERTAIN in got.quality
+        position = (await taken.until(lambda got: got.position is not None and "c.parquet" in got.position)).position
+    (tmp_path / "d.parquet").write_bytes(parquet(5.0))
+    async with folder.source(options(tmp_path), Context()) as plant, Taken(plant.batches(position)) as taken:
+        assert (await taken.until(len)).values.tolist() == [5.0]
+
+
+async def test_a_file_is_left_alone_while_it_is_written(tmp_path: Path) -> None:
+    mine = options(tmp_path, settle_s=1.0)
+    async with folder.source(mine, Context()) as plant, Taken(plant.batches()) as taken:
+        with (tmp_path / "a.csv").open("w") as file:
+            for part in WIDE.splitlines(keepends=True):
+                file.write(part)
+                file.flush()
+                await asyncio.sleep(0.4)
+        got = await taken.until(len)
+        assert len(got) == 3
+        assert plant.health.refused == 0
+
+
+async def test_files_under_a_prefix_of_s3(s3: str) -> None:
+    endpoint = urlsplit(os.environ["AWS_ENDPOINT_URL"]).netloc
+    signed = {"Authorization": "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request"}
+    bucket = s3.removeprefix("s3://")
+
+    def put(name: str, body: bytes) -> None:
+        httpx.put(f"http://{endpoint}/{bucket}/plant/{name}", content=body, headers=signed).raise_for_status()
+
+    await asyncio.to_thread(put, "a.csv", WIDE.encode())
+    mine = options(f"{s3}/plant?endpoint_override={endpoint}&scheme=http&region=us-east-1")
+    async with folder.source(mine, Context()) as plant, Taken(plant.batches()) as taken:
+        await taken.until(lambda got: len(got) == 3)
+        await asyncio.to_thread(put, "b.parquet", parquet(4.0))
+        got = await taken.until(lambda got: 4.0 in got.values)
+        assert of_tag(got, "level") == [1.0, 2.0, 4.0]
+
+
+async def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConnectorError, match="there is no folder"):
+        await folder.source(options(tmp_path / "gone"), Context()).__aenter__()
+
+
+async def _replayed(mine: replay.SourceOptions, clock: ManualClock, position: str | None = None) -> list[Samples]:
+    async with replay.source(mine, Context(clock)) as plant:
+        return [batch async for batch in plant.batches(position)]
+
+
+def history(tmp_path: Path) -> Path:
+    file = tmp_path / "h.csv"
+    rows = [f"2026-05-01T00:{m:02}:00Z,{m}.5,{m}" for m in range(4)]
+    file.write_text("time,LI,FI\n" + "\n".join(rows) + "\n")
+    return file
+
+
+async def test_replay_keeps_the_rhythm_at_its_speed(tmp_path: Path) -> None:
+    body = {"kind": "replay", "file": str(history(tmp_path)), "tags": {"level": "LI"}, "speed": 6.0}
+    mine = replay.SourceOptions.model_validate(body)
+    start = 2_000_000_000 * NS
+    clock = ManualClock(start)
+    running = asyncio.create_task(_replayed(mine, clock))
+    for _ in range(31):
+        await asyncio.sleep(0.02)  # its thread reads the file
+        await clock.advance(1.0)
+    got = await asyncio.wait_for(running, 20)
+    assert [batch.values.tolist() for batch in got] == [[0.5], [1.5], [2.5], [3.5]]
+    assert [int(batch.times[0] - start) / NS for batch in got] == [0.0, 10.0, 20.0, 30.0]  # a minute in ten seconds
+
+
+async def test_replay_with_its_own_times_goes_on_behind_a_position(tmp_path: Path) -> None:
+    body = {"kind": "replay", "file": str(history(tmp_path)), "tags": {"level": "LI"}, "speed": 1e9, "restamp": False}
+    mine = replay.SourceOptions.model_validate(body)
+    whole = Samples.joined(await _replayed(mine, ManualClock(NS0 * 2)))
+    assert (whole.times - NS0).tolist() == [0, 60 * NS, 120 * NS, 180 * NS]
+    after = await _replayed(mine, ManualClock(NS0 * 2), str(NS0 + 60 * NS))
+    assert Samples.joined(after).values.tolist() == [2.5, 3.5]
+
+
+def test_a_replay_of_nothing_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="there is no file"):
+        replay.SourceOptions(file=str(tmp_path / "gone.csv"))
