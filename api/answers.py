@@ -71,6 +71,12 @@ class ReceiptAnswer(Answer):
     version: int
 
 
+class SourcesAnswer(Answer):
+    """How the sources of a plant fare."""
+
+    sources: list[dict[str, Any]]
+
+
 class AuditAnswer(Answer):
     """An entry of the audit log."""
 

@@ -45,6 +45,27 @@ OPTIMIZE: dict[str, Any] = {
 
 OPERATING_POINT: dict[str, Any] = {"at": "2026-01-01T01:00:00Z"}
 
+SOURCES: dict[str, Any] = {
+    "sources": [
+        {
+            "name": "plc",
+            "kind": "opcua",
+            "connected": True,
+            "received": 120_000,
+            "refused": 0,
+            "reconnects": 1,
+            "gaps": 0,
+            "last_time": 1_767_225_600_000_000_000,
+            "lag_s": 0.4,
+            "skew_s": -0.1,
+            "last_error": "",
+            "buffered": 250,
+            "buffered_bytes": 9000,
+            "full": False,
+        }
+    ]
+}
+
 CONTROLLER: dict[str, Any] = {
     "mode": "shadow",
     "setpoints": {"level_1": 13.5},

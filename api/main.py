@@ -23,6 +23,7 @@ from api.routes import (
     plants,
     predict,
     recommendations,
+    sources,
     steptests,
     telemetry,
     twins,
@@ -66,7 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyLimit, request_bytes=settings.max_request_bytes, upload_bytes=settings.max_upload_bytes)
     app.add_middleware(Around, metrics=service.metrics)
     strict = [Depends(known_query)]
-    asking = (plants, telemetry, twins, predict, optimize, steptests, recommendations, controller)
+    asking = (plants, telemetry, twins, predict, optimize, steptests, recommendations, controller, sources)
     for part in (*asking, jobs, keys, audit, health):
         app.include_router(part.router, dependencies=strict)
     app.include_router(console.router)

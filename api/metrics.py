@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from api.sources import Sources
+from connectors.exposition import Exposition
+
 LATENCY_S = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0)
 
 
 class Metrics:
     """The counters of one service, in a registry of their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, sources: Sources) -> None:
         self.registry = CollectorRegistry()
+        self.registry.register(Exposition(sources.all))
         self.requests = Counter(
             "twin_requests", "Requests answered.", ("method", "route", "status"), registry=self.registry
         )

@@ -245,3 +245,28 @@ class ControllerReportBody(Question):
     run: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
     state: dict[str, Any]
     records: Annotated[list[dict[str, Any]], Field(max_length=1000)] = []
+
+
+class SourceBody(Question):
+    """How a source fares; `last_time` is in nanoseconds since 1970, the counts are since its collector started."""
+
+    name: str = Field(min_length=1, max_length=200)
+    kind: str = Field(max_length=50)
+    connected: bool
+    received: int = Field(ge=0)
+    refused: int = Field(ge=0)
+    reconnects: int = Field(ge=0)
+    gaps: int = Field(ge=0)
+    last_time: int
+    lag_s: float
+    skew_s: float
+    last_error: str = Field(max_length=10_000)
+    buffered: int = Field(ge=0)
+    buffered_bytes: int = Field(ge=0)
+    full: bool
+
+
+class SourcesBody(Question):
+    """The sources of one collector."""
+
+    sources: list[SourceBody] = Field(max_length=1000)

@@ -18,6 +18,7 @@ from api.recorder import Recorder
 from api.registry import Registry
 from api.security import Keys
 from api.settings import Settings
+from api.sources import Sources
 from twin.store import Store
 
 
@@ -37,6 +38,7 @@ class Service:
     recorder: Recorder
     housekeeper: Housekeeper
     metrics: Metrics
+    sources: Sources
     controllers: Controllers
     closing: threading.Event = field(default_factory=threading.Event)
 
@@ -46,6 +48,7 @@ class Service:
         settings.twins.mkdir(parents=True, exist_ok=True)
         db = Database(settings.database)
         db.migrate()
+        sources = Sources()
         catalog, store = Catalog(db), Store(settings.telemetry)
         service = cls(
             settings=settings,
@@ -59,7 +62,8 @@ class Service:
             registry=Registry(catalog, settings.twins, settings.twins_in_memory),
             recorder=Recorder(db),
             housekeeper=Housekeeper(catalog, store),
-            metrics=Metrics(),
+            metrics=Metrics(sources),
+            sources=sources,
             controllers=Controllers(db),
         )
         service.registry.start()

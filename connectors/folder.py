@@ -76,8 +76,9 @@ class FolderSource:
         self._options = options
         self._clock = context.clock
         self._names = {mapped.address: tag for tag, mapped in options.tags.items()}
-        tags = tuple(Tag(address, Role.DV) for address in self._names)
-        self._shape = Plant("the files", 1.0, tags) if tags else None
+        # The readers look for the tags of a plant, and a plant has a CV and an input.
+        tags = (*(Tag(address, Role.CV) for address in self._names), Tag("no column", Role.DV))
+        self._shape = Plant("the files", 1.0, tags) if self._names else None
         self._fs: Any = None
         self._root = ""
         self._done: dict[str, str] = {}

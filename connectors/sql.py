@@ -27,6 +27,7 @@ from twin.storage.batch import BAD, GOOD
 
 ROWS = 10_000  # of a batch
 EPOCHS = {"s": NS, "ms": 1_000_000, "us": 1_000, "ns": 1}
+NUMBERS = (sa.Numeric, sa.Float, sa.Integer, sa.Boolean, sa.types.NullType)
 R = TypeVar("R")
 
 
@@ -220,7 +221,7 @@ class SqlSource:
             name = mapped.address if options.layout == "wide" else options.value
             if name not in table.c:
                 found[tag] = f"'{options.table}' has no column '{name}'"
-            elif not isinstance(table.c[name].type, sa.Numeric | sa.Integer | sa.Boolean | sa.types.NullType):
+            elif not isinstance(table.c[name].type, NUMBERS):
                 found[tag] = f"the column '{name}' holds {table.c[name].type}, no numbers"
             elif options.layout == "long" and (await self.read([tag])).quality[0] == BAD:
                 found[tag] = f"'{options.table}' has no value of '{mapped.address}'"
@@ -240,11 +241,14 @@ class SqlSource:
             question = question.where(self._db.table.c[self._options.tag].in_(list(self._tags)))
         connection = await self._db.run(self._db.connect)
         try:
-            result = await self._db.run(
-                lambda: connection.execution_options(yield_per=ROWS).execute(question).mappings().partitions()
-            )
-            while (part := await self._db.run(lambda: next(result, None))) is not None:
-                yield [row for record in part for row in self._rows(record)]
+            streaming = connection.execution_options(yield_per=ROWS)
+            result = await self._db.run(lambda: streaming.execute(question))
+            try:
+                parts = result.mappings().partitions()
+                while (part := await self._db.run(lambda: next(parts, None))) is not None:
+                    yield [row for record in part for row in self._rows(record)]
+            finally:
+                await asyncio.to_thread(result.close)
         finally:
             await asyncio.to_thread(connection.close)
 

@@ -1,4 +1,4 @@
-"""What runs beside a plant: `twin control`, its report, and `twin collect`; and `twin simulate`, which is one."""
+"""Beside a plant: `twin collect`, `twin replay`, `twin control`, its report; and `twin simulate`, which is one."""
 
 from __future__ import annotations
 
@@ -76,3 +76,19 @@ def simulate(
     from api import simulate
 
     raise typer.Exit(simulate.main(port, speed, seed, epoch, since))
+
+
+def replay(
+    plant: PlantName,
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Telemetry: CSV, Parquet or Arrow.")],
+    speed: Annotated[float, typer.Option(min=1e-3, help="Plant seconds a second.")] = 1.0,
+    own_times: Annotated[bool, typer.Option("--own-times", help="Keep the times of the file; else it is now.")] = False,
+    repeat: Annotated[bool, typer.Option("--repeat", help="Begin again at the end.")] = False,
+    timezone: Annotated[str | None, typer.Option(help="Of times without an offset.", show_default=False)] = None,
+    url: Url = None,
+    key: ApiKey = None,
+) -> None:
+    """Replay stored telemetry into a plant as if it were live, at any speed."""
+    from api.cli import replay
+
+    raise typer.Exit(replay.run(plant, file, speed, own_times, repeat, timezone, url, key))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import typer
 from api.settings import environment
 from connectors.buffer import Buffer
 from connectors.collect import Collector
-from connectors.config import Config, load
+from connectors.config import Collect, Config, load
 from connectors.errors import ConfigError, ConnectorError
 from connectors.exposition import Exposition
 from connectors.forward import ServiceSender
@@ -66,13 +67,21 @@ async def _run(config: Config, check: bool) -> int:
 async def _collect(config: Config, plant: Plant, sender: ServiceSender) -> None:
     sources: dict[str, Source] = {o.title: config.source(i, plant) for i, o in enumerate(config.sources)}
     folder = Path(config.collect.buffer or config.path.with_suffix(".buffer"))
-    buffer = Buffer(folder, config.collect.max_bytes)
-    collector = Collector(sources, buffer, sender, config.collect.flush_s, lambda told: typer.echo(told, err=True))
-    if config.collect.port is not None:
+    mapped = {tag for options in config.sources for tag in options.tags}
+    typer.echo(f"collecting {len(mapped)} tags of {config.plant} from {', '.join(sources)}", err=True)
+    await collecting(config.plant, sources, folder, config.collect, sender)
+
+
+async def collecting(
+    slug: str, sources: Mapping[str, Source], folder: Path, options: Collect, sender: ServiceSender
+) -> None:
+    """Collect until a signal, or until all sources have ended; what waits is sent as far as the service takes it."""
+    buffer = Buffer(folder, options.max_bytes)
+    collector = Collector(sources, buffer, sender, options.flush_s, lambda told: typer.echo(told, err=True))
+    if options.port is not None:
         registry = prometheus_client.CollectorRegistry()
-        registry.register(Exposition(lambda: ((config.plant, source) for source in collector.health())))
-        prometheus_client.start_http_server(config.collect.port, "127.0.0.1", registry)
-    typer.echo(f"collecting {len(plant.tags)} tags of {config.plant} from {', '.join(sources)}", err=True)
+        registry.register(Exposition(lambda: ((slug, source) for source in collector.health())))
+        prometheus_client.start_http_server(options.port, "127.0.0.1", registry)
     running = asyncio.create_task(collector.run())
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGINT, signal.SIGTERM):
@@ -84,8 +93,7 @@ async def _collect(config: Config, plant: Plant, sender: ServiceSender) -> None:
             await asyncio.wait_for(collector.flush(), 10.0)
     finally:
         buffer.close()
-    said = f"{collector.forwarding.sent} samples sent, {buffer.rows} wait in {folder}"
-    typer.echo(said, err=True)
+    typer.echo(f"{collector.forwarding.sent} samples sent, {buffer.rows} wait in {folder}", err=True)
 
 
 async def _plant(sender: ServiceSender, patient: bool) -> Plant:

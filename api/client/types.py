@@ -337,6 +337,37 @@ class SetpointBody(TypedDict):
     weight: NotRequired[float]
 
 
+class SourceBody(TypedDict):
+    """How a source fares; `last_time` is in nanoseconds since 1970, the counts are since its collector started."""
+
+    name: str
+    kind: str
+    connected: bool
+    received: int
+    refused: int
+    reconnects: int
+    gaps: int
+    last_time: int
+    lag_s: float
+    skew_s: float
+    last_error: str
+    buffered: int
+    buffered_bytes: int
+    full: bool
+
+
+class SourcesAnswer(TypedDict):
+    """How the sources of a plant fare."""
+
+    sources: list[dict[str, Any]]
+
+
+class SourcesBody(TypedDict):
+    """The sources of one collector."""
+
+    sources: list[SourceBody]
+
+
 class StepBody(TypedDict):
     """A value that holds from `after_s` seconds after `at` until the next one."""
 

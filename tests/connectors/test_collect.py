@@ -25,7 +25,7 @@ from twin.plant import Plant, Role, Tag
 from twin.storage.batch import BAD, GOOD
 
 START = 1_777_000_000 * NS
-PLANT = Plant("Tank", 10.0, (Tag("level", Role.CV, "m"), Tag("temperature", Role.CV, "degC")))
+PLANT = Plant("Tank", 10.0, (Tag("level", Role.CV, "m"), Tag("temperature", Role.DV, "degC")))
 
 
 class Receiver:

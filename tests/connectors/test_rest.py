@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import datetime as dt
@@ -142,7 +143,7 @@ async def test_a_historian_that_was_away_is_asked_for_what_it_kept() -> None:
         await taken.until(len)
     async with taken:
         while plant.health.connected:
-            await taken.until(len)
+            await asyncio.sleep(0.02)
         streams["L"] += [item(1, 2.0), item(2, 3.0)]
         with historian(streams, port):
             got = await taken.until(lambda got: len(got) == 3)
