@@ -134,11 +134,11 @@ def test_the_command_tells_what_is_wrong_with_its_line(
     file.write_text(FILE.format(plant=plant, url=address, folder=tmp_path, tag="levle"))
     done = CliRunner().invoke(command, ["collect", str(file), "--check"])
     assert done.exit_code == 2
-    assert f"{file}:12: sources.0.tags.levle: the plant '{plant}' has no such tag; did you mean level?" in done.output
+    assert f"{file}:13: sources.0.tags.levle: the plant '{plant}' has no such tag; did you mean level?" in done.output
     file.write_text(FILE.format(plant=plant, url=address, folder=tmp_path / "gone", tag="level"))
     done = CliRunner().invoke(command, ["collect", str(file), "--check"])
     assert done.exit_code == 1
-    assert f"{file}:8: sources.0.kind: there is no folder" in done.output
+    assert f"{file}:9: sources.0.kind: there is no folder" in done.output
     file.write_text(FILE.format(plant=plant, url=address, folder=tmp_path, tag="level"))
     done = CliRunner().invoke(command, ["collect", str(file), "--check"])
     assert (done.exit_code, "1 sources, 0 findings" in done.output) == (0, True)

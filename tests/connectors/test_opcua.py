@@ -40,7 +40,7 @@ class Node:
 
     def set_all(self, values: dict[str, float], ms: int, status: str = "Good") -> int:
         asked = [{"tag": tag, "value": value, "time": ms, "status": status} for tag, value in values.items()]
-        self._running.stdin.write(json.dumps(asked) + "\n")
+        self._running.stdin.write(json.dumps({"set": asked}) + "\n")
         self._running.stdin.flush()
         while self._running.stdout.readline() != "set\n":
             assert self._running.poll() is None

@@ -1,5 +1,6 @@
 // An OPC UA server on Node.js: `node opcua.mjs PORT FOLDER COUNT [USER PASSWORD]`.
-// A line on stdin sets values: [{"tag": "Level", "value": 1.5, "time": ms, "status": "Good"}, …]; it answers "set".
+// A line on stdin sets values: {"set": [{"tag": "Level", "value": 1.5, "time": ms, "status": "Good"}, …]}, or lets all T0,
+// T1, … change by themselves: {"every": ms}; it answers "set".
 
 import readline from "node:readline";
 import pki from "node-opcua-certificate-manager";
@@ -48,8 +49,18 @@ for (let i = 0; i < Number(count); i++) variable(`T${i}`, "Double", i);
 await server.start();
 console.log(`listening ${server.getEndpointUrl()} ${own.index}`);
 
+let ticks = 0;
+function tick() {
+	ticks++;
+	for (let i = 0; i < Number(count); i++) {
+		nodes.get(`T${i}`).node.setValueFromSource({ dataType: DataType.Double, value: ticks + i / 1e4 }, codes.StatusCodes.Good, new Date());
+	}
+}
+
 for await (const line of readline.createInterface({ input: process.stdin })) {
-	for (const { tag, value, time, status } of JSON.parse(line)) {
+	const asked = JSON.parse(line);
+	if (asked.every) setInterval(tick, asked.every);
+	for (const { tag, value, time, status } of asked.set ?? []) {
 		const { node, dataType } = nodes.get(tag);
 		node.setValueFromSource({ dataType, value }, codes.StatusCodes[status ?? "Good"], new Date(time));
 	}
