@@ -28,3 +28,9 @@ class Metrics:
             "twin_solve_seconds", "Time of one solve.", ("plant",), buckets=LATENCY_S, registry=self.registry
         )
         self.jobs = Gauge("twin_jobs", "Jobs by state.", ("state",), registry=self.registry)
+        self.last = Gauge(
+            "twin_telemetry_last_time_seconds",
+            "Time of the last row uploaded to this process, in Unix time.",
+            ("plant",),
+            registry=self.registry,
+        )

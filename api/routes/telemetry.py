@@ -64,6 +64,8 @@ async def upload(
     receipt = await anyio.to_thread.run_sync(store)
     for fate in ("stored", "duplicate", "rejected"):
         app.metrics.rows.labels(plant, fate).inc(getattr(receipt, f"rows_{fate}"))
+    if receipt.last_time is not None:
+        app.metrics.last.labels(plant).set(receipt.last_time.timestamp())
     return json_answer(receipt.to_json())
 
 
