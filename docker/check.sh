@@ -8,7 +8,7 @@ trap 'kill $server 2>/dev/null || true; rm -rf "$work"' EXIT
 server=
 git archive HEAD pyproject.toml uv.lock README.md LICENSE twin connectors api | tar -x -C "$work"
 extras=$(sed -n 's/^ARG EXTRAS="\(.*\)"$/\1/p' docker/Dockerfile)
-(cd "$work" && env -i PATH="$PATH" HOME="$work" uv sync --quiet --locked --no-default-groups $extras --no-editable)
+(cd "$work" && env -u PYTHONPATH -u VIRTUAL_ENV uv sync --quiet --locked --no-default-groups $extras --no-editable)
 rm -r "$work/twin" "$work/connectors" "$work/api"  # the image has what was installed, nothing else
 cd "$work"
 mkdir data
