@@ -65,7 +65,7 @@ async def upload(
     for fate in ("stored", "duplicate", "rejected"):
         app.metrics.rows.labels(plant, fate).inc(getattr(receipt, f"rows_{fate}"))
     if receipt.last_time is not None:
-        app.metrics.last.labels(plant).set(receipt.last_time.timestamp())
+        app.metrics.last.labels(plant).set(pd.Timestamp(receipt.last_time).timestamp())
     return json_answer(receipt.to_json())
 
 
