@@ -20,6 +20,7 @@ import numpy as np
 from twin.artifact import Twin
 from twin.dynamics.ensemble import Ensemble
 from twin.dynamics.lti import Lti, padded
+from twin.dynamics.noise import Linear, parts
 from twin.dynamics.region import Region
 from twin.errors import TrainingError
 from twin.identifiability import identifiability
@@ -29,6 +30,7 @@ from twin.training.backbone import ROUNDS, Arx, Score, choose, select
 from twin.training.backtest import backtest
 from twin.training.correction import SHARES, out_of_fold
 from twin.training.folds import COUNT, Folds, sizes, split, spread
+from twin.training.noise import Chosen, with_noise
 from twin.training.reduction import reduce
 from twin.training.residual import CHUNK, Cases, Evaluation, Recipe, Trainer, alarms, cases
 from twin.trust import Calibration, Seen
@@ -106,17 +108,19 @@ def fit(telemetry: Telemetry, options: Options = Options(), progress: Report | N
         left = max(options.budget_s - (time.monotonic() - started), 0.0)
         report(Progress(0, STEPS, BACKBONE_SHARE * done / len(ROUNDS), left, {"backbone": scores[0].error}))
     chosen = _reduced(choose(scores, grid.y.shape[1], grid.w.shape[1]), grid, folds)
+    linear = with_noise(grid, folds, chosen.fits)
     recipe = Recipe(pure=options.pure)
-    trainer = Trainer(grid, folds, chosen.fits, recipe, options.seed)
+    trainer = Trainer(grid, folds, linear.backbones, recipe, options.seed)
     curve, best, stopped = _train(trainer, recipe, options.budget_s, started, report)
     ships = best.out_of_fold <= PAYS
-    dynamics = _ensemble(chosen.fits, best, ships, grid, folds)
+    dynamics = _ensemble(linear.backbones, best, ships, grid, folds)
     judged = out_of_fold(dynamics, grid, folds, [spread(folds.held_out(f), CALIBRATED) for f in range(COUNT)])
     card = _card(telemetry, folds, scaler, scores, chosen, curve, best, ships, recipe)
+    card["training"]["noise_model"] = _noise_card(telemetry, linear)
     card["training"]["correction"] = {"share": judged.share, "shares": SHARES, "errors": judged.errors}
     best_arx = next(score for score in scores if isinstance(score.candidate, Arx))
-    linear = _judged(grid, folds, best_arx.fits)
-    residuals = {"twin": judged.residuals, "arx": _linear(linear), "persistence": _persistence(linear)}
+    arx = _judged(grid, folds, best_arx.fits)
+    residuals = {"twin": judged.residuals, "arx": _linear(arx), "persistence": _persistence(arx)}
     card["backtest"] = backtest(telemetry.plant, scaler, residuals, judged.mask, judged.fold)
     card["training"]["stopped_by"] = stopped
     card["training"]["seconds"] = time.monotonic() - started
@@ -190,13 +194,24 @@ def _train(
     return curve, best, stopped
 
 
-def _ensemble(fits: tuple[Lti, ...], best: Evaluation, ships: bool, grid: Grid, folds: Folds) -> Ensemble:
-    states = max(len(lti.a) for lti in fits)
-    backbones = jax.tree.map(lambda *a: jnp.stack(a), *(padded(lti, states) for lti in fits))
+def _ensemble(fits: tuple[Linear, ...], best: Evaluation, ships: bool, grid: Grid, folds: Folds) -> Ensemble:
+    plants, noises = zip(*map(parts, fits), strict=True)
+    states = max(len(lti.a) for lti in plants)
+    backbones = jax.tree.map(lambda *a: jnp.stack(a), *(padded(lti, states) for lti in plants))
+    noise = None if noises[0] is None else jax.tree.map(lambda *a: jnp.stack(a), *noises)
     ends = folds.ends(np.ones(len(folds.run), bool), folds.history, folds.horizon)
     ends = ends[:: max(1, len(ends) // REGION_WINDOWS)]
     region = Region.fit(grid.window(ends, folds.history), grid.future(ends, folds.horizon).w)
-    return Ensemble(backbones, best.residuals if ships else None, region)
+    return Ensemble(backbones, best.residuals if ships else None, region, noise)
+
+
+def _noise_card(telemetry: Telemetry, linear: Chosen) -> dict[str, Any]:
+    """Where there is a noise model: how it was fitted, and by how much it lowers the error, near rows counting more."""
+    return {
+        tag.name: {**asdict(setting), "gain": float(-gain)}
+        for tag, setting, gain in zip(telemetry.plant.cvs, linear.settings, linear.gains, strict=True)
+        if setting is not None
+    }
 
 
 def _judged(grid: Grid, folds: Folds, fits: tuple[Lti, ...]) -> list[Cases]:

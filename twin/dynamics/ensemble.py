@@ -1,8 +1,9 @@
 """The world model a twin ships: a few nested members (linear backbone and JEPA residual), averaged.
 
-    y = mean over members of  y_lin + gate · h(z, y_lin)
+    y = mean over members of  y_lin + gate · h(z, y_lin),   y_lin = plant's model + noise model
 
-Where the residual does not pay, members are the backbones alone and z is empty.
+Where the residual does not pay, members are the backbones alone and z is empty; so are the modes n without a noise
+model.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 from twin.dynamics.jepa import Jepa, Sizes
 from twin.dynamics.lti import Lti
+from twin.dynamics.noise import Noise
 from twin.dynamics.region import Region
 from twin.windows import Window
 
@@ -30,11 +32,13 @@ class State(NamedTuple):
         x: (members, n) of the backbones.
         z: (members, latent) of the residuals; (members, 0) without.
         gate: () in (0, 1]: the share of the residual that counts.
+        n: (members, J, CVs) the modes of the noise models; (members, 0, CVs) without.
     """
 
     x: jax.Array
     z: jax.Array
     gate: jax.Array
+    n: jax.Array
 
 
 @jax.tree_util.register_dataclass
@@ -46,11 +50,13 @@ class Ensemble:
         backbones: an `Lti` whose arrays have a leading axis (members,).
         residuals: a `Jepa` likewise, or None: the backbones alone.
         region: where it was trained.
+        noise: a `Noise` whose arrays have a leading axis (members,), or None.
     """
 
     backbones: Lti
     residuals: Jepa | None
     region: Region
+    noise: Noise | None = None
 
     @property
     def members(self) -> int:
@@ -63,22 +69,26 @@ class Ensemble:
     def encode(self, window: Window) -> State:
         """The state at the last row of the window (L, ·) with the gate fully open."""
         x = jax.vmap(lambda backbone: backbone.encode(window))(self.backbones)
-        if self.residuals is None:
-            return State(x, jnp.zeros((self.members, 0)), jnp.ones(()))
-        z = jax.vmap(lambda residual: residual.encode(window))(self.residuals)
-        return State(x, z, jnp.ones(()))
+        n, z = jnp.zeros((self.members, 0, self.backbones.c.shape[1])), jnp.zeros((self.members, 0))
+        if self.noise is not None:
+            n = jax.vmap(lambda noise: noise.encode(window))(self.noise)
+        if self.residuals is not None:
+            z = jax.vmap(lambda residual: residual.encode(window))(self.residuals)
+        return State(x, z, jnp.ones(()), n)
 
     def step(self, state: State, w: jax.Array) -> State:
         """The state one row later, under that row's inputs w (inputs,)."""
         x = jax.vmap(lambda backbone, x: backbone.step(x, w))(self.backbones, state.x)
+        state = state._replace(x=x)
+        if self.noise is not None:
+            state = state._replace(n=jax.vmap(Noise.step)(self.noise, state.n))
         if self.residuals is None:
-            return state._replace(x=x)
+            return state
 
         def member(residual: Jepa, z: jax.Array, y: jax.Array) -> jax.Array:
             return residual.step(z, residual.drive(y, w))
 
-        z = jax.vmap(member)(self.residuals, state.z, self._linear(x))
-        return State(x, z, state.gate)
+        return state._replace(z=jax.vmap(member)(self.residuals, state.z, self._linear(state)))
 
     def read(self, state: State) -> jax.Array:
         """The CVs (CVs,) of the state's row: the members' mean."""
@@ -86,13 +96,13 @@ class Ensemble:
 
     def read_members(self, state: State) -> jax.Array:
         """(members, CVs): what each member says."""
-        y = self._linear(state.x)
+        y = self._linear(state)
         if self.residuals is None:
             return y
         return y + state.gate * jax.vmap(Jepa.correction)(self.residuals, state.z, y)
 
-    def _linear(self, x: jax.Array) -> jax.Array:
-        return jax.vmap(Lti.read)(self.backbones, x)
+    def _linear(self, state: State) -> jax.Array:
+        return jax.vmap(Lti.read)(self.backbones, state.x) + state.n.sum(axis=1)
 
     def architecture(self) -> dict[str, Any]:
         """What `skeleton` needs to lay out the arrays of this ensemble again: JSON."""
@@ -103,6 +113,7 @@ class Ensemble:
             "members": self.members,
             "states": states,
             "residual": self.residuals is not None,
+            "modes": 0 if self.noise is None else int(self.noise.decay.shape[1]),
             "sizes": asdict(sizes),
         }
 
@@ -116,9 +127,11 @@ def skeleton(architecture: dict[str, Any]) -> Ensemble:
         shapes = {"A": (n, n), "B": (n, inputs), "a": (n,), "C": (cvs, n), "c": (cvs,), "e": (n,)}
         shapes["E"] = (n, sizes.history * (cvs + inputs))
         backbones = Lti(**{name: jnp.zeros((members, *shape)) for name, shape in shapes.items()})
-        d = cvs + 2 * inputs
+        d, modes = cvs + 2 * inputs, architecture.get("modes", 0)
+        decay = jnp.zeros((members, modes, cvs))
+        noise = Noise(decay, jnp.zeros((*decay.shape, shapes["E"][1])), decay) if modes else None
         residuals = jepas(sizes, members, seed=0) if architecture["residual"] else None
-        return Ensemble(backbones, residuals, Region(jnp.zeros(d), jnp.zeros((d, d))))
+        return Ensemble(backbones, residuals, Region(jnp.zeros(d), jnp.zeros((d, d))), noise)
 
     return jax.eval_shape(empty)
 

@@ -62,10 +62,9 @@ def out_of_fold(dynamics: Ensemble, grid: Grid, folds: Folds, held_out: list[np.
 
 def member(dynamics: Ensemble, number: int) -> Ensemble:
     """One member as an ensemble of its own."""
-    backbones, residuals = jax.tree.map(
-        lambda leaf: leaf[number : number + 1], (dynamics.backbones, dynamics.residuals)
-    )
-    return replace(dynamics, backbones=backbones, residuals=residuals)
+    parts = (dynamics.backbones, dynamics.residuals, dynamics.noise)
+    backbones, residuals, noise = jax.tree.map(lambda leaf: leaf[number : number + 1], parts)
+    return replace(dynamics, backbones=backbones, residuals=residuals, noise=noise)
 
 
 def recent(grid: Grid, ends: np.ndarray, history: int) -> tuple[Window, np.ndarray]:

@@ -18,7 +18,7 @@ import optax
 
 from twin.dynamics.ensemble import jepas
 from twin.dynamics.jepa import TARGET_ROWS, Jepa, Sizes
-from twin.dynamics.lti import Lti
+from twin.dynamics.noise import Linear
 from twin.regularizers import COLLAPSED, effective_rank, sigreg
 from twin.rollout import rollout
 from twin.training.folds import COUNT, Folds, spread
@@ -86,7 +86,7 @@ class Evaluation(NamedTuple):
     residuals: Jepa
 
 
-def cases(grid: Grid, folds: Folds, backbone: Lti, ends: np.ndarray, pads: np.ndarray | None = None) -> Cases:
+def cases(grid: Grid, folds: Folds, backbone: Linear, ends: np.ndarray, pads: np.ndarray | None = None) -> Cases:
     """The windows that end at `ends` (n,), the first `pads` (n,) rows of each padded as if never measured."""
     window, future = grid.window(ends, folds.history), grid.future(ends, folds.horizon)
     if pads is not None:
@@ -98,7 +98,7 @@ def cases(grid: Grid, folds: Folds, backbone: Lti, ends: np.ndarray, pads: np.nd
 
 
 @jax.jit
-def _free_run(backbone: Lti, window: Window, w: jax.Array) -> jax.Array:
+def _free_run(backbone: Linear, window: Window, w: jax.Array) -> jax.Array:
     return jax.vmap(lambda past, w: rollout(backbone, backbone.encode(past), w))(window, w)
 
 
@@ -166,7 +166,7 @@ def _recent(batch: Cases) -> jax.Array:
 class Trainer:
     """The cross-fit of one plant: data on the device, and the jitted chunk of steps."""
 
-    def __init__(self, grid: Grid, folds: Folds, backbones: tuple[Lti, ...], recipe: Recipe, seed: int) -> None:
+    def __init__(self, grid: Grid, folds: Folds, backbones: tuple[Linear, ...], recipe: Recipe, seed: int) -> None:
         self.recipe, self.seed = recipe, seed
         rng = np.random.default_rng(seed)
         cvs, inputs = grid.y.shape[1], grid.w.shape[1]

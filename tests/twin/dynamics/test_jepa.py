@@ -12,6 +12,7 @@ import pytest
 from twin.dynamics.ensemble import Ensemble, arrays, assemble, jepas
 from twin.dynamics.jepa import Sizes
 from twin.dynamics.lti import arx
+from twin.dynamics.noise import Noise
 from twin.dynamics.region import Region
 from twin.rollout import rollout
 from twin.windows import Window
@@ -92,10 +93,22 @@ def test_the_scenario_gradient_matches_finite_differences() -> None:
 
 
 def test_arrays_lay_out_the_same_ensemble_again() -> None:
-    twin = dataclasses.replace(_nested(readout=True), residuals=jepas(Sizes(2, 1, 5), 3, seed=1))
+    drawn = jax.random.normal(jax.random.key(4), (3, 2, 2, SIZES.history * 3))
+    noise = Noise(jnp.full((3, 2, 2), 0.5), drawn, drawn[..., 0])
+    twin = dataclasses.replace(_nested(readout=True), residuals=jepas(Sizes(2, 1, 5), 3, seed=1), noise=noise)
     again = assemble(twin.architecture(), arrays(twin))
     first, second = (run(t, t.begin(_window(), _inputs()), _inputs()) for t in (twin, again))
     np.testing.assert_array_equal(first, second)
+
+
+def test_modes_of_the_noise_model_add_to_the_backbone_and_halve_each_row() -> None:
+    twin = dataclasses.replace(_nested(readout=False), residuals=None)
+    constant = jnp.zeros((3, 1, 2)).at[0, 0, 1].set(0.6)  # one member, one CV
+    noise = Noise(jnp.full((3, 1, 2), 0.5), jnp.zeros((3, 1, 2, SIZES.history * 3)), constant)
+    noisy = dataclasses.replace(twin, noise=noise)
+    difference = run(noisy, noisy.encode(_window()), _inputs()) - run(twin, twin.encode(_window()), _inputs())
+    np.testing.assert_allclose(difference[:, 0], 0.0, atol=1e-6)
+    np.testing.assert_allclose(difference[:, 1], 0.6 / 3 * 0.5 ** np.arange(1, ROWS + 1), atol=1e-6)
 
 
 def test_arrays_that_do_not_fit_are_refused() -> None:
