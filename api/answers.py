@@ -187,6 +187,7 @@ class OptimizeAnswer(Answer):
     status: Literal["optimal", "feasible", "relaxed", "abstained"]
     status_detail: str
     twin: str
+    calibration: str | None
     at: datetime | None
     times: list[datetime]
     moves: dict[str, list[float | None]]
@@ -234,6 +235,31 @@ class RecommendationAnswer(Answer):
     request: dict[str, Any]
     outcome: dict[str, Any]
     created: datetime
+
+
+class ReplayAnswer(Answer):
+    """An answer computed again; `differences` names each field that is not as logged."""
+
+    recommendation: int
+    same: bool
+    differences: list[dict[str, Any]]
+    software: dict[str, Any]
+    answer: dict[str, Any]
+
+
+class CalibrationAnswer(Answer):
+    """How far plans stay inside the limits of each CV, at a coverage, beside what the open-loop bands would ask."""
+
+    calibration: str
+    twin: str
+    source: str
+    windows: int
+    start: datetime
+    end: datetime
+    created: datetime
+    coverage: float
+    times_s: list[float]
+    margins: dict[str, dict[str, Any]]
 
 
 class KeyAnswer(Answer):

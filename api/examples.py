@@ -96,6 +96,10 @@ STEP_TEST: dict[str, Any] = {
     "limits": {"level_1": {"low": 4.0, "high": 17.0}},
 }
 
+CALIBRATE: dict[str, Any] = {}
+
+REPLAY: dict[str, Any] = {}
+
 KEY: dict[str, Any] = {"name": "the historian", "scopes": ["upload", "read"], "expires": "2099-12-31T00:00:00Z"}
 
 

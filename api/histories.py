@@ -29,15 +29,17 @@ class Histories:
         self._guard = threading.Lock()
         self._kept: OrderedDict[tuple[object, ...], Telemetry] = OrderedDict()
 
-    def of(self, slug: str, twin: Twin, at: datetime | None, history: History | None) -> tuple[Telemetry, int | None]:
-        """The rows up to `at`, of the request where it brings some, and the version of the telemetry read."""
+    def of(
+        self, slug: str, twin: Twin, at: datetime | None, history: History | None, version: int | None = None
+    ) -> tuple[Telemetry, int | None]:
+        """The rows up to `at`, of the request where it brings some, and the version of the telemetry read: by default
+        what there is now."""
         if history is None:
-            return self._stored(slug, twin, at)
+            return self._stored(slug, twin, at, self._store.plant(slug).version if version is None else version)
         rows = given(twin.plant, history)
         return rows if at is None else rows.between(None, pd.Timestamp(at)), None
 
-    def _stored(self, slug: str, twin: Twin, at: datetime | None) -> tuple[Telemetry, int]:
-        version = self._store.plant(slug).version
+    def _stored(self, slug: str, twin: Twin, at: datetime | None, version: int) -> tuple[Telemetry, int]:
         key = (slug, version, at, twin.id, twin.plant)
         with self._guard:
             found = self._kept.get(key)

@@ -14,6 +14,7 @@ from api.logs import configure
 from api.middleware import Around, BodyLimit
 from api.routes import (
     audit,
+    calibrations,
     console,
     controller,
     health,
@@ -67,8 +68,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyLimit, request_bytes=settings.max_request_bytes, upload_bytes=settings.max_upload_bytes)
     app.add_middleware(Around, metrics=service.metrics)
     strict = [Depends(known_query)]
-    asking = (plants, telemetry, twins, predict, optimize, steptests, recommendations, controller, sources)
-    for part in (*asking, jobs, keys, audit, health):
+    asking = (plants, telemetry, twins, calibrations, predict, optimize, steptests, recommendations, controller)
+    for part in (*asking, sources, jobs, keys, audit, health):
         app.include_router(part.router, dependencies=strict)
     app.include_router(console.router)
     return app

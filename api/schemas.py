@@ -219,6 +219,17 @@ class StepTestBody(Question):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 
+class ReplayBody(Question):
+    """`POST /v1/plants/{plant}/recommendations/{id}/replay`: nothing can be changed."""
+
+
+class CalibrateBody(Question):
+    """`POST /v1/plants/{plant}/twins/{twin}/calibration`."""
+
+    start: Time | None = Field(default=None, description="by default the first row since the twin's training")
+    end: Time | None = Field(default=None, description="by default the last row there is")
+
+
 class KeyBody(Question):
     """`POST /v1/keys`."""
 

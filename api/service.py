@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
+from api.calibrations import Calibrations
 from api.catalog import Catalog
 from api.controllers import Controllers
 from api.db import Database
@@ -35,6 +36,7 @@ class Service:
     store: Store
     histories: Histories
     registry: Registry
+    calibrations: Calibrations
     recorder: Recorder
     housekeeper: Housekeeper
     metrics: Metrics
@@ -50,6 +52,7 @@ class Service:
         db.migrate()
         sources = Sources()
         catalog, store = Catalog(db), Store(settings.telemetry)
+        registry = Registry(catalog, settings.twins, settings.twins_in_memory)
         service = cls(
             settings=settings,
             db=db,
@@ -59,7 +62,8 @@ class Service:
             jobs=Jobs(db, settings.lease_s),
             store=store,
             histories=Histories(store),
-            registry=Registry(catalog, settings.twins, settings.twins_in_memory),
+            registry=registry,
+            calibrations=Calibrations(db, catalog, store, registry),
             recorder=Recorder(db),
             housekeeper=Housekeeper(catalog, store),
             metrics=Metrics(sources),

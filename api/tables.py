@@ -70,6 +70,17 @@ class TwinRow(Table):
     created: Mapped[datetime] = mapped_column(default=utc_now)
 
 
+class CalibrationRow(Table):
+    """A calibration of a twin's closed loop; the newest counts."""
+
+    __tablename__ = "calibrations"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    twin: Mapped[str] = mapped_column(ForeignKey("twins.id", ondelete="CASCADE"), index=True)
+    record: Mapped[dict[str, Any]]
+    created: Mapped[datetime] = mapped_column(default=utc_now)
+
+
 class AliasRow(Table):
     """A name for a twin, such as `champion`."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from api import compilation
+from api import calibrations, compilation
 from api.audit import audit
 from api.catalog import CHAMPION, Catalog
 from api.db import Database
@@ -20,8 +20,10 @@ from api.settings import Settings
 from api.tables import AliasRow, JobRow, TwinRow
 from twin import artifact
 from twin.artifact import Twin
+from twin.calibrate import calibrate
 from twin.errors import Cancelled
 from twin.evaluate import report
+from twin.planning.backoff import BackOff
 from twin.store import Store
 from twin.telemetry import Telemetry
 from twin.train import Options, Progress, fit
@@ -56,7 +58,7 @@ class Training:
         data = {"plant": job.plant, "plant_version": job.request["plant_version"]}
         data["data_version"] = job.request["data_version"]
         twin = replace(twin, card={**twin.card, **report(twin, telemetry), "trained_on": data})
-        self._store_twin(job, twin)
+        self._store_twin(job, twin, calibrate(twin, telemetry))
 
     def _telemetry(self, job: JobRow) -> Telemetry:
         plant = self._catalog.plant(job.plant, job.request["plant_version"]).plant
@@ -82,8 +84,8 @@ class Training:
 
         return tell
 
-    def _store_twin(self, job: JobRow, twin: Twin) -> None:
-        """The folder first, then at once the row, the alias and the end of the job."""
+    def _store_twin(self, job: JobRow, twin: Twin, back_off: BackOff) -> None:
+        """The folder first, then at once the row, its calibration, the alias and the end of the job."""
         folder = self._folder / twin.id
         artifact.save(twin, folder)
         try:
@@ -91,6 +93,7 @@ class Training:
                 self._jobs.succeed(session, job.id, self._worker, {"twin": twin.id})
                 session.add(_row(job, twin))
                 session.flush()
+                calibrations.add(session, back_off)
                 if beats_persistence(twin.card) and session.get(AliasRow, (job.plant, CHAMPION)) is None:
                     session.add(AliasRow(plant=job.plant, alias=CHAMPION, twin=twin.id))
                     audit(session, "worker", "alias.put", f"{job.plant}/{CHAMPION}", {"twin": twin.id})

@@ -12,6 +12,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ def save(twin: Twin, folder: Path) -> None:
         "correction": twin.correction,
         "architecture": twin.dynamics.architecture(),
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
-        "libraries": {name: _version(name) for name in LIBRARIES},
+        "libraries": libraries(),
         "card": twin.card,
     }
     manifest["sha256"] = _digest(manifest)
@@ -177,6 +178,12 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+@cache
+def libraries() -> dict[str, str]:
+    """The versions that a twin's numbers depend on."""
+    return {name: _version(name) for name in LIBRARIES}
 
 
 def _version(package: str) -> str:

@@ -31,6 +31,7 @@ from twin.moves import strict
 from twin.objective import Objective, cost_by_term
 from twin.planning.backoff import BackOff
 from twin.planning.certificate import Entry, certify
+from twin.planning.deadline import Deadline
 from twin.planning.doubts import doubts
 from twin.planning.program import Program, Units, outputs
 from twin.planning.question import Question, check_positive
@@ -63,6 +64,7 @@ class Plan:
         calibration: of the closed loop, that limits were tightened by; None where it was the twin's open-loop bands.
         trust: of the plan; of the present where the status is "abstained".
         residual: the share of the cost that the last iteration still promised to save.
+        looks: at the clock, that let the solver go on: what a replay needs to stop at the same place.
         state: what the next request may return, to start from this plan.
     """
 
@@ -80,6 +82,7 @@ class Plan:
     certificate: tuple[Entry, ...] = ()
     solve_ms: float = 0.0
     iterations: int = 0
+    looks: int = 0
     residual: float | None = None
     state: Mapping[str, Any] | None = None
 
@@ -123,6 +126,7 @@ def plan(
     now: pd.Timestamp | None = None,
     state: Mapping[str, Any] | None = None,
     back_off: BackOff | None = None,
+    looks: int | None = None,
 ) -> Plan:
     """Plan the moves of a plant's MVs.
 
@@ -148,6 +152,7 @@ def plan(
         state: of an earlier plan, to start from it.
         back_off: the calibration of the closed loop that CV limits are tightened by; without one, the open-loop
             bands of the twin.
+        looks: of an earlier plan, to be made again: the solver stops where it did, whatever the clock says.
 
     Raises:
         QuestionError: no twin could answer: an unknown tag, a limit wider than the plant's, a number out of range.
@@ -166,12 +171,12 @@ def plan(
     if float(distance) > OUTSIDE and not beyond_trained_range:
         detail = f"the present lies {float(distance):.1f} times as far out as the trained region reaches"
         return _abstain(question, history, now, [Reason("outside_region", detail)])
-    until = math.inf if deadline_ms is None else begun + deadline_ms / 1000
-    solved = _solve(program, model, start, program.start(earlier), until)
+    deadline = Deadline(math.inf if deadline_ms is None else begun + deadline_ms / 1000, looks)
+    solved = _solve(program, model, start, program.start(earlier), deadline)
     if solved is None:
         detail = f"no plan could be verified within the deadline of {deadline_ms:g} ms"
         return _abstain(question, history, now, [Reason("deadline", detail)])
-    return _answer(question, history, program, model, start, solved, begun)
+    return _answer(question, history, program, model, start, solved, begun, deadline.looks)
 
 
 def warm_up(twin: Twin, horizon_s: float | None = None) -> None:
@@ -188,26 +193,26 @@ def warm_up(twin: Twin, horizon_s: float | None = None) -> None:
     plan(twin, history, Objective(), horizon_s=twin.horizon_s if horizon_s is None else horizon_s)
 
 
-def _solve(program: Program, model: OffsetFree, start: State, x: np.ndarray, until: float) -> sqp.Solution | None:
+def _solve(program: Program, model: OffsetFree, start: State, x: np.ndarray, deadline: Deadline) -> sqp.Solution | None:
     """The best moves found; none where the deadline passed before the first look."""
     units, problem = program.units, program.problem()
     improve = partial(_improve, model, start, units)
-    solution = _iterate(improve, problem, sqp.begin(x), until)
+    solution = _iterate(improve, problem, sqp.begin(x), deadline)
     if solution is None or float(solution.penalty) <= 0:
         return solution
     # Limits are broken. Perhaps the penalties were too small for this objective: let the limits decide alone, nearly.
     light = problem._replace(
         **{name: getattr(problem, name) * np.float32(LIGHTER) for name in ("weight", "price", "H", "g")}
     )
-    again = _iterate(improve, light, solution._replace(residual=np.asarray(np.inf, np.float32)), until)
+    again = _iterate(improve, light, solution._replace(residual=np.asarray(np.inf, np.float32)), deadline)
     return again if again is not None and float(again.penalty) < 0.99 * float(solution.penalty) else solution
 
 
-def _iterate(improve: Any, problem: sqp.Problem, solution: sqp.Solution, until: float) -> sqp.Solution | None:
+def _iterate(improve: Any, problem: sqp.Problem, solution: sqp.Solution, deadline: Deadline) -> sqp.Solution | None:
     """Iterate in chunks until it converges, nothing helps or time is up."""
     first = int(solution.iterations)
     found = None
-    while time.perf_counter() < until:
+    while not deadline.passed():
         before = int(solution.iterations)
         found = solution = improve(problem, solution, np.int32(CHUNK))
         done = int(solution.iterations)
@@ -246,6 +251,7 @@ def _answer(
     start: State,
     solved: sqp.Solution,
     begun: float,
+    looks: int,
 ) -> Plan:
     """Verify and certify the moves found."""
     twin, plant = question.twin, question.twin.plant
@@ -279,6 +285,7 @@ def _answer(
         trust=judge(twin, history, w[None])[0],
         solve_ms=1000 * (time.perf_counter() - begun),
         iterations=int(solved.iterations),
+        looks=looks,
         residual=float(solved.residual) if np.isfinite(solved.residual) else None,
         state={
             "at": history.at.isoformat(),

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli import ask, beside, environment, jobs, keys, plants, telemetry, twins, upkeep
+from api.cli import ask, beside, environment, jobs, keys, loop, plants, telemetry, twins, upkeep
 from api.cli.options import PLAIN, REFUSED
 
 app = typer.Typer(
@@ -75,6 +75,8 @@ app.command()(twins.promote)
 app.command()(ask.predict)
 app.command()(ask.optimize)
 app.command("step-test")(ask.step_test)
+app.command()(loop.calibrate)
+app.command()(loop.replay)
 app.command()(beside.collect)
 app.command()(beside.replay)
 app.command()(beside.control)

@@ -170,6 +170,18 @@ def test_questions_and_the_report(run: Run, trained: dict[str, Any], tmp_path: P
     assert "backtest" in body(run("report", "tank", "--json"))
 
 
+def test_a_plan_is_calibrated_for_and_replayed(run: Run, client: Any, trained: dict[str, Any]) -> None:
+    made = body(run("calibrate", "tank", "--json"))
+    assert made["twin"] == trained["result"]["twin"]
+    assert "below high limit" in run("calibrate", "tank").stdout
+    assert run("optimize", "tank", "--horizon-s", 300, "--setpoint", "level_1=13").exit_code == 0
+    number = client.get("/v1/plants/tank/recommendations").json()["items"][0]["id"]
+    assert body(run("replay", "tank", number, "--json"))["same"] is True
+    assert "the same answer" in run("replay", "tank", number).stdout
+    gone = run("replay", "tank", 999_999)
+    assert (gone.exit_code, "no recommendation 999999" in gone.stderr) == (1, True)
+
+
 def test_a_refusal_names_the_place(run: Run, trained: dict[str, Any]) -> None:
     result = run("predict", "tank", "--horizon-s", 300, "--move", "level_1=3")
     assert (result.exit_code, "level_1 is a CV" in result.stderr) == (1, True)

@@ -49,7 +49,10 @@ def test_the_examples_work(app: FastAPI, client: httpx.Client, trained: dict[str
         if found is None:
             continue
         kind, body = found
-        url = path.format(**{**FILL, "plant": own.get(path, "tank")})
+        fill = {**FILL, "plant": own.get(path, "tank")}
+        if "{recommendation}" in path:
+            fill["recommendation"] = client.get("/v1/plants/tank/recommendations").json()["items"][0]["id"]
+        url = path.format(**fill)
         options = {"json": body} if kind == "application/json" else {"content": body}
         answer = client.request(method, url, headers={"Content-Type": kind}, **options)
         assert answer.status_code in (200, 201, 202), f"{method} {url}: {answer.text}"
