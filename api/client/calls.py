@@ -26,6 +26,7 @@ from api.client.types import (
     AliasAnswer,
     AuditAnswer,
     AuditVerdictAnswer,
+    CalibrationAnswer,
     JobAnswer,
     KeyAnswer,
     LimitBody,
@@ -35,6 +36,7 @@ from api.client.types import (
     PredictAnswer,
     ReceiptAnswer,
     RecommendationAnswer,
+    ReplayAnswer,
     ScenarioBody,
     SeriesAnswer,
     SetpointBody,
@@ -283,6 +285,25 @@ class Calls:
     def recommendations(self, plant: str) -> Flow[Items[RecommendationAnswer]]:
         """Every answer of optimize, newest first."""
         return self._pages(_at("plants", plant, "recommendations"))
+
+    def recommendation(self, plant: str, recommendation: int) -> Flow[RecommendationAnswer]:
+        """One of them, with everything that it depended on."""
+        return self._get(_at("plants", plant, "recommendations", str(recommendation)))
+
+    def replay(self, plant: str, recommendation: int) -> Flow[ReplayAnswer]:
+        """Compute one of them again; `same` says whether the answer is the logged one."""
+        return self._json("POST", _at("plants", plant, "recommendations", str(recommendation), "replay"), {})
+
+    def calibration(self, plant: str, twin: str = "champion") -> Flow[CalibrationAnswer]:
+        """How far plans stay inside the limits of each CV."""
+        return self._get(_at("plants", plant, "twins", twin, "calibration"))
+
+    def calibrate(
+        self, plant: str, twin: str = "champion", *, start: When | None = None, end: When | None = None
+    ) -> Flow[CalibrationAnswer]:
+        """Renew that from telemetry since the training; nothing is trained."""
+        body = given({"start": moment(start), "end": moment(end)})
+        return self._json("POST", _at("plants", plant, "twins", twin, "calibration"), body)
 
     # Jobs
 

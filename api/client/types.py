@@ -53,6 +53,28 @@ class BandAnswer(TypedDict):
     high: list[float]
 
 
+class CalibrateBody(TypedDict):
+    """`POST /v1/plants/{plant}/twins/{twin}/calibration`."""
+
+    start: NotRequired[str | None]
+    end: NotRequired[str | None]
+
+
+class CalibrationAnswer(TypedDict):
+    """How far plans stay inside the limits of each CV, at a coverage, beside what the open-loop bands would ask."""
+
+    calibration: str
+    twin: str
+    source: str
+    windows: int
+    start: str
+    end: str
+    created: str
+    coverage: float
+    times_s: list[float]
+    margins: dict[str, dict[str, Any]]
+
+
 class ControlReportAnswer(TypedDict):
     """How a controller did over a span (`api.control.report`)."""
 
@@ -177,6 +199,7 @@ class OptimizeAnswer(TypedDict):
     status: Literal["optimal", "feasible", "relaxed", "abstained"]
     status_detail: str
     twin: str
+    calibration: str | None
     at: str | None
     times: list[str]
     moves: dict[str, list[float | None]]
@@ -301,6 +324,20 @@ class RecommendationAnswer(TypedDict):
     request: dict[str, Any]
     outcome: dict[str, Any]
     created: str
+
+
+class ReplayAnswer(TypedDict):
+    """An answer computed again; `differences` names each field that is not as logged."""
+
+    recommendation: int
+    same: bool
+    differences: list[dict[str, Any]]
+    software: dict[str, Any]
+    answer: dict[str, Any]
+
+
+class ReplayBody(TypedDict):
+    """`POST /v1/plants/{plant}/recommendations/{id}/replay`: nothing can be changed."""
 
 
 class ScenarioAnswer(TypedDict):

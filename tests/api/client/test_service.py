@@ -172,7 +172,15 @@ def test_the_types_are_those_of_the_openapi_document(app: Any) -> None:
     assert written == types_of_openapi.module(app.openapi()), f"run: python {types_of_openapi.__file__}"
 
 
-ARGUMENTS: dict[str, Any] = {"plant": "a", "twin": "b", "job": "c", "alias": "d", "upload": "1", "key_id": "e"}
+ARGUMENTS: dict[str, Any] = {
+    "plant": "a",
+    "twin": "b",
+    "job": "c",
+    "alias": "d",
+    "upload": "1",
+    "key_id": "e",
+    "recommendation": 7,
+}
 ARGUMENTS |= {"verb": "predict", "body": {}, "source": b"", "horizon_s": 1.0, "name": "n", "scopes": ["read"]}
 ARGUMENTS |= {"start": "s", "end": "e", "tags": ["t"], "max_points": 4, "as_of": 1, "version": 1, "timezone": "UTC"}
 
