@@ -1,6 +1,6 @@
 # setup: the environment in .venv, from uv's lock where uv is present, else by pip from its export.
-# demo: the service with a live simulated plant. serve: the service alone. test, bench: what they say.
-.PHONY: setup demo serve test bench
+# demo: the service with a live simulated plant. demo-control: with that plant over OPC UA, collected and controlled. serve: the service alone. test, bench: what they say.
+.PHONY: setup demo demo-control serve test bench
 .DEFAULT_GOAL := setup
 
 FITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))
@@ -23,6 +23,9 @@ $(DONE): pyproject.toml uv.lock requirements.txt
 
 demo: setup
 	@exec $(BIN)/twin demo
+
+demo-control: setup
+	@exec $(BIN)/twin demo --control
 
 serve: setup
 	@exec $(BIN)/twin serve

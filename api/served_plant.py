@@ -12,20 +12,13 @@ import datetime as dt
 from types import TracebackType
 from typing import Self
 
-import numpy as np
 from asyncua import Server, ua
 from asyncua.common.node import Node
 
 from twin.plants.simulator import Simulator
-from twin.telemetry import Telemetry
 
 URI = "urn:plant-twin:simulated"
 SILENT_PERIODS = 3  # of a heartbeat, after which the base layer takes over
-
-
-def at_rest(simulator: Simulator, rows: int) -> Telemetry:
-    """The next rows with every MV where it stands."""
-    return simulator.run(np.tile(simulator.moves, (rows, 1)))
 
 
 class ServedPlant:
@@ -70,6 +63,14 @@ class ServedPlant:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._server.stop()
+
+    async def stop(self) -> None:
+        """Cut every connection; the plant goes on."""
+        await self._server.bserver.stop()
+
+    async def start(self) -> None:
+        """Listen again, at the same address."""
+        await self._server.bserver.start()
 
     async def value(self, name: str) -> float:
         """What a node holds."""

@@ -6,12 +6,14 @@ import asyncio
 import signal
 from contextlib import suppress
 
+import numpy as np
 import pandas as pd
 
 from api.cli import show
 from connectors.errors import MissingExtra
 from twin.plants.quadruple_tank import QuadrupleTank
 from twin.plants.simulator import Simulator
+from twin.telemetry import Telemetry
 
 WARM_UP_ROWS = 300  # simulated before the epoch; whoever knows seed and epoch can compute them too
 
@@ -22,13 +24,18 @@ def simulator(seed: int, epoch: pd.Timestamp) -> Simulator:
     return Simulator(QuadrupleTank(), seed, epoch - WARM_UP_ROWS * period)
 
 
+def at_rest(plant: Simulator, rows: int) -> Telemetry:
+    """The next rows with every MV where it stands."""
+    return plant.run(np.tile(plant.moves, (rows, 1)))
+
+
 def main(port: int, speed: float, seed: int, epoch: str | None, since: str | None) -> int:
     """Serve until SIGINT or SIGTERM; the exit code."""
     now = pd.Timestamp.now("UTC")
     begin = now if since is None else pd.Timestamp(since)
     plant = simulator(seed, now if epoch is None else pd.Timestamp(epoch))
     try:
-        from api.served_plant import ServedPlant, at_rest
+        from api.served_plant import ServedPlant
     except ModuleNotFoundError:
         show.errors.print(str(MissingExtra("opcua", "opcua")), style="red")
         return 1

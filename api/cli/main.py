@@ -54,6 +54,7 @@ def demo(
         Path | None, typer.Option(help="Where the demo keeps everything; TWIN_DATA_DIR, or .demo.", show_default=False)
     ] = None,
     port: Annotated[int | None, typer.Option(help="TWIN_PORT by default.", show_default=False)] = None,
+    control: Annotated[bool, typer.Option("--control", help="The plant over OPC UA, and controlled.")] = False,
 ) -> None:
     """Run the service with a simulated plant that is live; train its first twin."""
     settings = environment.settings(data_dir=data_dir, port=port)
@@ -61,6 +62,10 @@ def demo(
 
     folder = settings.data_dir if "data_dir" in settings.model_fields_set else Path(".demo")
     key = settings.admin_key.get_secret_value() if settings.admin_key else None
+    if control:
+        from api import demo_control
+
+        raise typer.Exit(demo_control.main(folder, settings.port, key))
     raise typer.Exit(demo.main(folder, settings.port, key))
 
 

@@ -1,0 +1,277 @@
+"""What a running controller does when things break: a fault table over OPC UA, each fault with several seeds.
+
+    python tests/benchmarks/control_faults.py [seeds]
+
+The quadruple tank is served over OPC UA and controlled in step by the parts of `twin control`, planned by the real
+service. Every story: 30 cycles in closed loop at changing setpoints, the fault for 20 cycles, then it is mended, the
+operator hands back and confirms closed loop again, 20 cycles. Prints a table and writes `results/control_faults.json`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from support.rig import Killable, Rig, rig
+from support.scenarios import QUADRUPLE_TANK
+
+from twin.plants.simulator import Simulator
+
+RESULTS = Path(__file__).parent / "results"
+CACHE = Path(__file__).parent / "cache"
+SLUG = QUADRUPLE_TANK.slug
+BUDGET_S = 40.0  # of training
+BEFORE, DURING, BEHIND = 30, 20, 20  # cycles
+CONTROL = """[control]
+horizon_s = 300
+closed_loop_allowed = true
+setpoints = {level_1 = {value = 13.5}, level_2 = {value = 12.0}}
+limits = {level_3 = {high = 6.0}}
+move_suppression = {pump_1 = 0.01, pump_2 = 0.01}
+mvs = {pump_1 = {mode_tag = "pump_1.mode"}, pump_2 = {mode_tag = "pump_2.mode"}}
+inputs = {level_1 = {max_step = 1.0, frozen_after_s = 20}, level_2 = {max_step = 1.0}, level_3 = {max_step = 1.0}}
+watchdog = {tag = "heartbeat"}
+permissives = {"controller.permitted" = 1}
+release = {"pump_1.mode" = 0, "pump_2.mode" = 0}
+"""
+Act = Callable[[Rig, Killable, int], Awaitable[None]]
+
+
+async def nothing(r: Rig, service: Killable, k: int) -> None:
+    """No fault: what the story itself does."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault: what happens before its cycle k (0 is the first), and how it is mended."""
+
+    name: str
+    act: Act
+    mend: Act = nothing
+    plant_reachable: bool = True
+
+
+async def kill_service(r: Rig, service: Killable, k: int) -> None:
+    if k == 0:
+        service.kill()
+
+
+async def start_service(r: Rig, service: Killable, k: int) -> None:
+    await asyncio.to_thread(service.start)
+    await asyncio.to_thread(service.ready)
+
+
+async def cut_link(r: Rig, service: Killable, k: int) -> None:
+    if k == 0:
+        await r.served.stop()
+
+
+async def mend_link(r: Rig, service: Killable, k: int) -> None:
+    await r.served.start()
+    for _ in range(100):  # asyncua takes its connections up again by itself
+        await asyncio.sleep(0.2)
+        if (await r.cycle())["fault"] is None:
+            return
+
+
+def bad(tag: str) -> Act:
+    async def act(r: Rig, service: Killable, k: int) -> None:
+        await r.served.set(tag, await r.served.value(tag), good=False)
+
+    return act
+
+
+def frozen(tag: str) -> Act:
+    held: list[float] = []
+
+    async def act(r: Rig, service: Killable, k: int) -> None:
+        if k == 0:
+            held[:] = [await r.served.value(tag)]
+        await r.served.set(tag, held[0])
+
+    return act
+
+
+def spikes(tag: str) -> Act:
+    async def act(r: Rig, service: Killable, k: int) -> None:
+        if k % 5 == 0:
+            await r.served.set(tag, await r.served.value(tag) + 4.0)
+
+    return act
+
+
+async def by_hand(r: Rig, service: Killable, k: int) -> None:
+    if k in (0, 5):
+        await r.served.set("pump_1", min(await r.served.value("pump_1") + 0.2, 4.0))
+
+
+async def manual(r: Rig, service: Killable, k: int) -> None:
+    if k == 0:
+        await r.served.set("pump_1.mode", 0.0)
+
+
+async def remote(r: Rig, service: Killable, k: int) -> None:
+    await r.served.set("pump_1.mode", 1.0)
+
+
+async def switch_off(r: Rig, service: Killable, k: int) -> None:
+    if k == 0:
+        await r.served.set("controller.permitted", 0.0)
+
+
+async def switch_on(r: Rig, service: Killable, k: int) -> None:
+    await r.served.set("controller.permitted", 1.0)
+
+
+async def other_twin(r: Rig, service: Killable, k: int) -> None:
+    if k == 0:
+        path = f"/v1/plants/{SLUG}"
+        twins = [item["twin"] for item in service.client.get(f"{path}/twins").json()["items"]]
+        champion = service.client.get(path).json()["aliases"]["champion"]
+        other = next(twin for twin in twins if twin != champion)
+        service.client.put(f"{path}/aliases/champion", json={"twin": other}).raise_for_status()
+        await asyncio.to_thread(service.ready)
+
+
+async def step_clock(r: Rig, service: Killable, k: int) -> None:
+    if k == 0:
+        r.clock.hands.wall += 3_600 * 10**9
+
+
+async def step_back(r: Rig, service: Killable, k: int) -> None:
+    r.clock.hands.wall -= 3_600 * 10**9
+
+
+async def fill_disk(r: Rig, service: Killable, k: int) -> None:
+    if k == 0:
+        path = r.log / f"{datetime.now(UTC):%Y-%m-%d}.jsonl"
+        path.rename(path.with_suffix(".kept"))
+        path.symlink_to("/dev/full")
+
+
+async def empty_disk(r: Rig, service: Killable, k: int) -> None:
+    for path in r.log.glob("*.jsonl"):
+        if path.is_symlink():
+            path.unlink()
+
+
+FAULTS = (
+    Fault("none", nothing),
+    Fault("service killed (kill -9)", kill_service, start_service),
+    Fault("link to the plant cut", cut_link, mend_link, plant_reachable=False),
+    Fault("critical CV: bad quality", bad("level_1")),
+    Fault("critical CV: frozen", frozen("level_1")),
+    Fault("critical CV: a spike in 5 cycles", spikes("level_1")),
+    Fault("other CV: bad quality", bad("level_3")),
+    Fault("other CV: a spike in 5 cycles", spikes("level_3")),
+    Fault("DV: bad quality", bad("inflow_3")),
+    Fault("MV moved by hand, twice", by_hand),
+    Fault("MV in manual", manual, remote),
+    Fault("operator's switch off", switch_off, switch_on),
+    Fault("twin replaced", other_twin),
+    Fault("wall clock steps by 1 h", step_clock, step_back),
+    Fault("disk of the log full", fill_disk, empty_disk),
+)
+
+
+async def tell(fault: Fault, service: Killable, seed: int, folder: Path) -> dict[str, Any]:
+    """One story with one seed."""
+    simulator = Simulator(QUADRUPLE_TANK.process, seed)
+    resting = simulator.run(np.tile(simulator.moves, (150, 1)))
+    async with rig(folder, SLUG, service.url, service.key, simulator, resting, CONTROL) as r:
+        await r.cycle()
+        await r.close_loop()
+        for _ in range(BEFORE):
+            await r.cycle()
+        assert r.controller.mode == "closed", r.records[-1]["fault"]
+        onset, changes = len(r.records), []
+        for k in range(DURING):
+            await fault.act(r, service, k)
+            mode = r.controller.mode
+            await r.cycle(advance=True)
+            if r.controller.mode != mode:
+                changes.append((k + 1, str(r.controller.mode)))
+        during = r.records[onset:]
+        errors = np.abs(np.array(r.states[onset:])[:, :2] - [13.5, 12.0]).max(axis=1)
+        lost = await r.served.value("heartbeat.lost")
+        await fault.mend(r, service, 0)
+        if r.controller.mode != "closed":
+            await r.close_loop()
+        writes = len(r.writes)
+        for _ in range(BEHIND):
+            await r.cycle()
+        return {
+            "modes": changes,
+            "faults": _count(record["fault"]["code"] for record in during if record["fault"]),
+            "findings": _count(f["code"] for record in during for f in record["findings"]),
+            "writes": sum(bool(record["written"]) for record in during),
+            "first_not_written": next((k + 1 for k, record in enumerate(during) if not record["written"]), None),
+            "held": _count(f"{mv}: {why}" for record in during for mv, why in record["held"].items()),
+            "dropped": _count(tag for record in during for tag in record["dropped"]),
+            "heartbeat_lost": bool(lost),
+            "worst_error_cm": float(errors.max()),
+            "return_step_share": _bump(r, writes),
+            "closed_again": r.controller.mode == "closed",
+            "mv_violations": r.violations(),
+        }
+
+
+def _bump(r: Rig, writes: int) -> float:
+    """The first moves behind the fault, as a share of the largest move that is allowed."""
+    if len(r.writes) <= writes:
+        return math.nan
+    _, written, present = r.writes[writes]
+    return max(abs(written[mv] - present[mv]) / (0.05 * 5.0) for mv in written)
+
+
+def _count(codes: Any) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for code in codes:
+        counts[code] = counts.get(code, 0) + 1
+    return counts
+
+
+def main(seeds: int) -> None:
+    """Tell every story with every seed."""
+    results: dict[str, list[dict[str, Any]]] = {}
+    service = Killable(CACHE / "control")
+    try:
+        service.trained(QUADRUPLE_TANK, BUDGET_S)
+        if len(service.client.get(f"/v1/plants/{SLUG}/twins").json()["items"]) < 2:
+            service.second(SLUG, BUDGET_S)
+        print(
+            f"{'fault':34} {'seed':>4} {'written':>8} {'hands back':>10} {'lost':>5} {'cm':>6} {'bump':>5} {'viol':>4}"
+        )
+        for fault in FAULTS:
+            for seed in range(30, 30 + seeds):
+                with tempfile.TemporaryDirectory() as folder:
+                    told = asyncio.run(tell(fault, service, seed, Path(folder)))
+                results.setdefault(fault.name, []).append(told)
+                _print(fault, seed, told)
+                RESULTS.mkdir(exist_ok=True)
+                (RESULTS / "control_faults.json").write_text(json.dumps(results, indent=1) + "\n")
+    finally:
+        service.kill()
+
+
+def _print(fault: Fault, seed: int, told: dict[str, Any]) -> None:
+    back = next((str(k) for k, mode in told["modes"] if mode != "closed"), "stays")
+    print(
+        f"{fault.name:34} {seed:4d} {told['writes']:5d}/{DURING} {back:>10} {told['heartbeat_lost']!s:>5}"
+        f" {told['worst_error_cm']:6.2f} {told['return_step_share']:5.2f} {told['mv_violations']:4d}"
+        f"  {told['faults']} {told['held']} {told['dropped']}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
