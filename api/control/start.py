@@ -11,7 +11,7 @@ import structlog
 
 from api.control.actuator import Actuator
 from api.control.clock import Clock, SteadyClock
-from api.control.configuration import Configuration, Settings, problems
+from api.control.configuration import Configuration, problems
 from api.control.controller import Controller
 from api.control.inputs import Inputs
 from api.control.journal import Journal
@@ -19,6 +19,7 @@ from api.control.link import LinkError, ServiceLink
 from api.control.modes import Mode
 from api.control.ports import Inlets, Outlets, guarded
 from api.control.runner import Runner
+from api.control.settings import Settings
 from connectors.config import Config
 from connectors.errors import ConfigError
 from connectors.kinds import Context

@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from api.control.clock import NS
-from api.control.configuration import Mv, Settings
+from api.control.configuration import Mv
+from api.control.settings import Settings
 
 ACCEPTED = ("optimal", "feasible")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from api.control.configuration import WatchdogTable
+from api.control.settings import WatchdogTable
 
 AT_ONCE = ("twin_changed",)  # was confirmed for another twin
 

@@ -3,7 +3,7 @@
     python tests/benchmarks/control_day.py [hours]
 
 The quadruple tank is served over OPC UA; the controller reads, plans by REST and writes as `twin control` does, in step
-with the plant, as fast as the machine. Setpoints change every hour, leaks step every three. Prints a table and writes
+with the plant, as fast as the machine. Setpoints change every hour, leaks step every hour and a half. Prints a table and writes
 `results/control_day.json`. Costs are those of `closed_loop.py`: mean over rows of squared setpoint errors of the true
 CVs over their spans, plus 0.01 times squared moves over theirs.
 """
@@ -50,7 +50,7 @@ def targets(rows: int) -> np.ndarray:
 
 def leak(row: int) -> float:
     """The unmeasured leak from a row on."""
-    return LEAKS[(row // (3 * ROWS_PER_HOUR)) % len(LEAKS)]
+    return LEAKS[(row * 2 // (3 * ROWS_PER_HOUR)) % len(LEAKS)]
 
 
 def score(states: list[np.ndarray], moves: list[np.ndarray], wanted: np.ndarray) -> dict[str, float]:

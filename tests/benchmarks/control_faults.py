@@ -243,7 +243,7 @@ def _count(codes: Any) -> dict[str, int]:
 def main(seeds: int) -> None:
     """Tell every story with every seed."""
     results: dict[str, list[dict[str, Any]]] = {}
-    service = Killable(CACHE / "control")
+    service = Killable(CACHE / "control_faults")
     try:
         service.trained(QUADRUPLE_TANK, BUDGET_S)
         if len(service.client.get(f"/v1/plants/{SLUG}/twins").json()["items"]) < 2:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from api.control.actuator import Actuator
-from api.control.configuration import Configuration, Settings, problems
+from api.control.configuration import Configuration, problems
 from api.control.controller import Controller
 from api.control.inputs import Inputs
 from api.control.journal import Journal
 from api.control.link import LinkError
 from api.control.modes import Mode
 from api.control.ports import Inlets, Outlets, guarded
+from api.control.settings import Settings
 from connectors.memory import MemoryPlant
 from twin.plant import Plant, Role, Tag
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from api.control.configuration import Configuration, Settings
+from api.control.configuration import Configuration
+from api.control.settings import Settings
 from connectors.memory import MemoryPlant
 from tests.control.support import NS, Pace
 from twin.plants.quadruple_tank import QuadrupleTank

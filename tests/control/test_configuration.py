@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from api.control.configuration import Configuration, Settings, problems
+from api.control.configuration import Configuration, problems
+from api.control.settings import Settings
 from api.control.start import configured
 from connectors.config import load
 from connectors.errors import ConfigError
