@@ -3,9 +3,9 @@
     python tests/benchmarks/control_day.py [hours]
 
 The quadruple tank is served over OPC UA; the controller reads, plans by REST and writes as `twin control` does, in step
-with the plant, as fast as the machine. Setpoints change every hour, leaks step every hour and a half. Prints a table and writes
-`results/control_day.json`. Costs are those of `closed_loop.py`: mean over rows of squared setpoint errors of the true
-CVs over their spans, plus 0.01 times squared moves over theirs.
+with the plant, as fast as the machine. Setpoints change every hour, an unmeasured leak every hour and a half. Prints a
+table and writes `results/control_day.json`. Costs are those of `closed_loop.py`: mean over rows of squared setpoint
+errors of the true CVs over their spans, plus 0.01 times squared moves over theirs.
 """
 
 from __future__ import annotations
