@@ -3,7 +3,7 @@ import { ground, overlay } from "./chart_draw.js";
 import { Navigation } from "./chart_nav.js";
 import { Moves } from "./drag.js";
 import { number, time, zone } from "./format.js";
-import { html, useEffect, useRef } from "./lib.js";
+import { html, useLayoutEffect, useRef } from "./lib.js";
 import { colour, theme } from "./theme.js";
 import uPlot from "./vendor/uPlot.mjs";
 
@@ -35,7 +35,7 @@ export function Chart(props) {
     zone.value,
     theme.value,
   ]);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const box = place.current;
     const plot = build(box, legend.current, kept);
     kept.current.plot = plot;
@@ -46,7 +46,7 @@ export function Chart(props) {
       plot.destroy();
     };
   }, [shape]);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const { plot, drawn } = kept.current;
     if (drawn === plot) plot.setData(rows(props), true);
     kept.current.drawn = plot;
@@ -57,9 +57,13 @@ export function Chart(props) {
   </figure>`;
 }
 
-function describe({ series, unit = "" }, x) {
-  const last = series.map((s) => `${s.label} ${number(s.values.findLast((v) => v !== null && v !== undefined))} ${unit}`);
-  return x.length ? `${last.join(", ")} at the end, ${time(x.at(-1))}` : "no data";
+/** The trend in words, for those who do not see it. */
+function describe({ series, unit = "", bad = [], delays = [] }, x) {
+  if (!x.length) return "no data";
+  const last = series.map((s) => [s.label, s.values.findLast((v) => v !== null && v !== undefined)]).filter(([, v]) => v !== undefined);
+  const ends = `${last.map(([label, v]) => `${label} ${number(v)} ${unit}`).join(", ")} at the end, ${time(x.at(-1))}`;
+  const spoilt = bad.slice(0, 3).map(([from, to]) => `bad quality from ${time(from)} to ${time(to)}`);
+  return [ends, ...spoilt, ...delays.map((delay) => delay.label)].join("; ");
 }
 
 const rows = ({ x, series, bands = [] }) => [x, ...series.map((s) => s.values), ...bands.flatMap((b) => [b.high, b.low])];

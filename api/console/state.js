@@ -32,10 +32,19 @@ export async function readPlants() {
   }
 }
 
-/** The time of the last row of the open plant, in seconds since 1970; null where there is none. */
-export async function lastRow() {
-  const { times } = await get(path("/telemetry"), { max_points: 4 });
-  return times.length ? Date.parse(times.at(-1)) / 1000 : null;
+const lastKnown = new Map(); // plant: the time of a row near its last one, as RFC 3339
+
+/**
+ * The time of the last row of a plant, in seconds since 1970; null where there is none. From the second time on only
+ * the end of the telemetry is read.
+ */
+export async function lastRow(name = slug.value) {
+  const tags = plants.value?.find((p) => p.plant === name)?.tags[0].name;
+  const read = async (start) => (await get(`/v1/plants/${name}/telemetry`, { start, tags, max_points: 4 })).times.at(-1);
+  const last = (lastKnown.has(name) && (await read(lastKnown.get(name)))) || (await read());
+  if (last === undefined) lastKnown.delete(name);
+  else lastKnown.set(name, last);
+  return last === undefined ? null : Date.parse(last) / 1000;
 }
 
 async function readHealth() {

@@ -6,46 +6,14 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Locator, Page, Response, expect
+from playwright.sync_api import Page, expect
 
 from tests.console.conftest import KEY, ROWS, Rig
-from twin.plants.quadruple_tank import QuadrupleTank
-
-PERIOD_S = QuadrupleTank.plant.sample_period_s
-HORIZON_S = 300
-REFUSED = "Failed to load resource: the server responded with a status of"
-
-
-def to(page: Page, view: str) -> None:
-    page.get_by_role("navigation").get_by_role("link", name=view, exact=True).click()
-
-
-def chart(page: Page, tag: str) -> Locator:
-    return page.locator("figure.chart").filter(has=page.locator("figcaption b", has_text=re.compile(f"^{tag}$")))
-
-
-def shown(value: float, digits: int = 4) -> str:
-    """A number as the console writes it (between 0.001 and a million)."""
-    return f"{float(f'{value:.{digits}g}'):.10g}"
-
-
-def asked(
-    page: Page, verb: str, act: Any, meant: Callable[[dict[str, Any]], bool] = lambda body: True
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Body and answer of the request that an act leads to: of the first whose body is the one meant."""
-
-    def this(answer: Response) -> bool:
-        return answer.url.endswith(f"/{verb}") and answer.ok and meant(answer.request.post_data_json)
-
-    with page.expect_response(this) as waiting:
-        act()
-    return waiting.value.request.post_data_json, waiting.value.json()
+from tests.console.support import HORIZON_S, PERIOD_S, REFUSED, asked, chart, ends, shown, to
 
 
 class TestDoor:
@@ -111,7 +79,7 @@ def test_a_move_drawn_by_hand_is_asked_for_and_its_forecast_shown(console: Page,
     assert after_s % PERIOD_S == 0
     assert drawn == pytest.approx(2.25 + 20 / box["height"] * 1.12 * 3.5, abs=0.08)
 
-    _, answer = asked(console, "predict", lambda: value.fill("9"), lambda body: _ends(body, "pump_1") == [9.0])
+    _, answer = asked(console, "predict", lambda: value.fill("9"), lambda body: ends(body, "pump_1") == [9.0])
     direct = rig.post(
         "/v1/plants/tank/predict",
         {"horizon_s": HORIZON_S, "moves": {"pump_1": [{"after_s": after_s, "value": 9.0}]}},
@@ -131,9 +99,7 @@ def test_scenarios_side_by_side_are_shared_and_exported(console: Page, rig: Rig)
     console.get_by_label("pump_2, move 1: ramp").fill("10")
     console.get_by_role("button", name="+ scenario").click()
     field = console.get_by_label("pump_2, move 1: value")
-    body, answer = asked(
-        console, "predict", lambda: field.fill("3.5"), lambda body: _ends(body, "pump_2") == [2.0, 3.5]
-    )
+    body, answer = asked(console, "predict", lambda: field.fill("3.5"), lambda body: ends(body, "pump_2") == [2.0, 3.5])
     present = float(rig.measured.values[-1][rig.measured.plant.names.index("pump_2")])
     ramp = {s["name"]: s["moves"]["pump_2"] for s in body["scenarios"]}
     for name, end in (("A", 2.0), ("B", 3.5)):  # two periods of 5 s: half way first
@@ -154,11 +120,6 @@ def test_scenarios_side_by_side_are_shared_and_exported(console: Page, rig: Rig)
     console.goto("about:blank")
     _, again = asked(console, "predict", lambda: console.goto(shared))
     assert again["scenarios"] == answer["scenarios"]
-
-
-def _ends(body: dict[str, Any], mv: str) -> list[float]:
-    """Where each scenario leaves an MV."""
-    return [scenario["moves"][mv][-1]["value"] for scenario in body["scenarios"]]
 
 
 def test_a_plan_is_drawn_certified_and_tried_in_what_if(console: Page, rig: Rig) -> None:
@@ -343,7 +304,7 @@ def test_works_by_keyboard_and_in_the_dark(console: Page, rig: Rig) -> None:
     asked(console, "predict", lambda: console.get_by_label("Add a move of pump_1").press("Enter"))
     field = console.get_by_label("pump_1, move 1: value")
     field.select_text()
-    asked(console, "predict", lambda: console.keyboard.type("2.5"), lambda body: _ends(body, "pump_1") == [2.5])
+    asked(console, "predict", lambda: console.keyboard.type("2.5"), lambda body: ends(body, "pump_1") == [2.5])
     console.keyboard.press("Tab")
     assert console.evaluate("document.activeElement.getAttribute('aria-label')") == "pump_1, move 1: ramp in seconds"
 

@@ -4,9 +4,11 @@ import { Mark, Trouble, useRead } from "../components.js";
 import { number, time } from "../format.js";
 import { html, useState } from "../lib.js";
 import { path, plant, slug } from "../state.js";
+import { Audit } from "./audit.js";
 import { Keys } from "./keys.js";
 import { PlantForm } from "./plant_form.js";
 import { Quality } from "./quality.js";
+import { StepTest } from "./step_test.js";
 import { Upload } from "./upload.js";
 
 const SHOWN = 8; // receipts
@@ -20,7 +22,7 @@ export function Data() {
   }
   return html`<div class="halves wide">
       <div><${Upload} done=${changed} /><${Receipts} version=${version} changed=${changed} /></div>
-      <div><${Tags} edit=${edit} /><${Keys} /></div>
+      <div><${Tags} edit=${edit} /><${StepTest} /><${Keys} /><${Audit} /></div>
     </div>
     <${Quality} version=${version} />`;
 }

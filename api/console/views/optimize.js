@@ -1,5 +1,5 @@
 // Optimize: what is wanted and what must hold, the plan against its limits, and the certificate.
-import { Mark, Trouble, Trust } from "../components.js";
+import { Chooser, Mark, Trouble, Trust, useChosen } from "../components.js";
 import { number, percent, time } from "../format.js";
 import { html, useEffect, useMemo } from "../lib.js";
 import { href, of, plant } from "../state.js";
@@ -7,37 +7,38 @@ import { STATUS, localised } from "../words.js";
 import { Form } from "./optimize_form.js";
 import { PlanInput, PlanTrend } from "./optimize_charts.js";
 import { Planning } from "./optimize_state.js";
+import { WhyNotBetter, spanOf, tagOf } from "./optimize_why.js";
 import { asRamps } from "./ramps.js";
-
-const ACTIVE = 0.01; // of a tag's span: a limit with less left is active
 
 export function Optimize() {
   const planning = useMemo(() => new Planning(), []);
   useEffect(() => void planning.open(), []);
+  const [cvs, choose] = useChosen("cv");
   const plan = planning.plan.value;
   return html`<${Form} planning=${planning} />
     <${Trouble} error=${planning.error.value} />
     ${plan && html`<div class="split">
       <div>
-        <section class="panel charts">
-          ${of("cv").map((tag) => html`<${PlanTrend} key=${tag.name} planning=${planning} tag=${tag} />`)}
-          ${of("mv").map((tag) => html`<${PlanInput} key=${tag.name} planning=${planning} tag=${tag} />`)}
+        <section class="panel"><${Chooser} role="cv" chosen=${cvs} choose=${choose} />
+          <div class="charts">
+            ${of("cv").filter((tag) => cvs.includes(tag.name)).map((tag) => html`<${PlanTrend} key=${tag.name} planning=${planning} tag=${tag} />`)}
+            ${of("mv").map((tag) => html`<${PlanInput} key=${tag.name} planning=${planning} tag=${tag} />`)}
+          </div>
         </section>
-        <${Certificate} entries=${plan.certificate} />
       </div>
       <aside>
-        <${Outcome} plan=${plan} history=${planning.history.value} />
-        <${WhyNotBetter} plan=${plan} />
+        <${Outcome} planning=${planning} plan=${plan} />
+        <${WhyNotBetter} planning=${planning} plan=${plan} />
         <${Cost} cost=${plan.cost} before=${planning.before.value?.cost} />
       </aside>
-    </div>`}`;
+    </div>
+    <${Certificate} entries=${plan.certificate} />`}`;
 }
 
-const tagOf = (name) => plant.value.tags.find((tag) => tag.name === name);
-
-function Outcome({ plan, history }) {
+function Outcome({ planning, plan }) {
   const [kind, words] = STATUS[plan.status];
-  const present = (name) => history?.values[name]?.findLast((v) => v !== null);
+  const before = planning.before.value;
+  const present = planning.present;
   const moves = Object.entries(plan.moves)
     .filter(([, values]) => values[0] !== null)
     .map(([tag, values]) => [tag, asRamps(values, present(tag), plant.value.sample_period_s)]);
@@ -47,10 +48,12 @@ function Outcome({ plan, history }) {
   return html`<section class="panel" aria-live="polite">
     <p class="headline"><${Mark} kind=${kind}>${words}<//></p>
     ${plan.hard_violated && html`<p><${Mark} kind="alarm">A hard limit is broken.<//></p>`}
-    <p>${localised(plan.status_detail)}.</p>
+    <p>${sentence(localised(plan.status_detail))}</p>
     ${plan.next && html`<h3>${plan.status === "abstained" ? "Hold" : "Do next"}</h3>
-      <table><tbody>${Object.entries(plan.next).map(([name, value]) => html`<tr><td>${name}</td>
-        <td class="n"><b>${number(value)}</b> ${tagOf(name).unit}</td><td class="quiet">now ${number(present(name))}</td></tr>`)}</tbody></table>`}
+      <table><thead><tr><th>MV</th><th class="n">To</th><th>Unit</th><th class="n">Now</th>${before && html`<th class="n">Before</th>`}</tr></thead>
+        <tbody>${Object.entries(plan.next).map(([name, value]) => html`<tr><td>${name}</td><td class="n"><b>${number(value)}</b></td>
+          <td class="quiet">${tagOf(name).unit}</td><td class="n quiet">${number(present(name))}</td>
+          ${before && html`<td class="n quiet">${number(before.next?.[name])}</td>`}</tr>`)}</tbody></table>`}
     <h3>Can this be trusted?</h3>
     <${Trust} trust=${plan.trust} />
     <p class="quiet small">From ${time(plan.at)}, twin <code>${plan.twin}</code>, ${number(plan.solve_ms, 3)} ms, ${plan.iterations} iterations.
@@ -58,24 +61,11 @@ function Outcome({ plan, history }) {
   </section>`;
 }
 
-function WhyNotBetter({ plan }) {
-  const active = plan.certificate.filter((entry) => entry.kept && entry.margin <= ACTIVE * span(entry));
-  if (!active.length && plan.status !== "relaxed") return null;
-  const word = { low: "low limit", high: "high limit", rate: "rate limit" };
-  return html`<section class="panel">
-    <h3>Why not better?</h3>
-    <ul>
-      ${plan.certificate.filter((e) => !e.kept).map((e) => html`<li><${Mark} kind="attention">${e.tag}: no plan keeps its ${word[e.side]} ${number(e.limit)}<//></li>`)}
-      ${active.map((e) => html`<li>${e.tag}: its ${word[e.side]} ${number(e.limit)} is reached${e.side !== "rate" && e.coverage < 1 ? `, at a coverage of ${percent(e.coverage)}` : ""}.</li>`)}
-    </ul>
-  </section>`;
-}
+/** Text of the service as a sentence. */
+const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 
-function span({ tag, side, limit }) {
-  if (side === "rate") return Math.abs(limit);
-  const { low, high } = tagOf(tag);
-  return low == null || high == null ? Math.max(Math.abs(limit), 1e-9) : high - low;
-}
+/** Broken limits first, then the nearest. */
+const byMargin = (a, b) => a.margin / spanOf(a) - b.margin / spanOf(b);
 
 function Certificate({ entries }) {
   if (!entries.length) return null;
@@ -87,7 +77,7 @@ function Certificate({ entries }) {
     <h3>Certificate: the worst of each limit over the horizon</h3>
     <div class="scroll"><table>
       <thead><tr><th>Tag</th><th>Side</th><th class="n">Limit</th><th class="n">Worst</th><th class="n">Margin</th><th>Unit</th><th>Verdict</th><th class="n">Rank</th><th class="n">Coverage</th></tr></thead>
-      <tbody>${entries.map((e) => html`<tr><td>${e.tag}</td><td>${e.side}</td><td class="n">${number(e.limit)}</td><td class="n">${number(e.worst)}</td>
+      <tbody>${[...entries].sort(byMargin).map((e) => html`<tr><td>${e.tag}</td><td>${e.side}</td><td class="n">${number(e.limit)}</td><td class="n">${number(e.worst)}</td>
         <td class="n">${number(e.margin, 3)}</td><td class="quiet">${tagOf(e.tag).unit}${e.side === "rate" ? "/s" : ""}</td><td>${kept(e)}</td>
         <td class="n">${e.rank ?? (e.hard ? "hard" : "–")}</td><td class="n">${e.coverage === 1 ? "exact" : percent(e.coverage)}</td></tr>`)}</tbody>
     </table></div>

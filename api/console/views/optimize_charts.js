@@ -2,6 +2,7 @@
 import { Chart } from "../charts.js";
 import { number } from "../format.js";
 import { html } from "../lib.js";
+import { setpointLines } from "./setpoints.js";
 
 const HEIGHT = 128;
 const nulls = (n) => new Array(n).fill(null);
@@ -13,13 +14,12 @@ function aligned(before, values, x) {
   return x.map((t) => at.get(t) ?? null);
 }
 
-/** The limits in force, as the certificate has them, and the setpoint. */
-function linesOf({ certificate, asked }, tag) {
+/** The limits in force, as the certificate has them, and what is wanted. */
+function linesOf({ certificate, question }, tag) {
   const limits = certificate
     .filter((e) => e.tag === tag.name && e.side !== "rate")
     .map((e) => ({ value: e.limit, label: `${e.side} ${number(e.limit)}`, kind: "limit" }));
-  const { setpoint } = asked[tag.name];
-  return setpoint == null ? limits : [...limits, { value: setpoint, label: `setpoint ${number(setpoint)}`, kind: "setpoint" }];
+  return [...limits, ...(setpointLines(question)[tag.name] ?? [])];
 }
 
 function frame(planning, tag) {
@@ -38,7 +38,7 @@ export function PlanTrend({ planning, tag }) {
   const series = [
     measured,
     { label: "plan", colour: "s1", width: 2.2, values: [...past, ...band.mean] },
-    { label: "plan before", colour: "base", dash: [6, 4], values: [...past, ...aligned(earlier, earlier?.cvs[tag.name]?.mean, plan.x)] },
+    { label: "before", colour: "base", dash: [6, 4], values: [...past, ...aligned(earlier, earlier?.cvs?.[tag.name]?.mean, plan.x)] },
   ];
   const bands = [{ colour: "s1", low: [...past, ...band.low], high: [...past, ...band.high] }];
   return html`<${Chart} title=${tag.name} unit=${tag.unit} height=${HEIGHT} sync="plan" x=${x} series=${series} bands=${bands}
@@ -50,7 +50,7 @@ export function PlanInput({ planning, tag }) {
   const series = [
     measured,
     { label: "plan", colour: "s1", width: 2.2, values: [...past, ...plan.moves[tag.name]] },
-    { label: "plan before", colour: "base", dash: [6, 4], values: [...past, ...aligned(earlier, earlier?.moves[tag.name], plan.x)] },
+    { label: "before", colour: "base", dash: [6, 4], values: [...past, ...aligned(earlier, earlier?.moves?.[tag.name], plan.x)] },
   ];
   return html`<${Chart} title=${tag.name} unit=${tag.unit} height=${HEIGHT} stepped=${true} sync="plan" x=${x} series=${series}
     lines=${lines} marks=${marks} untilNow=${now} />`;

@@ -21,8 +21,8 @@ const Name = ({ tag }) => html`<td title=${tag.description}>${tag.name} <span cl
 
 function Cvs({ planning }) {
   return html`<table>
-    <thead><tr><th>Controlled</th><th>Setpoint</th><th>Weight</th><th>Low limit</th><th>High limit</th><th title="1 matters most">Rank</th><th>Price/h</th><th title="relaxed after every rank">Hard</th></tr></thead>
-    <tbody>${of("cv").map((tag) => html`<tr><${Name} tag=${tag} />
+    <thead><tr><th>Controlled</th><th class="n">Now</th><th>Setpoint</th><th title="of its setpoint">Weight</th><th>Low</th><th>High</th><th title="of its limits: 1 matters most">Rank</th><th title="per unit and hour; positive is a cost, negative an income">Price/h</th><th title="its limits are relaxed after those of every rank">Hard</th></tr></thead>
+    <tbody>${of("cv").map((tag) => html`<tr><${Name} tag=${tag} /><td class="n quiet">${number(planning.present(tag.name))}</td>
       <${Cell} ...${{ planning, tag, field: "setpoint" }} /><${Cell} ...${{ planning, tag, field: "weight", hint: 1, min: 0 }} />
       <${Cell} ...${{ planning, tag, field: "low", hint: tag.limit_low }} /><${Cell} ...${{ planning, tag, field: "high", hint: tag.limit_high }} />
       <${Cell} ...${{ planning, tag, field: "rank", min: 1 }} /><${Cell} ...${{ planning, tag, field: "price" }} />
@@ -32,13 +32,13 @@ function Cvs({ planning }) {
 
 function Mvs({ planning }) {
   return html`<table>
-    <thead><tr><th>Manipulated</th><th>Rest at</th><th>Low limit</th><th>High limit</th><th>Rate/s</th><th>Price/h</th><th title="weight of its moves">Calm</th><th>Hold</th></tr></thead>
-    <tbody>${of("mv").map((tag) => html`<tr><${Name} tag=${tag} />
+    <thead><tr><th>Manipulated</th><th class="n">Now</th><th title="where it should be if nothing else asks">Rest at</th><th>Low</th><th>High</th><th title="largest change a second">Rate/s</th><th title="per unit and hour; positive is a cost, negative an income">Price/h</th><th title="weight of its moves: more is calmer">Calm</th><th title="it stays where it is">Hold</th></tr></thead>
+    <tbody>${of("mv").map((tag) => html`<tr><${Name} tag=${tag} /><td class="n quiet">${number(planning.present(tag.name))}</td>
       <${Cell} ...${{ planning, tag, field: "setpoint" }} />
       <${Cell} ...${{ planning, tag, field: "low", hint: tag.low }} /><${Cell} ...${{ planning, tag, field: "high", hint: tag.high }} />
       <${Cell} ...${{ planning, tag, field: "rate_per_s", hint: tag.rate_limit_per_s, min: 0 }} /><${Cell} ...${{ planning, tag, field: "price" }} />
       <${Cell} ...${{ planning, tag, field: "suppression", hint: 0.01, min: 0 }} /><${Check} ...${{ planning, tag, field: "hold" }} /></tr>`)}
-      ${of("dv").map((tag) => html`<tr><${Name} tag=${tag} /><td colspan="7"><label class="inline quiet">disturbance, expected at
+      ${of("dv").map((tag) => html`<tr><${Name} tag=${tag} /><td class="n quiet">${number(planning.present(tag.name))}</td><td colspan="7"><label class="inline quiet">disturbance, expected at
         <${NumberField} label=${`${tag.name} expected`} value=${planning.rows.value[tag.name].disturbance} placeholder="held"
           change=${(v) => planning.set(tag.name, "disturbance", v)} /></label></td></tr>`)}</tbody>
   </table>`;
@@ -59,7 +59,7 @@ export function Form({ planning }) {
         onChange=${(e) => (planning.beyond.value = e.target.checked)} /> beyond the trained range</label>
       <button class="primary" disabled=${planning.busy.value || !planning.horizon.value}>${planning.busy.value ? "Planning …" : "Plan"}</button>
     </div>
-    <div class="halves wide"><${Cvs} planning=${planning} /><${Mvs} planning=${planning} /></div>
+    <div class="halves wide"><div class="scroll"><${Cvs} planning=${planning} /></div><div class="scroll"><${Mvs} planning=${planning} /></div></div>
     <p class="quiet small">Grey numbers are the plant's own. A limit here can tighten them, never widen them.</p>
   </form>`;
 }

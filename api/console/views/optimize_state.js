@@ -1,20 +1,17 @@
 // The question of the optimize view and its answers: the plan, and the one before it.
 import { get, post, telemetry } from "../api.js";
 import { batch, signal } from "../lib.js";
-import { lastRow, path, plant, slug } from "../state.js";
-
-const given = (value) => value !== null && value !== undefined && value !== "";
-
-/** The entries of an object that hold something. */
-const filled = (object) => Object.fromEntries(Object.entries(object).filter(([, value]) => given(value)));
+import { href, lastRow, path, plant, route, slug } from "../state.js";
+import { asked, formOf } from "./optimize_question.js";
 
 export class Planning {
   constructor() {
-    // One row a tag: {setpoint, weight, low, high, rate_per_s, rank, hard, price, suppression, hold, disturbance}.
-    this.rows = signal(Object.fromEntries(plant.value.tags.map((tag) => [tag.name, {}])));
-    this.horizon = signal(null);
-    this.coverage = signal(0.95);
-    this.beyond = signal(false);
+    const given = JSON.parse(route.value.query.get("q") ?? "{}");
+    const form = formOf(given, plant.value.tags);
+    this.rows = signal(form.rows);
+    this.horizon = signal(form.horizon_s);
+    this.coverage = signal(form.coverage);
+    this.beyond = signal(form.beyond);
     this.busy = signal(false);
     this.error = signal(null);
     this.history = signal(null);
@@ -24,60 +21,54 @@ export class Planning {
 
   async open() {
     try {
-      this.horizon.value = (await get(path("/twins/champion"))).horizon_s;
+      const [twin, last, log] = await Promise.all([get(path("/twins/champion")), lastRow(), get(path("/recommendations"), { limit: 1 })]);
+      this.horizon.value ??= twin.horizon_s;
+      if (last !== null) this.history.value = await this.#history(last);
+      this.before.value = log.items[0] ? logged(log.items[0]) : null;
     } catch (error) {
       this.error.value = error.status === 404 ? new Error(`${error.message}. Train a twin first, in the view Twin.`) : error;
     }
   }
 
+  /** The last known value of a tag. */
+  present = (tag) => this.history.value?.values[tag]?.findLast((v) => v !== null) ?? null;
+
   set(tag, field, value) {
     this.rows.value = { ...this.rows.value, [tag]: { ...this.rows.value[tag], [field]: value } };
   }
 
-  /** The body of the request: only what was filled in. */
-  question(at) {
-    const body = {
-      at: new Date(at * 1000).toISOString(),
-      horizon_s: this.horizon.value,
-      coverage: this.coverage.value,
-      beyond_trained_range: this.beyond.value,
-      objective: { setpoints: {}, prices: {}, move_suppression: {} },
-      limits: {},
-      disturbances: {},
-      hold_mvs: [],
-    };
-    for (const [tag, row] of Object.entries(this.rows.value)) {
-      if (given(row.setpoint)) body.objective.setpoints[tag] = filled({ value: row.setpoint, weight: row.weight });
-      if (given(row.price)) body.objective.prices[tag] = row.price;
-      if (given(row.suppression)) body.objective.move_suppression[tag] = row.suppression;
-      if (given(row.disturbance)) body.disturbances[tag] = [{ after_s: 0, value: row.disturbance }];
-      if (row.hold) body.hold_mvs.push(tag);
-      const { low, high, rate_per_s, rank } = row;
-      const limit = filled({ low, high, rate_per_s, rank, hard: row.hard || null });
-      if (Object.keys(limit).length) body.limits[tag] = limit;
-    }
-    return body;
+  #history(at) {
+    const period = plant.value.sample_period_s;
+    return telemetry(slug.value, period, { start: at - Math.max(this.horizon.value, 30 * period), end: at });
   }
+
+  /** The answer to a question, for itself. */
+  once = (question) => post(path("/optimize"), question);
 
   async ask() {
     this.busy.value = true;
     try {
       const at = await lastRow();
-      const period = plant.value.sample_period_s;
-      const span = Math.max(this.horizon.value, 30 * period);
-      const [history, plan] = await Promise.all([
-        telemetry(slug.value, period, { start: at - span, end: at }),
-        post(path("/optimize"), this.question(at)),
-      ]);
+      const form = { rows: this.rows.value, horizon_s: this.horizon.value, coverage: this.coverage.value, beyond: this.beyond.value };
+      const question = { ...asked(form), at: new Date(at * 1000).toISOString() };
+      const [past, plan] = await Promise.all([this.#history(at), this.once(question)]);
       batch(() => {
-        this.before.value = this.plan.value;
-        this.history.value = history;
-        this.plan.value = { ...plan, x: plan.times.map((t) => Date.parse(t) / 1000), asked: this.rows.value };
+        this.before.value = this.plan.value ?? this.before.value;
+        this.history.value = past;
+        this.plan.value = { ...plan, x: plan.times.map((t) => Date.parse(t) / 1000), question };
         this.error.value = null;
       });
+      history.replaceState(null, "", href("optimize", { q: JSON.stringify(asked(form)) }));
     } catch (error) {
       this.error.value = error;
     }
     this.busy.value = false;
   }
+}
+
+/** A plan of the log, as far as it is kept there: its moves, not its CVs. */
+function logged({ outcome }) {
+  const rows = Math.max(0, ...Object.values(outcome.moves ?? {}).map((values) => values.length));
+  const at = Date.parse(outcome.at) / 1000;
+  return { ...outcome, cvs: {}, x: Array.from({ length: rows }, (_, k) => at + (k + 1) * plant.value.sample_period_s) };
 }

@@ -1,8 +1,9 @@
 // The report of a twin: backtest, step responses, gains, coverage of the bands, and how it was trained.
-import { Band, Mark } from "../components.js";
+import { Mark } from "../components.js";
 import { duration, number, percent, time } from "../format.js";
 import { html } from "../lib.js";
 import { Key, Lines } from "../plots.js";
+import { Steps } from "./twin_steps.js";
 
 const WHO = [
   { who: "twin", label: "twin", colour: "s1" },
@@ -34,46 +35,16 @@ function Backtest({ backtest }) {
   const cvs = Object.entries(backtest.cvs);
   const last = (name, k) => WHO.map(({ who }) => html`<td class="n">${number(name.rmse[who]?.[k - 1], 3)}</td>`);
   return html`<section class="panel"><h2>Backtest</h2>
-    <p class="quiet small">Root mean square error of forecasts over ${backtest.windows} windows by horizon, ${backtest.how}; lower is better.</p>
+    <p class="quiet small">Root mean square error of forecasts over ${backtest.windows} windows by horizon, ${backtest.how}; lower is better. The scale is logarithmic.</p>
     <${Key} series=${WHO} />
     <div class="charts">${cvs.map(([name, cv]) => html`<div><h3>${name} <span class="quiet">${cv.unit}</span></h3>
-      <${Lines} title=${`Error of ${name}`} unit=${cv.unit} from=${0} x=${backtest.times_s}
+      <${Lines} title=${`Error of ${name}`} unit=${cv.unit} log=${true} x=${backtest.times_s}
         series=${WHO.filter(({ who }) => cv.rmse[who]).map((w) => ({ ...w, values: cv.rmse[w.who] }))} /></div>`)}</div>
     <details><summary>As a table</summary><div class="scroll"><table>
       <thead><tr><th>CV</th><th>Unit</th>${backtest.horizons.map((k) => WHO.map((w) => html`<th class="n">${w.label}, ${duration(backtest.times_s[k - 1])}</th>`))}</tr></thead>
       <tbody>${cvs.map(([name, cv]) => html`<tr><td>${name}</td><td class="quiet">${cv.unit}</td>${backtest.horizons.map((k) => last(cv, k))}</tr>`)}</tbody>
     </table></div></details>
   </section>`;
-}
-
-function Steps({ steps, card }) {
-  const mvs = Object.keys(steps.responses);
-  const cvs = Object.keys(card.backtest.cvs);
-  const cell = (mv, cv) => {
-    const response = steps.responses[mv][cv];
-    if (!response) return html`<td><p class="quiet">not known</p></td>`;
-    const bounded = response.low.every(Number.isFinite) ? { low: response.low, high: response.high } : undefined;
-    return html`<td><${Lines} title=${`${cv} after a step of ${mv}`} x=${steps.times_s} rule=${0} band=${bounded}
-      series=${[{ label: cv, values: response.mean, colour: "s1" }]} /></td>`;
-  };
-  return html`<section class="panel"><h2>Step responses</h2>
-    <p class="quiet small">What a step of one unit in each MV does to each CV when all else holds, with the range in which the effect lies (90 %).</p>
-    <div class="scroll"><table class="matrix">
-      <thead><tr><th></th>${mvs.map((mv) => html`<th>${mv}</th>`)}</tr></thead>
-      <tbody>${cvs.map((cv) => html`<tr><th scope="row">${cv}</th>${mvs.map((mv) => cell(mv, cv))}</tr>`)}</tbody></table></div>
-    <div class="scroll"><table>
-      <thead><tr><th>Effect</th><th>Gain</th><th>Unit</th><th>Dead time, s</th><th>Settling time, s</th></tr></thead>
-      <tbody>${mvs.flatMap((mv) => cvs.map((cv) => html`<tr><td>${mv} → ${cv}</td>
-        <td><${Gain} gain=${steps.gains[mv][cv]} /></td><td class="quiet">${steps.gain_units?.[mv][cv]}</td>
-        <td><${Band} triple=${steps.dead_times_s[mv][cv]} /></td><td><${Band} triple=${steps.settling_times_s[mv][cv]} /></td></tr>`))}</tbody></table></div>
-    <p class="quiet small">A gain whose range holds zero may be no effect at all. “–”: not known, or not settled within ${duration(steps.times_s.at(-1))}.</p>
-  </section>`;
-}
-
-function Gain({ gain }) {
-  if (!gain) return html`<span class="quiet">not known</span>`;
-  const unsure = gain.low <= 0 && gain.high >= 0;
-  return html`<${Band} triple=${gain} /> ${unsure && html`<${Mark} kind="attention">sign unsure<//>`}`;
 }
 
 function Coverage({ backtest }) {

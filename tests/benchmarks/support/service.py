@@ -29,6 +29,8 @@ class Service:
 
     def __init__(self, client: httpx.Client, pid: int) -> None:
         self._client, self._pid = client, pid
+        self.url = str(client.base_url)
+        self.key = client.headers["Authorization"].removeprefix("Bearer ")
 
     def cpu_s(self) -> float:
         """CPU time of the serving process so far, s, from /proc (Linux); NaN elsewhere."""

@@ -1,0 +1,65 @@
+// Why a plan is not better: the limits that it reaches, and on request what each of them is worth.
+import { Mark, Trouble } from "../components.js";
+import { number, percent } from "../format.js";
+import { html, useState } from "../lib.js";
+import { plant } from "../state.js";
+
+const ACTIVE = 0.01; // of a tag's span: a limit with less left is active
+const NUDGE = 0.02; // of a tag's span: how much is taken away to learn what a limit is worth
+const WORD = { low: "low limit", high: "high limit", rate: "rate limit" };
+
+export const tagOf = (name) => plant.value.tags.find((tag) => tag.name === name);
+
+/** The size that a margin is compared with. */
+export function spanOf({ tag, side, limit }) {
+  if (side === "rate") return Math.max(Math.abs(limit), 1e-12);
+  const { low, high } = tagOf(tag);
+  return low == null || high == null ? Math.max(Math.abs(limit), 1e-9) : high - low;
+}
+
+export function WhyNotBetter({ planning, plan }) {
+  const active = plan.certificate.filter((entry) => entry.kept && entry.margin <= ACTIVE * spanOf(entry));
+  if (plan.status === "abstained") return null;
+  const broken = plan.certificate.filter((e) => !e.kept);
+  return html`<section class="panel">
+    <h3>Why not better?</h3>
+    ${!active.length && !broken.length && html`<p>No limit is in the way: what is left of the cost is the wish itself, and the moves it takes.</p>`}
+    <ul>
+      ${broken.map((e) => html`<li><${Mark} kind="attention">${e.tag}: no plan keeps its ${WORD[e.side]} ${number(e.limit)}<//></li>`)}
+      ${active.map((e) => html`<li key=${`${e.tag} ${e.side} ${plan.at}`}>${e.tag}: its ${WORD[e.side]} ${number(e.limit)} is reached${e.side !== "rate" && e.coverage < 1 ? `, at a coverage of ${percent(e.coverage)}` : ""}.
+        <${Worth} planning=${planning} plan=${plan} entry=${e} /></li>`)}
+    </ul>
+  </section>`;
+}
+
+/** The question of a plan with one limit tightened by `by`. */
+function tightened(question, { tag, side, limit }, by) {
+  const field = side === "rate" ? "rate_per_s" : side;
+  const value = side === "low" ? limit + by : Math.max(limit - by, side === "rate" ? 0 : -Infinity);
+  return { ...question, limits: { ...question.limits, [tag]: { ...question.limits[tag], [field]: value } } };
+}
+
+/**
+ * What a limit costs: the same question is asked with a little less room. The cost of a plan is about convex in its
+ * limits, so that more room gains no more than this.
+ */
+function Worth({ planning, plan, entry }) {
+  const [found, setFound] = useState(null);
+  const [error, setError] = useState(null);
+  const unit = `${tagOf(entry.tag).unit}${entry.side === "rate" ? "/s" : ""}`;
+  const find = async () => {
+    const by = NUDGE * spanOf(entry);
+    try {
+      const other = await planning.once(tightened(plan.question, entry, by));
+      setFound(other.cost && plan.cost ? { slope: (other.cost.total - plan.cost.total) / by, status: other.status } : { slope: null });
+      setError(null);
+    } catch (problem) {
+      setError(problem);
+    }
+  };
+  if (error) return html`<${Trouble} error=${error} />`;
+  if (!found) return html`<button class="plain" onClick=${find} title="Asks again with a little less room; the answer is logged like any other">What is it worth?</button>`;
+  if (found.slope === null || found.status === "relaxed") return html`<span>With less room no plan keeps every limit.</span>`;
+  if (found.slope <= 0) return html`<span>Nothing: with a little less room the plan is as good.</span>`;
+  return html`<span>Each ${unit} more room would lower the cost by up to <b>${number(found.slope, 2)}</b>.</span>`;
+}
