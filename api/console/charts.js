@@ -61,7 +61,7 @@ export function Chart(props) {
 function describe({ series, unit = "", bad = [], delays = [] }, x) {
   if (!x.length) return "no data";
   const last = series.map((s) => [s.label, s.values.findLast((v) => v !== null && v !== undefined)]).filter(([, v]) => v !== undefined);
-  const ends = `${last.map(([label, v]) => `${label} ${number(v)} ${unit}`).join(", ")} at the end, ${time(x.at(-1))}`;
+  const ends = `${last.map(([label, v]) => `${label} ${number(v)} ${unit}`.trim()).join(", ")} at the end, ${time(x.at(-1))}`;
   const spoilt = bad.slice(0, 3).map(([from, to]) => `bad quality from ${time(from)} to ${time(to)}`);
   return [ends, ...spoilt, ...delays.map((delay) => delay.label)].join("; ");
 }

@@ -40,7 +40,7 @@ def spoilt(rig: Rig) -> Iterator[str]:
 
 def span(page: Page) -> tuple[float, float]:
     """Seconds since START, as the two fields say."""
-    ends = [pd.Timestamp(page.get_by_label(name).input_value(), tz="UTC") for name in ("Start", "End")]
+    ends = [pd.Timestamp(page.get_by_label(name, exact=True).input_value(), tz="UTC") for name in ("Start", "End")]
     return (ends[0] - START).total_seconds(), (ends[1] - START).total_seconds()
 
 
@@ -55,12 +55,12 @@ def test_bad_quality_is_hatched_where_it_is(console: Page, spoilt: str) -> None:
 def test_ways_through_time(console: Page, rig: Rig) -> None:
     """By date, by key, by dragging with shift, and back."""
     to(console, "Trends")
-    start = console.get_by_label("Start")
+    start = console.get_by_label("Start", exact=True)
     expect(start).to_have_value(re.compile("2026"))
     start.fill("2026-01-01 00:30")
     start.press("Enter")
-    console.get_by_label("End").fill("2026-01-01 00:50:00")
-    console.get_by_label("End").press("Enter")
+    console.get_by_label("End", exact=True).fill("2026-01-01 00:50:00")
+    console.get_by_label("End", exact=True).press("Enter")
     assert span(console) == (1800, 3000)
 
     picture = chart(console, "pump_1").get_by_role("img")
@@ -86,8 +86,8 @@ def test_ways_through_time(console: Page, rig: Rig) -> None:
 
 def test_a_time_that_is_none_is_said_in_words(console: Page, rig: Rig) -> None:
     to(console, "Trends")
-    console.get_by_label("Start").fill("yesterday")
-    console.get_by_label("Start").press("Enter")
+    console.get_by_label("Start", exact=True).fill("yesterday")
+    console.get_by_label("Start", exact=True).press("Enter")
     expect(console.get_by_text("no time such as 2026-01-31 08:00")).to_be_visible()
 
 
@@ -114,7 +114,7 @@ def test_fingers_pinch_and_pan(console: Page, rig: Rig) -> None:
     touch("pointerup", 1, 0.0)
     touch("pointerup", 2, 1.0)
     middle, half = sum(before) / 2, (before[1] - before[0]) / 4
-    expect(console.get_by_label("End")).not_to_have_value(re.compile(_shown(before[1])))
+    expect(console.get_by_label("End", exact=True)).not_to_have_value(re.compile(_shown(before[1])))
     assert span(console) == pytest.approx((middle - half, middle + half), abs=PERIOD_S)
 
 

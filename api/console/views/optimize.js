@@ -77,7 +77,7 @@ function Certificate({ entries }) {
     <h3>Certificate: the worst of each limit over the horizon</h3>
     <div class="scroll"><table>
       <thead><tr><th>Tag</th><th>Side</th><th class="n">Limit</th><th class="n">Worst</th><th class="n">Margin</th><th>Unit</th><th>Verdict</th><th class="n">Rank</th><th class="n">Coverage</th></tr></thead>
-      <tbody>${[...entries].sort(byMargin).map((e) => html`<tr><td>${e.tag}</td><td>${e.side}</td><td class="n">${number(e.limit)}</td><td class="n">${number(e.worst)}</td>
+      <tbody>${[...entries].sort(byMargin).map((e) => html`<tr><td>${e.tag}</td><td>${e.side}</td><td class="n">${e.ramp && html`<span class="quiet">${number(e.ramp.first)} → </span>`}${number(e.limit)}</td><td class="n">${number(e.worst)}</td>
         <td class="n">${number(e.margin, 3)}</td><td class="quiet">${tagOf(e.tag).unit}${e.side === "rate" ? "/s" : ""}</td><td>${kept(e)}</td>
         <td class="n">${e.rank ?? (e.hard ? "hard" : "–")}</td><td class="n">${e.coverage === 1 ? "exact" : percent(e.coverage)}</td></tr>`)}</tbody>
     </table></div>

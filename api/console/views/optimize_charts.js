@@ -17,7 +17,7 @@ function aligned(before, values, x) {
 /** The limits in force, as the certificate has them, and what is wanted. */
 function linesOf({ certificate, question }, tag) {
   const limits = certificate
-    .filter((e) => e.tag === tag.name && e.side !== "rate")
+    .filter((e) => e.tag === tag.name && (e.side === "low" || e.side === "high"))
     .map((e) => ({ value: e.limit, label: `${e.side} ${number(e.limit)}`, kind: "limit" }));
   return [...limits, ...(setpointLines(question)[tag.name] ?? [])];
 }

@@ -44,6 +44,20 @@ function Mvs({ planning }) {
   </table>`;
 }
 
+/** What is asked for more seldom: zones, where things end, limits approached, largest moves, MVs in manual. */
+function More({ planning }) {
+  const cell = (tag, field, min) => html`<${Cell} ...${{ planning, tag, field, min }} />`;
+  return html`<details><summary class="small">Zones, where to end, largest moves, MVs in manual</summary><div class="halves wide">
+    <div class="scroll"><table><thead><tr><th>Controlled</th><th title="inside a zone nothing costs">Zone from</th><th>Zone to</th><th>Weight</th>
+        <th title="where it is to be at the end of the horizon">End at</th><th>Weight</th><th title="a limit that is broken now is approached over so long">Ramp in, s</th></tr></thead>
+      <tbody>${of("cv").map((tag) => html`<tr><${Name} tag=${tag} />${cell(tag, "zone_low")}${cell(tag, "zone_high")}${cell(tag, "zone_weight", 0)}
+        ${cell(tag, "end")}${cell(tag, "end_weight", 0)}${cell(tag, "ramp_s", 0)}</tr>`)}</tbody></table></div>
+    <div class="scroll"><table><thead><tr><th>Manipulated</th><th title="where it is to come to rest">End at</th><th>Weight</th>
+        <th title="from one row to the next">Largest move</th><th title="its operator moves it: a disturbance to this plan">In manual</th></tr></thead>
+      <tbody>${of("mv").map((tag) => html`<tr><${Name} tag=${tag} />${cell(tag, "end")}${cell(tag, "end_weight", 0)}${cell(tag, "max_move", 0)}
+        <${Check} ...${{ planning, tag, field: "manual" }} /></tr>`)}</tbody></table></div></div></details>`;
+}
+
 export function Form({ planning }) {
   const submit = (event) => {
     event.preventDefault();
@@ -60,6 +74,7 @@ export function Form({ planning }) {
       <button class="primary" disabled=${planning.busy.value || !planning.horizon.value}>${planning.busy.value ? "Planning …" : "Plan"}</button>
     </div>
     <div class="halves wide"><div class="scroll"><${Cvs} planning=${planning} /></div><div class="scroll"><${Mvs} planning=${planning} /></div></div>
+    <${More} planning=${planning} />
     <p class="quiet small">Grey numbers are the plant's own. A limit here can tighten them, never widen them.</p>
   </form>`;
 }

@@ -6,13 +6,15 @@ import { plant } from "../state.js";
 
 const ACTIVE = 0.01; // of a tag's span: a limit with less left is active
 const NUDGE = 0.02; // of a tag's span: how much is taken away to learn what a limit is worth
-const WORD = { low: "low limit", high: "high limit", rate: "rate limit" };
+const WORD = { low: "low limit", high: "high limit", rate: "rate limit", move: "largest move" };
+const FIELD = { low: "low", high: "high", rate: "rate_per_s", move: "max_move" };
+const SPEEDS = ["rate", "move"]; // limits of how fast, not of where
 
 export const tagOf = (name) => plant.value.tags.find((tag) => tag.name === name);
 
 /** The size that a margin is compared with. */
 export function spanOf({ tag, side, limit }) {
-  if (side === "rate") return Math.max(Math.abs(limit), 1e-12);
+  if (SPEEDS.includes(side)) return Math.max(Math.abs(limit), 1e-12);
   const { low, high } = tagOf(tag);
   return low == null || high == null ? Math.max(Math.abs(limit), 1e-9) : high - low;
 }
@@ -26,7 +28,7 @@ export function WhyNotBetter({ planning, plan }) {
     ${!active.length && !broken.length && html`<p>No limit is in the way: what is left of the cost is the wish itself, and the moves it takes.</p>`}
     <ul>
       ${broken.map((e) => html`<li><${Mark} kind="attention">${e.tag}: no plan keeps its ${WORD[e.side]} ${number(e.limit)}<//></li>`)}
-      ${active.map((e) => html`<li key=${`${e.tag} ${e.side} ${plan.at}`}>${e.tag}: its ${WORD[e.side]} ${number(e.limit)} is reached${e.side !== "rate" && e.coverage < 1 ? `, at a coverage of ${percent(e.coverage)}` : ""}.
+      ${active.map((e) => html`<li key=${`${e.tag} ${e.side} ${plan.at}`}>${e.tag}: its ${WORD[e.side]} ${number(e.limit)} is reached${e.coverage < 1 ? `, at a coverage of ${percent(e.coverage)}` : ""}.
         <${Worth} planning=${planning} plan=${plan} entry=${e} /></li>`)}
     </ul>
   </section>`;
@@ -34,9 +36,8 @@ export function WhyNotBetter({ planning, plan }) {
 
 /** The question of a plan with one limit tightened by `by`. */
 function tightened(question, { tag, side, limit }, by) {
-  const field = side === "rate" ? "rate_per_s" : side;
-  const value = side === "low" ? limit + by : Math.max(limit - by, side === "rate" ? 0 : -Infinity);
-  return { ...question, limits: { ...question.limits, [tag]: { ...question.limits[tag], [field]: value } } };
+  const value = side === "low" ? limit + by : limit - by;
+  return { ...question, limits: { ...question.limits, [tag]: { ...question.limits?.[tag], [FIELD[side]]: value } } };
 }
 
 /**

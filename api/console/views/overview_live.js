@@ -50,10 +50,10 @@ function Spark({ values }) {
 }
 
 /** Where a CV goes if nothing is moved: its value at the end of the forecast, and the limit that it will cross. */
-function Ahead({ tag, forecast }) {
+function Ahead({ tag, forecast, kind }) {
   const band = forecast?.baseline[tag.name];
   if (!band) return html`<td></td><td></td>`;
-  const crossed = crossing(tag, forecast.times, band);
+  const crossed = !kind && crossing(tag, forecast.times, band);
   return html`<td class="n quiet">${number(band.mean.at(-1))}</td><td>${crossed && html`<${Mark} kind="attention">${crossed}<//>`}</td>`;
 }
 
@@ -73,7 +73,7 @@ function Values({ role, live, forecast }) {
         <td><${Gauge} tag=${tag} value=${value} kind=${kind} /></td>
         <td><${Spark} values=${values} /></td>
         <td><${Mark} kind=${kind}>${words}<//></td>
-        <${Ahead} tag=${tag} forecast=${forecast} />
+        <${Ahead} tag=${tag} forecast=${forecast} kind=${kind} />
       </tr>`;
     })}
   </tbody>`;
