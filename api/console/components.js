@@ -45,14 +45,19 @@ export function NumberField({ value, change, label, placeholder, min, max, step 
 
 /** A moment in the time zone chosen, as 2026-01-31 08:00:00; `change` gets seconds since 1970. */
 export function Moment({ value, change, label }) {
-  const text = value === null || value === undefined ? "" : time(value);
+  const [typed, setTyped] = useState(null); // what is being typed: the page goes on behind it
   const [wrong, setWrong] = useState(false);
-  const set = (event) => {
-    const given = instant(event.target.value);
+  const shown = value === null || value === undefined ? "" : time(value);
+  const set = () => {
+    if (typed === null) return;
+    const given = instant(typed);
     setWrong(!Number.isFinite(given));
-    if (Number.isFinite(given)) change(given);
+    if (!Number.isFinite(given)) return;
+    setTyped(null);
+    change(given);
   };
-  return html`<input class="moment" aria-label=${label} aria-invalid=${wrong} title="such as 2026-01-31 08:00" value=${text} onChange=${set} />
+  return html`<input class="moment" aria-label=${label} aria-invalid=${wrong} title="such as 2026-01-31 08:00" value=${typed ?? shown}
+      onInput=${(e) => setTyped(e.target.value)} onBlur=${set} onKeyDown=${(e) => e.key === "Enter" && set()} />
     ${wrong && html`<${Mark} kind="attention">no time such as 2026-01-31 08:00<//>`}`;
 }
 

@@ -14,7 +14,7 @@ export function chooseZone(name) {
 
 export function number(value, digits = SIGNIFICANT) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
-  if (value !== 0 && (Math.abs(value) >= 1e6 || Math.abs(value) < 1e-3)) return value.toExponential(digits - 2);
+  if (value !== 0 && (Math.abs(value) >= 1e6 || Math.abs(value) < 1e-3)) return value.toExponential(digits - 1);
   return String(Number(value.toPrecision(digits)));
 }
 

@@ -24,7 +24,9 @@ def chart(page: Page, tag: str) -> Locator:
 
 
 def shown(value: float, digits: int = 4) -> str:
-    """A number as the console writes it (between 0.001 and a million)."""
+    """A number as the console writes it (below a million)."""
+    if 0 < abs(value) < 1e-3:
+        return f"{value:.{digits - 1}e}".replace("e-0", "e-")
     return f"{float(f'{value:.{digits}g}'):.10g}"
 
 

@@ -86,7 +86,7 @@ def test_asked_from_the_past_it_shows_what_came(console: Page, rig: Rig) -> None
     expect(chart(console, "level_1").get_by_role("img")).to_have_attribute("aria-label", words)
     field.fill("2020-01-01 00:00")
     field.press("Enter")
-    expect(console.get_by_role("alert")).to_contain_text("There are no rows in the 250 s before 2020-01-01 00:00:00")
+    expect(console.get_by_role("alert")).to_contain_text("There are no rows in the 4 min before 2020-01-01 00:00:00")
 
 
 def test_a_link_can_be_copied_by_hand_where_the_clipboard_is_closed(console: Page, rig: Rig) -> None:
