@@ -1,4 +1,4 @@
-"""`twin calibrate` and `twin replay`: what keeps the answers of optimize honest."""
+"""`twin calibrate` and `twin recompute`: what keeps the answers of optimize honest."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def calibrate(
         show.table(["CV", "unit", "reaction s", "above low limit", "below high limit"], rows, title)
 
 
-def replay(
+def recompute(
     plant: PlantName,
     recommendation: Annotated[int, typer.Argument(help="The id in the log of recommendations.")],
     url: Url = None,

@@ -19,6 +19,7 @@ from twin.plants.base import Process, inputs_at_rest
 from twin.plants.cstr import Cstr
 from twin.plants.quadruple_tank import QuadrupleTank
 from twin.plants.shell import DEAD_TIMES_MIN, GAINS, TIME_CONSTANTS_MIN, ShellFractionator
+from twin.plants.surge_tank import SurgeTank
 
 FOLDER = Path(__file__).parent
 ROWS = 80
@@ -29,6 +30,7 @@ PLANTS: dict[str, tuple[Process, tuple[float, ...]]] = {
     "quadruple_tank_nonminimum_phase": (QuadrupleTank.nonminimum_phase(), (0.6, -0.8, 1.5, 0.1, -0.05)),
     "cstr": (Cstr(), (60.0, 1500.0, -5.0, 0.3)),
     "shell": (ShellFractionator(), (0.3, -0.2, 0.1, 0.25, -0.25, 0.1)),
+    "surge_tank": (SurgeTank(), (4.0, -6.0, 2.5)),
 }
 
 
@@ -165,6 +167,13 @@ def test_the_shell_fractionator_is_the_sum_of_its_delayed_step_responses():
             response = GAINS[row][column] * (1.0 - np.exp(-since / TIME_CONSTANTS_MIN[row][column]))
             expected[:, row] += moves[k, column] * response
     np.testing.assert_allclose(table(then["cvs"]), expected, atol=1e-12)
+
+
+def test_the_surge_tank_holds_what_flowed_in_less_what_flowed_out():
+    then = stored("surge_tank")
+    outflow, feed, stream = table(then["inputs"]).T
+    volume = np.cumsum((feed + stream - outflow) * 10.0 / 3600.0)  # m3
+    np.testing.assert_allclose(table(then["cvs"])[:, 0], 2.0 + volume / 4.0, atol=1e-12)
 
 
 if __name__ == "__main__":
