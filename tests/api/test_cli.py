@@ -176,9 +176,9 @@ def test_a_plan_is_calibrated_for_and_replayed(run: Run, client: Any, trained: d
     assert "below high limit" in run("calibrate", "tank").stdout
     assert run("optimize", "tank", "--horizon-s", 300, "--setpoint", "level_1=13").exit_code == 0
     number = client.get("/v1/plants/tank/recommendations").json()["items"][0]["id"]
-    assert body(run("replay", "tank", number, "--json"))["same"] is True
-    assert "the same answer" in run("replay", "tank", number).stdout
-    gone = run("replay", "tank", 999_999)
+    assert body(run("recompute", "tank", number, "--json"))["same"] is True
+    assert "the same answer" in run("recompute", "tank", number).stdout
+    gone = run("recompute", "tank", 999_999)
     assert (gone.exit_code, "no recommendation 999999" in gone.stderr) == (1, True)
 
 
