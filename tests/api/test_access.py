@@ -46,12 +46,13 @@ def test_a_key_of_one_plant_sees_no_other(granted: httpx.Client, tank: str) -> N
     assert granted.delete(f"/v1/plants/{tank}").status_code == 403
 
 
-def test_a_key_of_one_plant_sees_no_job_of_another(client: httpx.Client, granted: httpx.Client, tank: str) -> None:
-    job = client.post(f"/v1/plants/{tank}/twins", json={"budget_s": 1}).json()["job"]
+def test_a_key_of_one_plant_sees_no_job_of_another(client: httpx.Client, granted: httpx.Client) -> None:
+    client.put("/v1/plants/hidden", json=QuadrupleTank.plant.to_json())
+    job = client.post("/v1/plants/hidden/twins", json={"budget_s": 1}).json()["job"]
     mine = granted.post("/v1/plants/other/twins", json={"budget_s": 1})
     assert mine.status_code == 202
     assert {j["plant"] for j in granted.get("/v1/jobs").json()["items"]} == {"other"}
-    assert granted.get("/v1/jobs", params={"plant": tank}).status_code == 403
+    assert granted.get("/v1/jobs", params={"plant": "hidden"}).status_code == 403
     for refused in (
         granted.get(f"/v1/jobs/{job}"),
         granted.delete(f"/v1/jobs/{job}"),
@@ -60,6 +61,7 @@ def test_a_key_of_one_plant_sees_no_job_of_another(client: httpx.Client, granted
         assert refused.status_code == 403
     assert client.delete(f"/v1/jobs/{job}").json()["state"] == "cancelled"
     granted.delete(f"/v1/jobs/{mine.json()['job']}")
+    client.delete("/v1/plants/hidden")
 
 
 def test_a_key_of_one_plant_makes_no_keys(granted: httpx.Client) -> None:
