@@ -20,7 +20,8 @@ import pandas as pd
 
 from api import demo, simulate
 from api.cli import show
-from api.cli.client import Client, RefusedError, UnreachableError
+from api.client.clients import Client
+from api.client.errors import ClientError
 from api.settings import environment
 from twin.plants.quadruple_tank import QuadrupleTank
 from twin.telemetry import Telemetry
@@ -64,6 +65,9 @@ pump_2 = 0.01
 mode_tag = "pump_1.mode"
 [control.mvs.pump_2]
 mode_tag = "pump_2.mode"
+[control.inputs]                   # the server stamps what is written to it by our clock, not by the plant's
+pump_1 = {{max_age_s = 1e9}}
+pump_2 = {{max_age_s = 1e9}}
 [control.watchdog]
 tag = "heartbeat"
 [control.permissives]
@@ -99,7 +103,7 @@ def main(data_dir: Path, port: int, admin_key: str | None = None) -> int:
     except KeyboardInterrupt:
         show.errors.print("\nThe demo has ended; `make demo-control` goes on where it stopped.")
         return 0
-    except (demo.StartError, RefusedError, UnreachableError) as error:
+    except (demo.StartError, ClientError) as error:
         show.errors.print(str(error), style="red", markup=False)
         return 1
 
@@ -122,7 +126,7 @@ def _beside(arguments: list[str], key: str, folder: Path) -> Iterator[None]:
 def _epoch(client: Client) -> pd.Timestamp:
     """When the served plant begins: behind all that is stored, with room for its rows before."""
     period = pd.Timedelta(seconds=QuadrupleTank.plant.sample_period_s)
-    last = pd.Timestamp(client.get(f"/v1/plants/{demo.PLANT}/telemetry", max_points=4)["times"][-1])
+    last = pd.Timestamp(client.telemetry(demo.PLANT, max_points=4)["times"][-1])
     return (max(last, pd.Timestamp.now("UTC")) + (simulate.WARM_UP_ROWS + demo.GAP_ROWS) * period).ceil("s")
 
 
