@@ -7,6 +7,7 @@ import { path, plant, slug } from "../state.js";
 import { Keys } from "./keys.js";
 import { PlantForm } from "./plant_form.js";
 import { Quality } from "./quality.js";
+import { Sources } from "./sources.js";
 import { Upload } from "./upload.js";
 
 const SHOWN = 8; // receipts
@@ -19,7 +20,7 @@ export function Data() {
     return html`<${PlantForm} key=${editing} given=${editing === "new" ? null : plant.value} close=${plant.value ? () => edit(null) : null} />`;
   }
   return html`<div class="halves wide">
-      <div><${Upload} done=${changed} /><${Receipts} version=${version} changed=${changed} /></div>
+      <div><${Sources} /><${Upload} done=${changed} /><${Receipts} version=${version} changed=${changed} /></div>
       <div><${Tags} edit=${edit} /><${Keys} /></div>
     </div>
     <${Quality} version=${version} />`;
