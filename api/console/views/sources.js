@@ -2,19 +2,14 @@
 import { get } from "../api.js";
 import { Mark, useRead } from "../components.js";
 import { number, time } from "../format.js";
-import { html, useEffect, useState } from "../lib.js";
+import { html } from "../lib.js";
 import { path, slug } from "../state.js";
 
 const EVERY_MS = 10_000;
 const AHEAD_S = 5; // a clock that is so much off is marked
 
 export function Sources() {
-  const [round, next] = useState(0);
-  useEffect(() => {
-    const timer = setInterval(() => next((n) => n + 1), EVERY_MS);
-    return () => clearInterval(timer);
-  }, []);
-  const { value } = useRead(() => get(path("/sources")), [slug.value, round]);
+  const { value } = useRead(() => get(path("/sources")), [slug.value], EVERY_MS);
   const sources = value?.sources ?? [];
   if (!sources.length) return null;
   return html`<section class="panel"><h2>Sources</h2>
