@@ -20,6 +20,7 @@ from pydantic import Field, field_validator, model_validator
 from connectors import certificates
 from connectors.errors import ConnectorError
 from connectors.kinds import Context
+from connectors.opcua_browse import browse, lines
 from connectors.opcua_link import AT_ONCE, Link, Stamp, numeric, row
 from connectors.options import Mapped, Options
 from connectors.protocol import NS, Health, Samples
@@ -158,6 +159,10 @@ class OpcUaSource:
 
     async def faults(self) -> Mapping[str, str]:
         return await self._link.faults({tag: mapped.address for tag, mapped in self._options.tags.items()})
+
+    async def offers(self) -> list[str]:
+        """Lines for the file: every node of the server that holds a number."""
+        return list(lines(await browse(self._link)))
 
     async def _subscribe(self) -> Subscription:
         options = self._options
