@@ -115,9 +115,14 @@ class Database:
         try:
             self.table = await self.run(learn)
         except sa.exc.NoSuchTableError:
+            await self.close()
             raise ConnectorError(f"there is no table '{self._options.table}'") from None
+        except ConnectorError:
+            await self.close()
+            raise
         for column in self._options.columns[:1]:
             if column not in self.table.c:
+                await self.close()
                 raise ConnectorError(f"'{self._options.table}' has no column '{column}'")
 
     async def close(self) -> None:
