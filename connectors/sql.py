@@ -130,13 +130,18 @@ class Database:
             await asyncio.to_thread(self._engine.dispose)
 
     async def run(self, job: Callable[[], R]) -> R:
-        """Run a job in a thread.
+        """Run a job in a thread; one that is cancelled is waited for, since a thread cannot be stopped.
 
         Raises:
             ConnectorError: the database failed.
         """
         try:
-            return await asyncio.to_thread(job)
+            running = asyncio.ensure_future(asyncio.to_thread(job))
+            try:
+                return await asyncio.shield(running)
+            except asyncio.CancelledError:
+                await asyncio.wait([running])
+                raise
         except sa.exc.NoSuchTableError:
             raise
         except (SQLAlchemyError, OSError) as error:
@@ -247,13 +252,15 @@ class SqlSource:
         connection = await self._db.run(self._db.connect)
         try:
             streaming = connection.execution_options(yield_per=ROWS)
-            result = await self._db.run(lambda: streaming.execute(question))
+            opened: list[sa.CursorResult[Any]] = []  # also of a question that was cancelled while it was asked
             try:
-                parts = result.mappings().partitions()
+                await self._db.run(lambda: opened.append(streaming.execute(question)))
+                parts = opened[0].mappings().partitions()
                 while (part := await self._db.run(lambda: next(parts, None))) is not None:
                     yield [row for record in part for row in self._rows(record)]
             finally:
-                await asyncio.to_thread(result.close)
+                for result in opened:
+                    await asyncio.to_thread(result.close)
         finally:
             await asyncio.to_thread(connection.close)
 
