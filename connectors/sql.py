@@ -22,6 +22,7 @@ from connectors.kinds import Context
 from connectors.options import Options
 from connectors.payload import Row, quality, stamp
 from connectors.protocol import NS, Health, Samples
+from connectors.threads import whole
 from connectors.ticks import Ticks
 from twin.storage.batch import BAD, GOOD
 
@@ -136,12 +137,7 @@ class Database:
             ConnectorError: the database failed.
         """
         try:
-            running = asyncio.ensure_future(asyncio.to_thread(job))
-            try:
-                return await asyncio.shield(running)
-            except asyncio.CancelledError:
-                await asyncio.wait([running])
-                raise
+            return await whole(asyncio.to_thread(job))
         except sa.exc.NoSuchTableError:
             raise
         except (SQLAlchemyError, OSError) as error:
