@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from connectors.errors import ConnectorError
 from connectors.protocol import Samples
+from connectors.threads import whole
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS batch (id INTEGER PRIMARY KEY AUTOINCREMENT, rows INTEGER, body BLOB, segment INTEGER);
@@ -103,29 +104,19 @@ class Buffer:
             ConnectorError: the disk does not take it; nothing of it is kept.
         """
         await self._room.wait()
-        body = packed(samples) if len(samples) else b""
-        async with self._lock:
-            await asyncio.to_thread(self._insert, source, samples, body)
-            self.bytes += len(body)
-            self.rows += len(samples)
-            self._measure()
+        await whole(self._append(source, samples))
 
     async def next(self, max_rows: int) -> Segment | None:
         """The oldest segment that was not sent; None when all were."""
-        async with self._lock:
-            return await asyncio.to_thread(self._sealed, max_rows)
+        return await whole(self._next(max_rows))
 
     async def sent(self, segment: Segment) -> None:
         """The service has it."""
-        async with self._lock:
-            self.bytes -= await asyncio.to_thread(self._delete, segment)
-            self.rows -= segment.rows
-            self._measure()
+        await whole(self._sent(segment))
 
     async def refused(self, segment: Segment, why: str) -> None:
         """The service will never take it: it is kept aside, with the reason."""
-        async with self._lock:
-            await asyncio.to_thread(self._db.execute, "UPDATE segment SET refused = ? WHERE id = ?", (why, segment.id))
+        await whole(self._refused(segment, why))
 
     def aside(self) -> list[tuple[str, int, str]]:
         """The segments kept aside: key, rows and why."""
@@ -133,6 +124,29 @@ class Buffer:
             "SELECT key, sum(rows), refused FROM segment JOIN batch ON batch.segment = segment.id "
             "WHERE refused IS NOT NULL GROUP BY segment.id ORDER BY segment.id"
         ).fetchall()
+
+    async def _append(self, source: str, samples: Samples) -> None:
+        body = packed(samples) if len(samples) else b""
+        async with self._lock:
+            await asyncio.to_thread(self._insert, source, samples, body)
+            self.bytes += len(body)
+            self.rows += len(samples)
+            self._measure()
+
+    async def _next(self, max_rows: int) -> Segment | None:
+        async with self._lock:
+            return await asyncio.to_thread(self._sealed, max_rows)
+
+    async def _sent(self, segment: Segment) -> None:
+        async with self._lock:
+            self.bytes -= await asyncio.to_thread(self._delete, segment)
+            self.rows -= segment.rows
+            self._measure()
+
+    async def _refused(self, segment: Segment, why: str) -> None:
+        change = ("UPDATE segment SET refused = ? WHERE id = ?", (why, segment.id))
+        async with self._lock:
+            await asyncio.to_thread(self._db.execute, *change)
 
     def _measure(self) -> None:
         (self._room.clear if self.bytes >= self._max else self._room.set)()

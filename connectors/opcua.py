@@ -20,12 +20,14 @@ from pydantic import Field, field_validator, model_validator
 from connectors import certificates
 from connectors.errors import ConnectorError
 from connectors.kinds import Context
+from connectors.opcua_browse import browse, lines
 from connectors.opcua_link import AT_ONCE, Link, Stamp, numeric, row
 from connectors.options import Mapped, Options
 from connectors.protocol import NS, Health, Samples
 
 WAIT_S = 0.2  # for more notifications, before a batch goes on
 BATCH = 20_000  # samples at most of a batch
+SETTLED_S = (2.0, 15.0)  # after a loss, when the subscription is surely back: the gap is read then, and once more
 QUEUE = 200_000  # notifications that wait here; more than that, and the server's queue has to hold them
 Row = tuple[int, str, float, int]  # time (ns), tag, value, quality
 
@@ -140,16 +142,22 @@ class OpcUaSource:
         if self._newest or self._options.history_s:
             async for batch in self._history(start):
                 yield batch
+        due: list[float] = []  # when to read the gap of a loss; until then the position stays before it
         while True:
             event = await self._next(subscription)
+            now = asyncio.get_running_loop().time()
             if self._link.losses != losses and self._link.up:
                 losses = self._link.losses
-                async for batch in self._history(self._newest - round(self._options.overlap_s * NS)):
+                start = start if due else self._newest - round(self._options.overlap_s * NS)
+                due = [now + settle for settle in SETTLED_S]
+            if due and due[0] <= now and self._link.up:
+                async for batch in self._history(start):
                     yield batch
+                due.pop(0)
             rows = [] if event is None else await self._gathered(subscription, event)
             rows += await self._refreshed()
             if rows:
-                yield self._told(Samples.of(rows), moves=True)
+                yield self._told(Samples.of(rows), moves=not due)
 
     async def read(self, tags: Sequence[str]) -> Samples:
         nodes = [self._node(tag) for tag in tags]
@@ -158,6 +166,10 @@ class OpcUaSource:
 
     async def faults(self) -> Mapping[str, str]:
         return await self._link.faults({tag: mapped.address for tag, mapped in self._options.tags.items()})
+
+    async def offers(self) -> list[str]:
+        """Lines for the file: every node of the server that holds a number."""
+        return list(lines(await browse(self._link)))
 
     async def _subscribe(self) -> Subscription:
         options = self._options

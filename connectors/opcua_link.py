@@ -121,6 +121,35 @@ class Link:
         with self._telling():
             return list(await self.client.uaclient.write_attributes(nodes, list(values), ua.AttributeIds.Value))
 
+    async def references(self, addresses: Sequence[str]) -> list[list[ua.ReferenceDescription]]:
+        """What each node has right below it.
+
+        Raises:
+            ConnectorError: there is no connection.
+        """
+        params = ua.BrowseParameters()
+        params.View.Timestamp = ua.get_win_epoch()
+        for address in addresses:
+            wanted = ua.BrowseDescription()
+            wanted.NodeId = ua.NodeId.from_string(address)
+            wanted.BrowseDirection = ua.BrowseDirection.Forward
+            wanted.ReferenceTypeId = ua.NodeId(ua.ObjectIds.HierarchicalReferences)
+            wanted.IncludeSubtypes = True
+            wanted.NodeClassMask = ua.NodeClass.Object | ua.NodeClass.Variable
+            wanted.ResultMask = ua.BrowseResultMask.All
+            params.NodesToBrowse.append(wanted)
+        with self._telling():
+            found = []
+            for result in await self.client.uaclient.browse(params):
+                references = list(result.References or ())
+                while result.ContinuationPoint:
+                    more = ua.BrowseNextParameters()
+                    more.ContinuationPoints = [result.ContinuationPoint]
+                    (result,) = await self.client.uaclient.browse_next(more)
+                    references += result.References or ()
+                found.append(references)
+            return found
+
     async def history(
         self, addresses: Sequence[str], start: int, end: int
     ) -> AsyncIterator[list[tuple[str, ua.DataValue]]]:

@@ -86,9 +86,7 @@ class ReplaySource:
         while True:
             start: int | None = None
             began = self._clock.now()
-            for step in await self._steps():
-                if behind is not None and step.times[-1] <= behind:
-                    continue
+            for step in await self._steps(behind):
                 start = int(step.times[0]) if start is None else start
                 due = began + round((int(step.times[-1]) - start) / self._options.speed)
                 await self._clock.sleep(max(due - self._clock.now(), 0) / NS)
@@ -116,8 +114,8 @@ class ReplaySource:
             if tag not in names
         }
 
-    async def _steps(self) -> Iterator[Samples]:
-        """What is replayed together, in order.
+    async def _steps(self, behind: int | None = None) -> Iterator[Samples]:
+        """What is replayed together, in order; of rows behind a time (ns of the file) where one is given.
 
         Raises:
             ConnectorError: the file cannot be read.
@@ -126,6 +124,8 @@ class ReplaySource:
         if not parts:
             raise ConnectorError(f"{self._options.file}: {self._folder.health.last_error or 'has no values'}")
         whole = await asyncio.to_thread(_sorted, Samples.joined(parts))
+        if behind is not None:
+            whole = whole.where(whole.times > behind)
         return _split(whole, round(LONGEST_S * self._options.speed * NS))
 
     def _restamped(self, step: Samples, began: int, start: int) -> Samples:
@@ -142,6 +142,8 @@ def _sorted(samples: Samples) -> Samples:
 
 def _split(samples: Samples, span: int) -> Iterator[Samples]:
     """The rows of each span (ns) that has any; rows of one moment stay together."""
+    if not len(samples):
+        return
     spans = (samples.times - samples.times[0]) // max(span, 1)
     borders = np.flatnonzero(np.diff(spans)) + 1
     for rows in np.split(np.arange(len(samples)), borders):

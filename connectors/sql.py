@@ -22,6 +22,7 @@ from connectors.kinds import Context
 from connectors.options import Options
 from connectors.payload import Row, quality, stamp
 from connectors.protocol import NS, Health, Samples
+from connectors.threads import whole
 from connectors.ticks import Ticks
 from twin.storage.batch import BAD, GOOD
 
@@ -115,9 +116,14 @@ class Database:
         try:
             self.table = await self.run(learn)
         except sa.exc.NoSuchTableError:
+            await self.close()
             raise ConnectorError(f"there is no table '{self._options.table}'") from None
+        except ConnectorError:
+            await self.close()
+            raise
         for column in self._options.columns[:1]:
             if column not in self.table.c:
+                await self.close()
                 raise ConnectorError(f"'{self._options.table}' has no column '{column}'")
 
     async def close(self) -> None:
@@ -125,13 +131,13 @@ class Database:
             await asyncio.to_thread(self._engine.dispose)
 
     async def run(self, job: Callable[[], R]) -> R:
-        """Run a job in a thread.
+        """Run a job in a thread; one that is cancelled is waited for, since a thread cannot be stopped.
 
         Raises:
             ConnectorError: the database failed.
         """
         try:
-            return await asyncio.to_thread(job)
+            return await whole(asyncio.to_thread(job))
         except sa.exc.NoSuchTableError:
             raise
         except (SQLAlchemyError, OSError) as error:
@@ -242,13 +248,15 @@ class SqlSource:
         connection = await self._db.run(self._db.connect)
         try:
             streaming = connection.execution_options(yield_per=ROWS)
-            result = await self._db.run(lambda: streaming.execute(question))
+            opened: list[sa.CursorResult[Any]] = []  # also of a question that was cancelled while it was asked
             try:
-                parts = result.mappings().partitions()
+                await self._db.run(lambda: opened.append(streaming.execute(question)))
+                parts = opened[0].mappings().partitions()
                 while (part := await self._db.run(lambda: next(parts, None))) is not None:
                     yield [row for record in part for row in self._rows(record)]
             finally:
-                await asyncio.to_thread(result.close)
+                for result in opened:
+                    await asyncio.to_thread(result.close)
         finally:
             await asyncio.to_thread(connection.close)
 

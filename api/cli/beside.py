@@ -58,11 +58,12 @@ def control_report(
 def collect(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="What is connected: plant.toml.")],
     check: Annotated[bool, typer.Option("--check", help="Only tell what is wrong, with its line.")] = False,
+    browse: Annotated[bool, typer.Option("--browse", help="Only list what OPC UA servers offer, as TOML.")] = False,
 ) -> None:
     """Collect telemetry from a plant's systems into the service, through a buffer on disk."""
     from api.cli import collect
 
-    raise typer.Exit(collect.run(file, check))
+    raise typer.Exit(collect.run(file, check, browse))
 
 
 def simulate(

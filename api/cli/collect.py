@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,6 +19,7 @@ from connectors.config import Collect, Config, load
 from connectors.errors import ConfigError, ConnectorError
 from connectors.exposition import Exposition
 from connectors.forward import ServiceSender
+from connectors.kinds import Context, module_of
 from connectors.protocol import Source
 from connectors.startup import findings
 from twin.plant import Plant
@@ -25,25 +27,39 @@ from twin.plant import Plant
 WRONG, UNREACHABLE = 2, 3
 
 
-def run(path: Path, check: bool) -> int:
+def run(path: Path, check: bool, browse: bool = False) -> int:
     """Collect until interrupted; the exit code: 0, 2 for a file that is wrong, 3 where there is no service.
 
     Args:
         check: only tell what is wrong; 1 where anything is.
+        browse: only list what the servers offer.
     """
+    logging.getLogger("asyncua").setLevel(logging.CRITICAL)  # what it tells of a lost link, health tells too
     try:
         config = load(path, environment())
     except ConfigError as error:
         typer.secho(error.detail, fg="red", err=True)
         return WRONG
     try:
-        return asyncio.run(_run(config, check))
+        return asyncio.run(_browse(config) if browse else _run(config, check))
     except ConfigError as error:
         typer.secho(error.detail, fg="red", err=True)
         return WRONG
     except ConnectorError as error:
         typer.secho(error.detail, fg="red", err=True)
         return UNREACHABLE
+
+
+async def _browse(config: Config) -> int:
+    """Print what each OPC UA server has, as lines for the file."""
+    for options in config.sources:
+        if options.kind == "opcua":
+            source = module_of("opcua").source(options, Context(secrets=config.secrets))
+            async with source:
+                typer.echo(f"[sources.tags]  # {options.title}")
+                for line in await source.offers():
+                    typer.echo(line)
+    return 0
 
 
 async def _run(config: Config, check: bool) -> int:

@@ -134,7 +134,7 @@ def test_the_command_tells_what_is_wrong_with_its_line(
     file.write_text(FILE.format(plant=plant, url=address, folder=tmp_path, tag="levle"))
     done = CliRunner().invoke(command, ["collect", str(file), "--check"])
     assert done.exit_code == 2
-    assert f"{file}:13: sources.0.tags.levle: the plant '{plant}' has no such tag; did you mean level?" in done.output
+    assert f"{file}:13: sources.0.tags.levle: the plant '{plant}' has no such tag; did you mean level" in done.output
     file.write_text(FILE.format(plant=plant, url=address, folder=tmp_path / "gone", tag="level"))
     done = CliRunner().invoke(command, ["collect", str(file), "--check"])
     assert done.exit_code == 1

@@ -67,7 +67,7 @@ async def taken(given: dict[str, Any], seconds: float) -> dict[str, float]:
 
 async def _counted(source: SourceEdge, buffer: Buffer, seconds: float) -> dict[str, float]:
     lags: list[np.ndarray] = []
-    count, begin, cpu, last = 0, 0.0, 0.0, (0.0, 0.0)
+    count, begin, cpu, started, last = 0, 0.0, 0.0, 0, (0.0, 0.0)
     batches = source.batches()
     while True:
         try:
@@ -77,17 +77,18 @@ async def _counted(source: SourceEdge, buffer: Buffer, seconds: float) -> dict[s
         if not len(batch):
             continue
         if not begin:  # what connecting and subscribing cost is no part of it
-            begin, cpu = time.perf_counter(), time.process_time()
+            begin, cpu, started = time.perf_counter(), time.process_time(), time.time_ns()
             if source.health.kind == "opcua":  # the present values, from before
                 continue
         await buffer.append("bench", batch)
         count += len(batch)
-        lags.append((time.time_ns() - batch.times) / 1e9)
+        lags.append((time.time_ns() - batch.times[batch.times > started]) / 1e9)  # not what had waited for us
         last = (time.perf_counter(), time.process_time())
         if last[0] - begin > seconds:
             break
     await batches.aclose()  # type: ignore[attr-defined]
-    p50, p99 = np.quantile(np.concatenate(lags), [0.5, 0.99]).tolist()
+    late = np.concatenate(lags)
+    p50, p99 = np.quantile(late, [0.5, 0.99]).tolist() if len(late) else (float("nan"), float("nan"))
     clock, used = last[0] - begin, last[1] - cpu
     return {"values": count, "cpu_s": used, "clock_s": clock, "lag_p50_s": p50, "lag_p99_s": p99}
 

@@ -153,6 +153,21 @@ async def test_a_segment_that_is_refused_is_kept_aside_and_holds_nothing_up(tmp_
         assert [(rows, why) for _, rows, why in buffer.aside()] == [(1, "422: no")]
 
 
+async def test_an_append_that_is_cancelled_ends_before_the_buffer_is_closed(tmp_path: Path) -> None:
+    many = Samples.of((START + i, "level", 1.0, GOOD) for i in range(50_000))
+    buffer = Buffer(tmp_path, 1 << 30)
+    running = asyncio.create_task(buffer.append("a", many))
+    while not buffer._lock.locked():
+        await asyncio.sleep(0)
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    buffer.close()
+    again = Buffer(tmp_path, 1 << 30)
+    assert again.rows == 50_000  # cancelled or not, it is all there
+    again.close()
+
+
 async def test_one_collector_has_the_buffer(tmp_path: Path) -> None:
     first = Buffer(tmp_path, 1 << 20)
     await first.append("a", Samples.at(START, {"level": 1.0}))

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from connectors import folder, replay
-from connectors.clock import ManualClock
+from connectors.clock import Clock, ManualClock, SystemClock
 from connectors.errors import ConnectorError
 from connectors.kinds import Context
 from connectors.protocol import NS, Samples
@@ -93,7 +93,7 @@ async def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
         await folder.source(options(tmp_path / "gone"), Context()).__aenter__()
 
 
-async def _replayed(mine: replay.SourceOptions, clock: ManualClock, position: str | None = None) -> list[Samples]:
+async def _replayed(mine: replay.SourceOptions, clock: Clock, position: str | None = None) -> list[Samples]:
     async with replay.source(mine, Context(clock)) as plant:
         return [batch async for batch in plant.batches(position)]
 
@@ -120,11 +120,11 @@ async def test_replay_keeps_the_rhythm_at_its_speed(tmp_path: Path) -> None:
 
 
 async def test_replay_with_its_own_times_goes_on_behind_a_position(tmp_path: Path) -> None:
-    body = {"kind": "replay", "file": str(history(tmp_path)), "tags": {"level": "LI"}, "speed": 1e9, "restamp": False}
+    body = {"kind": "replay", "file": str(history(tmp_path)), "tags": {"level": "LI"}, "speed": 1e6, "restamp": False}
     mine = replay.SourceOptions.model_validate(body)
-    whole = Samples.joined(await _replayed(mine, ManualClock(NS0 * 2)))
+    whole = Samples.joined(await _replayed(mine, SystemClock()))
     assert (whole.times - NS0).tolist() == [0, 60 * NS, 120 * NS, 180 * NS]
-    after = await _replayed(mine, ManualClock(NS0 * 2), str(NS0 + 60 * NS))
+    after = await _replayed(mine, SystemClock(), str(NS0 + 60 * NS))
     assert Samples.joined(after).values.tolist() == [2.5, 3.5]
 
 

@@ -8,6 +8,7 @@ import json
 import math
 import subprocess
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,6 +96,16 @@ async def test_values_come_with_the_servers_quality_and_time(node: Node) -> None
         assert plant.health.connected
         assert plant.health.received == len(got)
         assert abs(plant.health.skew_s) < 5.0
+
+
+async def test_what_the_server_offers_can_be_pasted_into_the_file(node: Node) -> None:
+    async with source(options(node.url), Context()) as plant:
+        told = await plant.offers()
+    assert 'Level = "ns=1;s=Level"  # Double, Level' in told
+    assert 'Mode = "ns=1;s=Mode"  # Int16, Mode' in told
+    assert not any("Text" in line for line in told)
+    tags = tomllib.loads("\n".join(told))
+    assert {f"T{i}": f"ns=1;s=T{i}" for i in range(3000)}.items() <= tags.items()
 
 
 async def test_what_is_wrong_with_the_mapping_is_told_by_tag(node: Node) -> None:

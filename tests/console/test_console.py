@@ -12,6 +12,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from api.examples import SOURCES
 from tests.console.conftest import KEY, ROWS, Rig
 from tests.console.support import HORIZON_S, PERIOD_S, REFUSED, asked, chart, ends, shown, to
 
@@ -294,6 +295,26 @@ def _drop(page: Page, text: str) -> None:
     }"""
     data = page.evaluate_handle(script, text)
     page.locator(".drop").dispatch_event("drop", {"dataTransfer": data})
+
+
+def test_sources_of_a_collector_show_in_the_data_view(console: Page, rig: Rig) -> None:
+    sound = SOURCES["sources"][0]
+    broken = {
+        **sound,
+        "name": "broker",
+        "kind": "mqtt",
+        "connected": False,
+        "refused": 7,
+        "skew_s": 3600.0,
+        "full": True,
+    }
+    rig.client.put("/v1/plants/tank/sources", json={"sources": [sound, broken]}).raise_for_status()
+    to(console, "Data")
+    table = console.locator("section.panel").filter(has=console.get_by_role("heading", name="Sources"))
+    expect(table.get_by_role("row").filter(has_text="plc")).to_contain_text("connected")
+    row = table.get_by_role("row").filter(has_text="broker")
+    for text in ("not connected", "▲ 7", "▲ 3600", "◆ 250"):
+        expect(row).to_contain_text(text)
 
 
 def test_works_by_keyboard_and_in_the_dark(console: Page, rig: Rig) -> None:

@@ -8,6 +8,7 @@ import { Audit } from "./audit.js";
 import { Keys } from "./keys.js";
 import { PlantForm } from "./plant_form.js";
 import { Quality } from "./quality.js";
+import { Sources } from "./sources.js";
 import { StepTest } from "./step_test.js";
 import { Upload } from "./upload.js";
 
@@ -21,7 +22,7 @@ export function Data() {
     return html`<${PlantForm} key=${editing} given=${editing === "new" ? null : plant.value} close=${plant.value ? () => edit(null) : null} />`;
   }
   return html`<div class="halves wide">
-      <div><${Upload} done=${changed} /><${Receipts} version=${version} changed=${changed} /></div>
+      <div><${Sources} /><${Upload} done=${changed} /><${Receipts} version=${version} changed=${changed} /></div>
       <div><${Tags} edit=${edit} /><${StepTest} /><${Keys} /><${Audit} /></div>
     </div>
     <${Quality} version=${version} />`;

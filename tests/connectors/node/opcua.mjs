@@ -1,6 +1,6 @@
 // An OPC UA server on Node.js: `node opcua.mjs PORT FOLDER COUNT [USER PASSWORD]`.
 // A line on stdin sets values: {"set": [{"tag": "Level", "value": 1.5, "time": ms, "status": "Good"}, …]}, or lets all T0,
-// T1, … change by themselves: {"every": ms}; it answers "set".
+// T1, … count by themselves: {"every": ms}; it answers "set". Of up to ten of these it keeps history. HOST is its address.
 
 import readline from "node:readline";
 import pki from "node-opcua-certificate-manager";
@@ -13,7 +13,7 @@ const { DataType } = variant;
 
 const server = new server_.OPCUAServer({
 	port: Number(port),
-	hostname: "127.0.0.1",
+	hostname: process.env.HOST ?? "127.0.0.1",
 	serverCertificateManager: new pki.OPCUACertificateManager({
 		automaticallyAcceptUnknownCertificate: true,
 		rootFolder: folder,
@@ -44,7 +44,10 @@ space.installHistoricalDataNode(variable("Level", "Double", 1.0), { maxOnlineVal
 variable("Valve", "Double", 40.0);
 variable("Mode", "Int16", 1);
 variable("Text", "String", "words");
-for (let i = 0; i < Number(count); i++) variable(`T${i}`, "Double", i);
+for (let i = 0; i < Number(count); i++) {
+	const node = variable(`T${i}`, "Double", i);
+	if (count <= 10) space.installHistoricalDataNode(node, { maxOnlineValues: 100000 });
+}
 
 await server.start();
 console.log(`listening ${server.getEndpointUrl()} ${own.index}`);
