@@ -1,4 +1,4 @@
-"""Beside a plant: `twin collect`, `twin replay`, `twin control`, its report; and `twin simulate`, which is one."""
+"""Beside the service: `twin collect`, `replay`, `control`, its report, `mcp`; and `simulate`, which is a plant."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli.options import REFUSED, ApiKey, AsJson, End, PlantName, Start, Url, service, told
+from api.cli.options import REFUSED, ApiKey, AsJson, End, PlantName, Start, Url, address, service, told
 
 
 def control(
@@ -93,3 +93,29 @@ def replay(
     from api.cli import replay
 
     raise typer.Exit(replay.run(plant, file, speed, own_times, repeat, timezone, url, key))
+
+
+def mcp(
+    http: Annotated[
+        int | None,
+        typer.Option(help="Streamable HTTP at this port of this machine, instead of stdio.", show_default=False),
+    ] = None,
+    url: Url = None,
+    key: ApiKey = None,
+) -> None:
+    """Tools for language-model assistants over MCP: read, predict, and optimize as advice. Nothing is written.
+
+    Over stdio the tools use TWIN_KEY; over HTTP each caller sends its own key as `Authorization: Bearer …`.
+    """
+    try:
+        from api import assistant
+    except ModuleNotFoundError as error:
+        if error.name and error.name.partition(".")[0] not in ("mcp", "mcp_types"):
+            raise
+        typer.secho("MCP is an extra: pip install 'plant-twin[mcp]'", fg="red", err=True)
+        raise typer.Exit(REFUSED) from None
+    server = assistant.server(*address(url, key))
+    if http is None:
+        server.run("stdio")
+    else:
+        server.run("streamable-http", host="127.0.0.1", port=http, json_response=True, stateless_http=True)

@@ -40,15 +40,14 @@ def _plant(ctx: typer.Context) -> str:
 
 
 def _words(ctx: typer.Context, incomplete: str, ask: Callable[[Client], Iterable[str]]) -> list[str]:
+    from api.cli.options import address
     from api.client.clients import Client
     from api.client.errors import ClientError
     from api.client.retry import Retry
-    from api.settings import ClientSettings
 
-    settings = ClientSettings()
-    key = ctx.params.get("key") or (settings.key.get_secret_value() if settings.key else None)
+    url, key = address(ctx.params.get("url"), ctx.params.get("key"))
     try:
-        with Client(ctx.params.get("url") or settings.url, key, retry=Retry(0)) as client:
+        with Client(url, key, retry=Retry(0)) as client:
             return [word for word in ask(client) if word.startswith(incomplete)]
     except ClientError:
         return []

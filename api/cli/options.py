@@ -47,11 +47,8 @@ def service(url: str | None, key: str | None) -> Iterator[Client]:
     from api.cli import show
     from api.client import clients, errors
     from api.client.retry import Retry
-    from api.settings import ClientSettings
 
-    settings = ClientSettings()
-    url = url or settings.url
-    key = key or (settings.key.get_secret_value() if settings.key else None)
+    url, key = address(url, key)
     try:
         with clients.Client(url, key, retry=Retry(RETRIES)) as found:
             yield found
@@ -64,6 +61,14 @@ def service(url: str | None, key: str | None) -> Iterator[Client]:
     except (errors.ClientError, ValueError) as error:
         show.problem(str(error), [])
         raise typer.Exit(REFUSED) from None
+
+
+def address(url: str | None, key: str | None) -> tuple[str, str | None]:
+    """The service and the key: those given, else those of the environment."""
+    from api.settings import ClientSettings
+
+    settings = ClientSettings()
+    return url or settings.url, key or (settings.key.get_secret_value() if settings.key else None)
 
 
 def told(body: Any, as_json: bool) -> bool:
