@@ -21,6 +21,7 @@ from api.routes import (
     jobs,
     keys,
     optimize,
+    pages,
     plants,
     predict,
     recommendations,
@@ -72,4 +73,5 @@ def create_app(settings: Settings) -> FastAPI:
     for part in (*asking, sources, jobs, keys, audit, health):
         app.include_router(part.router, dependencies=strict)
     app.include_router(console.router)
+    app.include_router(pages.router)
     return app
