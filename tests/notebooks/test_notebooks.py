@@ -23,10 +23,18 @@ def with_parameters(notebook, values: dict[str, str]):
     return notebook
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """Programs that one notebook has compiled; the next, on the same plant, need not."""
+    return tmp_path_factory.mktemp("compiled")
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 @pytest.mark.filterwarnings("default")  # of the notebook's tooling, not of ours
-def test_a_notebook_runs_and_draws(path, monkeypatch):
+def test_a_notebook_runs_and_draws(path, monkeypatch, compiled):
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(compiled))
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     notebook = with_parameters(jupytext.read(path), SMALL)
     NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
     for cell in notebook.cells:
