@@ -15,10 +15,10 @@ from api.routes.console import File, site
 FOLDER = Path(__file__).parents[1] / "docs"
 TITLES = {
     "concepts": "Concepts",
-    "rest": "REST by example",
-    "client": "Python, command line, assistants",
-    "collecting": "Telemetry from the plant's systems",
-    "control": "A controller beside the plant",
+    "rest": "REST",
+    "client": "Python, CLI, MCP",
+    "collecting": "Collecting",
+    "control": "Control",
     "operations": "Operations",
     "safety": "Safety case",
 }
