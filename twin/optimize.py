@@ -33,19 +33,21 @@ from twin.planning.backoff import BackOff
 from twin.planning.certificate import Entry, certify
 from twin.planning.deadline import Deadline
 from twin.planning.doubts import doubts
-from twin.planning.program import Program, Units, outputs
+from twin.planning.program import Program, Units, outputs, responses
 from twin.planning.question import Question, check_positive
 from twin.predict import Band
 from twin.rollout import rollout
-from twin.solvers import sqp
+from twin.solvers import cem, gradient, mppi, sqp
+from twin.solvers.problem import TOLERANCE, Problem, Solution, begin
 from twin.telemetry import Telemetry
 from twin.timeline import Step, future_times, iso
 from twin.trust import Reason, Trust
 from twin.windows import Window
 
-ITERATIONS = 16  # at most
-CHUNK = 4  # iterations between two looks at the clock
+ITERATIONS = {"sqp": 16, "cem": 60, "mppi": 60, "gradient": 200}  # at most
+CHUNK = {"sqp": 4, "cem": 10, "mppi": 10, "gradient": 25}  # iterations between two looks at the clock
 OUTSIDE = 4.0  # distance from the trained region, in its own radii, from which the twin does not plan
+COSTS = ("weight", "price", "zone_weight", "H", "g")
 LIGHTER = 1e-3  # what the objective is multiplied by to see whether limits can be kept at all
 
 
@@ -172,7 +174,7 @@ def plan(
         detail = f"the present lies {float(distance):.1f} times as far out as the trained region reaches"
         return _abstain(question, history, now, [Reason("outside_region", detail)])
     deadline = Deadline(math.inf if deadline_ms is None else begun + deadline_ms / 1000, looks)
-    solved = _solve(program, model, start, program.start(earlier), deadline)
+    solved = _solve(program, model, start, program.start(earlier), deadline, solver)
     if solved is None:
         detail = f"no plan could be verified within the deadline of {deadline_ms:g} ms"
         return _abstain(question, history, now, [Reason("deadline", detail)])
@@ -193,30 +195,31 @@ def warm_up(twin: Twin, horizon_s: float | None = None) -> None:
     plan(twin, history, Objective(), horizon_s=twin.horizon_s if horizon_s is None else horizon_s)
 
 
-def _solve(program: Program, model: OffsetFree, start: State, x: np.ndarray, deadline: Deadline) -> sqp.Solution | None:
+def _solve(
+    program: Program, model: OffsetFree, start: State, x: np.ndarray, deadline: Deadline, solver: str
+) -> Solution | None:
     """The best moves found; none where the deadline passed before the first look."""
     units, problem = program.units, program.problem()
-    improve = partial(_improve, model, start, units)
-    solution = _iterate(improve, problem, sqp.begin(x), deadline)
+    improve = partial(_improve, model, start, units, solver=solver)
+    solution = _iterate(improve, problem, begin(x), deadline, solver)
     if solution is None or float(solution.penalty) <= 0:
         return solution
     # Limits are broken. Perhaps the penalties were too small for this objective: let the limits decide alone, nearly.
-    light = problem._replace(
-        **{name: getattr(problem, name) * np.float32(LIGHTER) for name in ("weight", "price", "H", "g")}
-    )
-    again = _iterate(improve, light, solution._replace(residual=np.asarray(np.inf, np.float32)), deadline)
+    light = problem._replace(**{name: getattr(problem, name) * np.float32(LIGHTER) for name in COSTS})
+    again = _iterate(improve, light, solution._replace(residual=np.asarray(np.inf, np.float32)), deadline, solver)
     return again if again is not None and float(again.penalty) < 0.99 * float(solution.penalty) else solution
 
 
-def _iterate(improve: Any, problem: sqp.Problem, solution: sqp.Solution, deadline: Deadline) -> sqp.Solution | None:
+def _iterate(improve: Any, problem: Problem, solution: Solution, deadline: Deadline, solver: str) -> Solution | None:
     """Iterate in chunks until it converges, nothing helps or time is up."""
     first = int(solution.iterations)
     found = None
     while not deadline.passed():
         before = int(solution.iterations)
-        found = solution = improve(problem, solution, np.int32(CHUNK))
+        found = solution = improve(problem, solution, np.int32(CHUNK[solver]))
         done = int(solution.iterations)
-        if float(solution.residual) <= sqp.TOLERANCE or done - before < CHUNK or done - first >= ITERATIONS:
+        ended = done - before < CHUNK[solver] or done - first >= ITERATIONS[solver]
+        if float(solution.residual) <= TOLERANCE or ended:
             break
     return found
 
@@ -231,11 +234,22 @@ def _estimate(
     return model, state, dynamics.region.distance(last, base)
 
 
-@jax.jit
+@partial(jax.jit, static_argnames="solver")
 def _improve(
-    model: Dynamics, state: State, units: Units, problem: sqp.Problem, before: sqp.Solution, iterations: jax.Array
-) -> sqp.Solution:
-    return sqp.improve(partial(outputs, model, state, units), problem, before, iterations)
+    model: Dynamics,
+    state: State,
+    units: Units,
+    problem: Problem,
+    before: Solution,
+    iterations: jax.Array,
+    *,
+    solver: str,
+) -> Solution:
+    simulate = partial(outputs, model, state, units)
+    if solver == "sqp":
+        return sqp.improve(simulate, problem, before, iterations, partial(responses, model, state, units))
+    others = {"cem": cem.improve, "mppi": mppi.improve, "gradient": gradient.improve}
+    return others[solver](simulate, problem, before, iterations)
 
 
 @jax.jit
@@ -249,7 +263,7 @@ def _answer(
     program: Program,
     model: OffsetFree,
     start: State,
-    solved: sqp.Solution,
+    solved: Solution,
     begun: float,
     looks: int,
 ) -> Plan:
@@ -266,7 +280,7 @@ def _answer(
     values = np.vstack([program.present, moves])
     bands = (y - low, y + high)
     entries = certify(plant, times, bands, question.cvs, values, question.mvs, question.coverage)
-    converged = float(solved.residual) <= sqp.TOLERANCE
+    converged = float(solved.residual) <= TOLERANCE
     broken = [entry for entry in entries if not entry.kept]
     status = "relaxed" if broken else "optimal" if converged else "feasible"
     before = program.inputs(program.present[None].repeat(question.rows, 0))[0]

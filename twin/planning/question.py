@@ -21,7 +21,7 @@ from twin.plant import Role, near
 from twin.telemetry import Telemetry
 from twin.timeline import Step, horizon_rows, staircase
 
-SOLVERS = ("sqp",)
+SOLVERS = ("sqp", "cem", "mppi", "gradient")
 BLOCKS = {True: 16, False: 10}  # of each MV, where the plant has few of them (up to `FEW`), or more
 FEW = 4
 TRAINED = 0.05  # of the trained range of an MV, that a plan may go beyond it
