@@ -46,6 +46,7 @@ from twin.windows import Window
 
 ITERATIONS = {"sqp": 16, "cem": 60, "mppi": 60, "gradient": 200}  # at most
 CHUNK = {"sqp": 4, "cem": 10, "mppi": 10, "gradient": 25}  # iterations between two looks at the clock
+SENSOR = ("stale", "frozen")  # codes of reasons that speak of one sensor
 OUTSIDE = 4.0  # distance from the trained region, in its own radii, from which the twin does not plan
 COSTS = ("weight", "price", "zone_weight", "H", "g")
 LIGHTER = 1e-3  # what the objective is multiplied by to see whether limits can be kept at all
@@ -129,6 +130,8 @@ def plan(
     state: Mapping[str, Any] | None = None,
     back_off: BackOff | None = None,
     looks: int | None = None,
+    manual_mvs: Mapping[str, Sequence[Step] | None] | None = None,
+    critical: Sequence[str] | None = None,
 ) -> Plan:
     """Plan the moves of a plant's MVs.
 
@@ -155,6 +158,9 @@ def plan(
         back_off: the calibration of the closed loop that CV limits are tightened by; without one, the open-loop
             bands of the twin.
         looks: of an earlier plan, to be made again: the solver stops where it did, whatever the clock says.
+        manual_mvs: MV in manual → the steps its operator will take, or none where it stays: a DV of this plan.
+        critical: tags without whose good values nothing is planned; the plan goes on without other CVs whose sensor
+            fails, and says so. By default every CV that the objective or a limit asks about is critical.
 
     Raises:
         QuestionError: no twin could answer: an unknown tag, a limit wider than the plant's, a number out of range.
@@ -162,10 +168,17 @@ def plan(
     begun = time.perf_counter()
     check_positive(control_horizon_s=control_horizon_s, deadline_ms=deadline_ms, max_age_s=max_age_s)
     question = Question.of(
-        twin, objective, limits, horizon_s, control_horizon_s, disturbances or {}, hold_mvs, solver, coverage, back_off
-    )
+        twin, objective, limits, horizon_s, control_horizon_s, disturbances or {}, hold_mvs, solver, coverage, back_off,
+        manual_mvs,
+    )  # fmt: skip
     earlier = question.earlier(state, history)
-    reasons = doubts(twin, history, question.watched(), max_age_s, now)
+    for tag in critical or ():
+        twin.plant.tag(tag)
+    reasons = doubts(twin, history, [*question.watched(), *(critical or ())], max_age_s, now)
+    failed = [] if critical is None else [r for r in reasons if r.code in SENSOR and r.tag and r.tag not in critical]
+    if failed:
+        question = question.without(sorted({reason.tag for reason in failed if reason.tag}))
+        reasons = [reason for reason in reasons if reason not in failed]
     if reasons:
         return _abstain(question, history, now, reasons)
     program = question.program(history, beyond_trained_range)
@@ -279,7 +292,7 @@ def _answer(
     times = future_times(twin, history.at, question.rows)
     values = np.vstack([program.present, moves])
     bands = (y - low, y + high)
-    entries = certify(plant, times, bands, question.cvs, values, question.mvs, question.coverage)
+    entries = certify(plant, times, bands, program.limits, values, question.mvs, question.coverage)
     converged = float(solved.residual) <= TOLERANCE
     broken = [entry for entry in entries if not entry.kept]
     status = "relaxed" if broken else "optimal" if converged else "feasible"
@@ -315,6 +328,9 @@ def _detail(question: Question, program: Program, moves: np.ndarray, broken: Seq
         said.append(f"every limit is kept at a coverage of {question.coverage:g}")
     if not converged:
         said.append("stopped before it converged")
+    said += [f"planned without {tag}, whose sensor gives no good values" for tag in question.dropped]
+    said += [f"{tag} is in manual" for tag in question.manual]
+    said += _at_limits(question, program, moves)
     edges = (program.boxes != np.array([(e.low, e.high) for e in program.envelopes])) & program.free[:, None]
     near_edge = 1e-4 * program.mv_span
     for i, tag in enumerate(question.twin.plant.mvs):
@@ -325,6 +341,20 @@ def _detail(question: Question, program: Program, moves: np.ndarray, broken: Seq
         if not program.free[i] and not question.held[i]:
             said.append(f"{tag.name} is held, as its limits and its trained range leave it no room")
     return "; ".join(said)
+
+
+def _at_limits(question: Question, program: Program, moves: np.ndarray) -> list[str]:
+    """Where a plan that follows prices comes to rest at limits of MVs: nothing else may bound its profit."""
+    if not question.terms.price.any():
+        return []
+    said = []
+    for i, (tag, envelope) in enumerate(zip(question.twin.plant.mvs, program.envelopes, strict=True)):
+        for side, edge in (("low", envelope.low), ("high", envelope.high)):
+            if program.free[i] and abs(moves[-1, i] - edge) < 1e-4 * program.mv_span[i]:
+                said.append(
+                    f"{tag.name} ends at its {side} limit {edge:g} {tag.unit}, which bounds what prices ask for"
+                )
+    return said
 
 
 def _abstain(question: Question, history: Telemetry, now: pd.Timestamp | None, reasons: Sequence[Reason]) -> Plan:

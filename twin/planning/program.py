@@ -96,6 +96,7 @@ class Program:
         envelopes: of each MV.
         boxes: (MVs, 2) where the plan may go, inside the envelopes.
         held: (MVs,) bool.
+        manual: (K, MVs) what MVs that are held will be asked to do: to stay, or what their operator does.
         present: (MVs,) values in force.
         disturbances: (K, DVs).
         control: rows in which the MVs may still move.
@@ -112,6 +113,7 @@ class Program:
     envelopes: tuple[Envelope, ...]
     boxes: np.ndarray
     held: np.ndarray
+    manual: np.ndarray
     present: np.ndarray
     disturbances: np.ndarray
     control: int
@@ -155,10 +157,12 @@ class Program:
 
     @cached_property
     def rest(self) -> np.ndarray:
-        """(horizon, MVs) where all moves are zero: present values, except of MVs that only come back into limits."""
+        """(horizon, MVs) where all moves are zero: present values, except of MVs that only come back into limits or
+        are moved by others."""
         held = np.tile(self.present, (self.horizon, 1))
+        asked = self.manual[np.minimum(np.arange(self.horizon), self.rows - 1)]
         for i in np.flatnonzero(~self.free):
-            held[:, i] = strict(held[:, i], float(self.present[i]), self.envelopes[i])
+            held[:, i] = strict(asked[:, i].tolist(), float(self.present[i]), self.envelopes[i])
         return held
 
     @cached_property

@@ -22,7 +22,8 @@ from twin.solvers.problem import FLOOR, TOLERANCE, Problem, Simulate, Solution, 
 ENOUGH = 0.5  # of the promised improvement: a whole step that brings so much is taken without a search
 LENGTHS = (0.7, 0.45, 0.25, 0.12, 0.06, 0.025, 0.01, 0.003)  # of a step, tried in parallel
 TIGHTER = 1e-4  # by how much QPs tighten the limits of outputs: the slack linearisation and rounding may use up
-DAMPING = 1e-5
+DAMPING = 1e-6
+NOTHING = 1e-4  # share of the cost: a step that promises less is not taken
 SLOW = 0.2  # of what the last QP promised: where the next promises more, rough sensitivities do not do
 STALLED = 3  # iterations in a row without progress that end the search
 
@@ -103,7 +104,7 @@ def _iterate(simulate: Simulate, problem: Problem, given: jax.Array | None, sear
     residual = promised / (jnp.abs(here[0]) + FLOOR)
     residual = jnp.where(removed > 0.5 * here[1], jnp.maximum(residual, 2 * TOLERANCE), residual)
     slow = ~exact & (promised > SLOW * search.promised)  # then the step is not to be trusted either
-    over = residual <= TOLERANCE
+    over = residual <= NOTHING
 
     def stay() -> tuple[jax.Array, _At]:
         return jnp.zeros((), x.dtype), at
@@ -117,7 +118,7 @@ def _iterate(simulate: Simulate, problem: Problem, given: jax.Array | None, sear
     return _Search(
         Solution(x + length * step, search.solution.memory, search.solution.iterations + 1, here[1], residual),
         there,
-        jnp.clip(search.damping * jnp.where(exact, factor, 1.0), 1e-7, 1e2),
+        jnp.clip(search.damping * jnp.where(exact, factor, 1.0), 1e-8, 1e2),
         exact | slow | (~over & (length < 1)),
         promised,
         search.done + 1,
