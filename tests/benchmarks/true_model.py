@@ -43,6 +43,7 @@ class Case:
     peer: Callable[..., FullMove]
     targets: tuple[tuple[int, tuple[float, ...]], ...]
     rows: int
+    unit_s: float = 0.0
 
 
 def resting(process: Process, setpoint_cvs: tuple[str, ...], moves: tuple[float, ...]) -> tuple[float, ...]:
@@ -97,11 +98,12 @@ def cases() -> list[Case]:
     far = [tuple(rng.uniform(-0.25, 0.25, 8)) for _ in range(2)]
     return [
         Case("quadruple-tank", tanks, levels, tank,
-             tuple((row, resting(tanks, levels, mv)) for row, mv in ((0, (2.4, 2.9)), (70, (2.5, 2.4)))), 140),
+             tuple((row, resting(tanks, levels, mv)) for row, mv in ((0, (2.4, 2.9)), (70, (2.5, 2.4)))), 140, 1.0),
         Case("quadruple-tank, other phase", other, levels, tank,
-             tuple((row, resting(other, levels, mv)) for row, mv in ((0, (2.7, 3.1)), (70, (2.9, 2.7)))), 140),
+             tuple((row, resting(other, levels, mv)) for row, mv in ((0, (2.7, 3.1)), (70, (2.9, 2.7)))), 140, 1.0),
         Case("cstr", cstr, both, reactor,
-             tuple((row, resting(cstr, both, mv)) for row, mv in ((0, (90.0, 2000.0)), (70, (200.0, 2500.0)))), 140),
+             tuple((row, resting(cstr, both, mv)) for row, mv in ((0, (90.0, 2000.0)), (70, (200.0, 2500.0)))),
+             140, 3600.0),
         Case("shell", ShellFractionator(), ("top_end_point", "side_end_point"), linear,
              ((0, (0.3, -0.2)), (50, (-0.3, 0.3))), 100),
         Case("8 x 12 coupled", Coupled(), y, linear, ((0, far[0]), (50, far[1])), 100),
@@ -151,7 +153,7 @@ def main(names: list[str]) -> None:
     for case in cases():
         if names and case.name not in names:
             continue
-        ours = run(case, Planner(case.process, case.setpoint_cvs, HORIZON, SUPPRESSION))
+        ours = run(case, Planner(case.process, case.setpoint_cvs, HORIZON, SUPPRESSION, case.unit_s))
         peer = run(case, case.peer(case.process, case.setpoint_cvs))
         ratio, faster = ours["cost"] / peer["cost"], peer["cpu_p50_ms"] / ours["cpu_p50_ms"]
         results[case.name] = {"planner": ours, "ipopt": peer, "cost_ratio": ratio, "cpu_ratio": faster}

@@ -65,7 +65,7 @@ class FullMove:
         disturbances = np.array([d.rest for d in process.disturbances])
         scale = np.maximum(np.abs(rest), 1.0)
         x, u, s = ca.MX.sym("x", n, rows), ca.MX.sym("u", m, rows), ca.MX.sym("s", len(names), rows)
-        now, present, target = ca.MX.sym("now", n), ca.MX.sym("present", m), ca.MX.sym("target", p)
+        now, present, target = ca.MX.sym("now", n), ca.MX.sym("present", m), ca.MX.sym("target", p, rows)
         cost, dynamics, rates, limits = 0.0, [], [], []
         before, last = now, present
         for k in range(rows):
@@ -75,7 +75,7 @@ class FullMove:
             y = read(before)
             for i, name in enumerate(setpoint_cvs):
                 tag = plant.tag(name)
-                cost += ((y[names.index(name)] - target[i]) / (tag.high - tag.low)) ** 2
+                cost += ((y[names.index(name)] - target[i, k]) / (tag.high - tag.low)) ** 2
             moved = u[:, k] - last
             cost += suppression * ca.sumsqr(moved) + PENALTY * ca.sum1(s[:, k])
             rates.append(moved)
@@ -85,10 +85,11 @@ class FullMove:
                 for limit, sign in ((tag.limit_high, 1.0), (tag.limit_low, -1.0)):
                     if limit is not None:
                         limits.append(sign * (y[i] - limit) / width - s[i, k])
-        self._reach = np.array([t.rate_limit_per_s * plant.sample_period_s for t in mvs]) / span
+        rate = [np.inf if t.rate_limit_per_s is None else t.rate_limit_per_s for t in mvs]
+        self._reach = np.array(rate) * plant.sample_period_s / span
         g = ca.vertcat(*dynamics, *rates, *limits)
         v = ca.vertcat(ca.vec(x), ca.vec(u), ca.vec(s))
-        parameters = ca.vertcat(now, present, target)
+        parameters = ca.vertcat(now, present, ca.vec(target))
         self._solver = ca.nlpsol("full", "ipopt", {"x": v, "f": 1e3 * cost / rows, "g": g, "p": parameters}, OPTIONS)
         reach = np.tile(self._reach, rows)
         self._low_g = np.concatenate([np.zeros(n * rows), -reach, np.full(len(limits), -np.inf)])
@@ -106,9 +107,10 @@ class FullMove:
         self.iterations: list[int] = []
 
     def decide(self, state: np.ndarray, present: np.ndarray, setpoints: np.ndarray) -> np.ndarray:
-        """(MVs,) the next values."""
+        """(MVs,) the next values, for setpoints (CVs,) or (rows, CVs)."""
         cpu, wall = time.process_time(), time.perf_counter()
-        p = np.concatenate([state, present / self._span, setpoints])
+        targets = np.broadcast_to(setpoints, (self._rows, np.shape(setpoints)[-1])).ravel()
+        p = np.concatenate([state, present / self._span, targets])
         found = self._solver(x0=self._guess, p=p, lbx=self._low, ubx=self._high, lbg=self._low_g, ubg=self._high_g)
         self._guess = np.asarray(found["x"]).ravel()
         self.cpu_s.append(time.process_time() - cpu)
