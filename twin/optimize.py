@@ -174,7 +174,7 @@ def plan(
     earlier = question.earlier(state, history)
     for tag in critical or ():
         twin.plant.tag(tag)
-    reasons = doubts(twin, history, [*question.watched(), *(critical or ())], max_age_s, now)
+    reasons = doubts(twin, history, list(dict.fromkeys([*question.watched(), *(critical or ())])), max_age_s, now)
     failed = [] if critical is None else [r for r in reasons if r.code in SENSOR and r.tag and r.tag not in critical]
     if failed:
         question = question.without(sorted({reason.tag for reason in failed if reason.tag}))

@@ -140,7 +140,8 @@ def _from_the_nearest(qp: QP, start: jax.Array, most: int) -> Solution:
         found, near, broken = attempt(carry[1])
         return found._replace(iterations=found.iterations + carry[0].iterations), near, broken, carry[3] + 1
 
-    begun = (*attempt(room(start)), jnp.asarray(1))
+    none = Solution(start, jnp.asarray(0), jnp.asarray(jnp.inf, start.dtype), jnp.zeros_like(qp.low))
+    begun = (none, room(start), jnp.asarray(True), jnp.asarray(0))
     found, _, broken, _ = jax.lax.while_loop(lambda carry: carry[2] & (carry[3] < TRIES), again, begun)
     return jax.lax.cond(broken, lambda: _interior_point(qp, start), lambda: found)
 
