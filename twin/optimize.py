@@ -44,7 +44,7 @@ from twin.timeline import Step, future_times, iso
 from twin.trust import Reason, Trust
 from twin.windows import Window
 
-ITERATIONS = {"sqp": 16, "cem": 60, "mppi": 60, "gradient": 200}  # at most
+ITERATIONS = {"sqp": 16, "cem": 100, "mppi": 60, "gradient": 200}  # at most
 CHUNK = {"sqp": 4, "cem": 10, "mppi": 10, "gradient": 25}  # iterations between two looks at the clock
 SENSOR = ("stale", "frozen")  # codes of reasons that speak of one sensor
 OUTSIDE = 4.0  # distance from the trained region, in its own radii, from which the twin does not plan

@@ -25,6 +25,7 @@ from twin.history import recent_windows
 from twin.limits import Limit
 from twin.objective import Objective, Setpoint
 from twin.optimize import _estimate, _solve
+from twin.planning.deadline import Deadline
 from twin.planning.program import outputs
 from twin.planning.question import Question
 from twin.solvers.problem import cost, penalty
@@ -137,7 +138,7 @@ def main() -> None:
         simulate = jax.jit(partial(outputs, model, state, program.units))
         merit = jax.jit(lambda x, p=problem, f=simulate: cost(p, x, f(x)) + penalty(p, f(x)))
         cpu = time.process_time()
-        solved = np.asarray(_solve(program, model, state, start, np.inf, "sqp").x)
+        solved = np.asarray(_solve(program, model, state, start, Deadline(), "sqp").x)
         took = 1e3 * (time.process_time() - cpu)
         if i == 0:
             continue  # compiled

@@ -53,22 +53,32 @@ def test_inside_its_zone_a_cv_costs_nothing(hand_made):
 def test_a_cv_outside_its_zone_is_brought_to_its_edge(hand_made, zone, end):
     got = answer(hand_made, Objective(zones={"temperature": zone}, move_suppression={"flow": 1e-6}), horizon_s=400.0)
     assert got.status == "optimal"
+
+    def cost(y):
+        outside = np.maximum((zone.low or -np.inf) - y, 0) + np.maximum(y - (zone.high or np.inf), 0)
+        return zone.weight * np.mean((outside / 200) ** 2)
+
     y = got.cvs["temperature"].mean
-    assert y[-1] == pytest.approx(end, abs=0.03)
-    outside = np.maximum((zone.low or -np.inf) - y, 0) + np.maximum(y - (zone.high or np.inf), 0)
-    assert got.cost["zones.temperature"] == pytest.approx(zone.weight * np.mean((outside / 200) ** 2))
+    assert got.cost["zones.temperature"] == pytest.approx(cost(y))
+    assert (end - 0.02 <= y[-1]) if zone.low else (y[-1] <= end + 0.02)
+    flow, level, straight = 40.0, 50.0, []
+    for _ in range(40):  # at the full rate to where the edge is held
+        flow += np.clip(40 + (end - 50) / GAIN - flow, -5, 5)
+        level = 50 + 0.8 * (level - 50) + 0.2 * GAIN * (flow - 40)
+        straight.append(level)
+    assert cost(y) < cost(np.array(straight))  # inside the zone it may overshoot the edge, and so is there sooner
 
 
 def test_a_price_pulls_a_cv_through_its_zone_and_a_little_out_of_it(hand_made):
     """At rest the slope of the zone, 2 w e / span² a row, is the price a row: e = p span² / (2 w) · hours · rows."""
-    price, weight, rows = -0.004, 10.0, 120
+    price, weight, rows = -0.012, 10.0, 40
     objective = Objective(
         prices={"temperature": price}, zones={"temperature": Zone(45.0, 52.0, weight)}, move_suppression={"flow": 1e-9}
     )
     got = answer(hand_made, objective, horizon_s=10.0 * rows)
     out = -price * 200**2 / (2 * weight) * (10 / 3600) * rows
     assert 1 < out < 4
-    assert got.cvs["temperature"].mean[60] == pytest.approx(52.0 + out, abs=0.1)
+    assert got.cvs["temperature"].mean[25] == pytest.approx(52.0 + out, abs=0.1)
 
 
 def test_a_steady_state_target_is_where_the_cv_tends_to(hand_made):
@@ -88,15 +98,12 @@ def test_an_mv_comes_to_rest_at_its_ideal_value(hand_made):
 
 
 def test_a_terminal_weight_makes_the_end_matter(hand_made):
-    pull = {"flow": Setpoint(40.0, weight=0.5)}
-    plain = answer(hand_made, Objective({"temperature": Setpoint(53.0), **pull}))
-    ended = answer(hand_made, Objective({"temperature": Setpoint(53.0), **pull}, terminal_weight=20.0))
+    calm = {"flow": 5.0}
+    plain = answer(hand_made, Objective({"temperature": Setpoint(53.0)}, move_suppression=calm))
+    ended = answer(hand_made, Objective({"temperature": Setpoint(53.0)}, move_suppression=calm, terminal_weight=20.0))
     assert abs(ended.cvs["temperature"].mean[-1] - 53) < 0.5 * abs(plain.cvs["temperature"].mean[-1] - 53)
-    y, u = ended.cvs["temperature"].mean, ended.moves["flow"]
-    error = ((y - 53) / 200) ** 2
+    error = ((ended.cvs["temperature"].mean - 53) / 200) ** 2
     assert ended.cost["setpoints.temperature"] == pytest.approx(error.mean() + 20 * error[-1])
-    away = 0.5 * ((u - 40) / 100) ** 2
-    assert ended.cost["setpoints.flow"] == pytest.approx(away.mean() + 20 * away[-1])
 
 
 def test_the_largest_move_is_kept_exactly_and_certified(hand_made):
@@ -108,14 +115,15 @@ def test_the_largest_move_is_kept_exactly_and_certified(hand_made):
 
 
 def test_a_ramped_limit_comes_in_from_the_present_value(hand_made):
-    """The band is 1.8 degC at 0.95: at 50 the temperature is 3.8 beyond a high limit of 48; it comes in over 100 s."""
+    """At 50 the end of the band is 2 degC and the band beyond a high limit of 48, which comes in over 300 s."""
     limits = {"temperature": Limit(high=48.0)}
     jump = answer(hand_made, AT_50, limits, horizon_s=400.0)
     assert jump.status == "relaxed"
     ramped = answer(hand_made, AT_50, {"temperature": Limit(high=48.0, ramp_s=300.0)}, horizon_s=400.0)
     assert ramped.status == "optimal", ramped.detail
     entry = next(e for e in ramped.certificate if (e.tag, e.side) == ("temperature", "high"))
-    limit = 48.0 + 3.8 * np.maximum(1 - np.arange(1, 41) * 10 / 300, 0)
+    band = ramped.cvs["temperature"].high - ramped.cvs["temperature"].mean
+    limit = 48.0 + (2.0 + band) * np.maximum(1 - np.arange(1, 41) * 10 / 300, 0)
     margins = limit - ramped.cvs["temperature"].high
     assert margins.min() >= 0
     assert entry.margin == pytest.approx(margins.min(), abs=1e-6)
@@ -145,13 +153,22 @@ def test_an_mv_in_manual_is_a_disturbance(hand_made):
 
 
 def test_without_a_critical_tag_nothing_is_planned_and_without_others_it_goes_on(hand_made):
-    seen = replace(hand_made.seen, gap=np.array([2, 2, 2])) if hasattr(hand_made.seen, "gap") else hand_made.seen
-    twin = replace(hand_made, seen=seen)
-    history = history_of(40.0, [50.0] * 3 + [math.nan] * 37, rows=40)
-    plain = answer(twin, at(53.0), history=history)
-    assert plain.status == "abstained"
-    must = answer(twin, at(53.0), history=history, critical=["temperature"])
-    assert must.status == "abstained"
+    """The temperature stands still although the flow has moved: its sensor is frozen."""
+    lively = replace(hand_made, seen=replace(hand_made.seen, still=np.array([3, 3, 3])))
+    frozen = history_of([40.0] * 15 + [44.0] * 25, 50.0, rows=40)
+    limits = {"temperature": Limit(high=52.0)}
+    objective = Objective({"temperature": Setpoint(70.0), "flow": Setpoint(41.0)})
+    for critical in (None, ["temperature"], ["flow", "temperature"]):
+        got = answer(lively, objective, limits, frozen, critical=critical)
+        assert (got.status, got.trust.reasons[0].code) == ("abstained", "frozen")
+    for critical in ([], ["flow"]):
+        got = answer(lively, objective, limits, frozen, critical=critical)
+        assert got.status == "optimal"
+        assert "planned without temperature" in got.detail
+        assert got.moves["flow"][-1] == pytest.approx(41.0, abs=0.02)  # the other setpoint is all that is left
+        assert not [entry for entry in got.certificate if entry.tag == "temperature"]
+    with pytest.raises(QuestionError, match="did you mean"):
+        answer(lively, objective, limits, frozen, critical=["temperatur"])
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

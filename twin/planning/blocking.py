@@ -28,7 +28,12 @@ class Blocking(NamedTuple):
 
 def starts(control: int, blocks: int) -> np.ndarray:
     """The rows, from 0, at which blocks start: at most `blocks` of them within `control` rows."""
-    return np.unique(np.rint(np.geomspace(1, max(control, 1), blocks)).astype(int)) - 1
+    count = min(blocks, max(control, 1))
+    wanted = np.rint(np.geomspace(1, max(control, 1), blocks)).astype(int)[:count] - 1 if count > 1 else [0]
+    found = [0]
+    for i, row in enumerate(wanted[1:], start=1):  # near rows would coincide: each block has a row of its own
+        found.append(min(max(row, found[-1] + 1), control - count + i))
+    return np.array(found)
 
 
 def blocking(first: np.ndarray, control: int, horizon: int, blocks: int, slowest: float) -> Blocking:

@@ -150,6 +150,12 @@ class Program:
         return tuple(blocking(self.first, control, self.horizon, self.blocks, float(rows)) for rows in slowest)
 
     @cached_property
+    def change(self) -> np.ndarray:
+        """(MVs, B) the largest change to each level, in spans; infinite of a block that is not used."""
+        ramps = np.array([b.ramp for b in self.blockings], np.float64)
+        return np.where(ramps > 0, np.maximum(ramps, 1) * (self.reach / self.mv_span)[:, None], np.inf)
+
+    @cached_property
     def free(self) -> np.ndarray:
         """(MVs,) bool: those with room to move."""
         room = (self.boxes[:, 1] - self.boxes[:, 0]) > 1e-9 * self.mv_span
@@ -199,8 +205,7 @@ class Program:
             ends = np.append(self.first[1:], self.horizon) - 1
             wanted = earlier[np.minimum(ends, len(earlier) - 1)].T - self.present[:, None]
             levels[:, : len(ends)] = wanted / self.mv_span[:, None]
-        change = np.array([b.ramp for b in self.blockings]) * (self.reach / self.mv_span)[:, None]
-        before = np.zeros(len(levels))
+        change, before = self.change, np.zeros(len(levels))
         for b in range(self.blocks):
             near = np.clip(levels[:, b], before - change[:, b], before + change[:, b])
             levels[:, b] = before = np.clip(near, low[:, b], high[:, b])
@@ -292,8 +297,7 @@ class Program:
         """Of the levels: low, high, largest change, and whether that is from the level before."""
         low, high = self.levels
         used = self._used() & self.free[:, None]
-        change = np.array([b.ramp for b in self.blockings]) * (self.reach / self.mv_span)[:, None]
-        change = np.where(np.isfinite(change) & used, change, np.inf)
+        change = np.where(used, self.change, np.inf)
         low, high = np.where(used, low, -np.inf), np.where(used, high, np.inf)
         linked = np.ones_like(low)
         linked[:, 0] = 0.0  # each MV starts anew

@@ -1,4 +1,4 @@
-"""The cross-entropy method: sample moves about a mean, keep the best, narrow down on them.
+"""The cross-entropy method: sample changes of the moves about a mean, keep the best, narrow down on them.
 
 For objectives that have no useful slope, and as a peer of the others. Moves are seeded by the count of iterations, so
 that the same problem gets the same answer.
@@ -10,7 +10,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from twin.solvers.problem import Problem, Simulate, Solution, merit, penalty, project, room
+from twin.solvers.problem import Problem, Simulate, Solution, added_up, changes, merit, penalty, project, room
 
 SAMPLES = 64
 ELITES = 10
@@ -29,10 +29,10 @@ def improve(simulate: Simulate, problem: Problem, before: Solution, iterations: 
         deviation, mean = solution.memory
         key = jax.random.fold_in(jax.random.key(SEED), solution.iterations)
         noise = jax.random.normal(key, (SAMPLES - 1, len(mean)), mean.dtype)
-        tried = jax.vmap(lambda step: project(problem, mean + deviation * step))(noise)
+        tried = jax.vmap(lambda step: project(problem, added_up(problem, mean + deviation * step)))(noise)
         tried = jnp.concatenate([jnp.asarray(solution.x)[None], tried])
         merits = jax.vmap(lambda x: merit(simulate, problem, x))(tried)
-        elite = tried[jnp.argsort(merits)[:ELITES]]
+        elite = jax.vmap(lambda x: changes(problem, x))(tried[jnp.argsort(merits)[:ELITES]])
         deviation = MIXED * deviation + (1 - MIXED) * elite.std(axis=0)
         mean = MIXED * mean + (1 - MIXED) * elite.mean(axis=0)
         first = jnp.argmin(merits)
@@ -45,7 +45,7 @@ def improve(simulate: Simulate, problem: Problem, before: Solution, iterations: 
         return (done < iterations) & (solution.memory[0] > SETTLED * scale).any()
 
     x = project(problem, jnp.asarray(before.x))
-    fresh = jnp.stack([START * scale, x])
+    fresh = jnp.stack([START * scale, changes(problem, x)])
     memory = jnp.where(before.iterations > 0, jnp.asarray(before.memory), fresh)
     first = Solution(*map(jnp.asarray, before))._replace(x=x, memory=memory)
     begun = (first, jnp.asarray(jnp.inf, x.dtype), jnp.asarray(0, jnp.int32))

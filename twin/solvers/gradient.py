@@ -1,4 +1,4 @@
-"""Projected gradient descent with momentum scaled by its own size (Adam), each step projected on bounds and rates.
+"""Projected gradient descent on the changes of the moves, scaled by its own size (Adam).
 
 Needs one adjoint an iteration and no second derivatives; a peer of the others. The best moves seen are what is
 returned. Kingma and Ba, ICLR 2015; the projection goes along each MV's moves in their order (`problem.project`).
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from twin.solvers.problem import Problem, Simulate, Solution, merit, penalty, project, room
+from twin.solvers.problem import Problem, Simulate, Solution, added_up, changes, merit, penalty, project, room
 
 STEP = 0.05  # of the room of each move, at first
 FADING = 0.02  # the step falls as 1 / (1 + FADING · iterations)
@@ -31,10 +31,10 @@ class _Climb(NamedTuple):
 def improve(simulate: Simulate, problem: Problem, before: Solution, iterations: jax.Array) -> Solution:
     """So many more steps. It promises nothing: its residual stays infinite."""
     scale = room(problem)
-    judge = jax.value_and_grad(lambda x: merit(simulate, problem, x))
+    judge = jax.value_and_grad(lambda steps: merit(simulate, problem, added_up(problem, steps)))
 
     def step(climb: _Climb) -> _Climb:
-        value, slope = judge(climb.x)
+        value, slope = judge(changes(problem, climb.x))
         slope = jnp.where(jnp.isfinite(slope), slope, 0.0) * scale
         better = value < climb.lowest
         done = (climb.done + 1).astype(slope.dtype)
@@ -42,7 +42,8 @@ def improve(simulate: Simulate, problem: Problem, before: Solution, iterations: 
         square = SECOND * climb.square + (1 - SECOND) * slope**2
         size = jnp.sqrt(square / (1 - SECOND**done)) + 1e-12
         length = STEP / (1 + FADING * climb.tried.astype(slope.dtype))
-        x = project(problem, climb.x - length * scale * mean / (1 - FIRST**done) / size)
+        step = length * scale * mean / (1 - FIRST**done) / size
+        x = project(problem, added_up(problem, changes(problem, climb.x) - step))
         best = jnp.where(better, climb.x, climb.best)
         return _Climb(x, mean, square, best, jnp.minimum(value, climb.lowest), climb.tried + 1, climb.done + 1)
 

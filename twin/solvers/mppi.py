@@ -1,4 +1,4 @@
-"""Model predictive path integral control: the mean of sampled moves, weighted by how well each does.
+"""Model predictive path integral control: the mean of sampled changes of the moves, weighted by how well each does.
 
 For objectives that have no useful slope, and as a peer of the others. Moves are seeded by the count of iterations, so
 that the same problem gets the same answer.
@@ -10,7 +10,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from twin.solvers.problem import Problem, Simulate, Solution, merit, penalty, project, room
+from twin.solvers.problem import Problem, Simulate, Solution, added_up, changes, merit, penalty, project, room
 
 SAMPLES = 64
 START = 0.3  # deviation at first, of the room of each move
@@ -29,14 +29,15 @@ def improve(simulate: Simulate, problem: Problem, before: Solution, iterations: 
         deviation, mean = solution.memory
         key = jax.random.fold_in(jax.random.key(SEED), solution.iterations)
         noise = jax.random.normal(key, (SAMPLES - 2, len(mean)), mean.dtype)
-        tried = jax.vmap(lambda step: project(problem, mean + deviation * step))(noise)
-        tried = jnp.concatenate([jnp.asarray(solution.x)[None], mean[None], tried])
+        steps = jnp.concatenate([mean[None], mean[None] + deviation[None] * noise])
+        tried = jax.vmap(lambda step: project(problem, added_up(problem, step)))(steps)
+        tried = jnp.concatenate([jnp.asarray(solution.x)[None], tried])
         merits = jax.vmap(lambda x: merit(simulate, problem, x))(tried)
         finite = jnp.isfinite(merits)
         above = jnp.where(finite, merits - merits.min(), 0.0)
         spread = jnp.sqrt(jnp.sum(jnp.where(finite, above**2, 0.0)) / jnp.maximum(finite.sum(), 1).astype(above.dtype))
         weight = jnp.where(finite, jnp.exp(-above / jnp.maximum(TEMPERATURE * spread, 1e-30)), 0.0)
-        mean = project(problem, weight @ tried / jnp.maximum(weight.sum(), 1e-30))
+        mean = changes(problem, weight @ tried / jnp.maximum(weight.sum(), 1e-30))
         memory = jnp.stack([COOLING * deviation, mean])
         x = tried[jnp.argmin(merits)]
         return solution._replace(x=x, memory=memory, iterations=solution.iterations + 1), done + 1
@@ -46,7 +47,9 @@ def improve(simulate: Simulate, problem: Problem, before: Solution, iterations: 
         return (done < iterations) & (solution.memory[0] > SETTLED * scale).any()
 
     x = project(problem, jnp.asarray(before.x))
-    memory = jnp.where(before.iterations > 0, jnp.asarray(before.memory), jnp.stack([START * scale, x]))
+    memory = jnp.where(
+        before.iterations > 0, jnp.asarray(before.memory), jnp.stack([START * scale, changes(problem, x)])
+    )
     first = Solution(*map(jnp.asarray, before))._replace(x=x, memory=memory)
     solution = jax.lax.while_loop(unfinished, average, (first, jnp.asarray(0, jnp.int32)))[0]
     return solution._replace(penalty=penalty(problem, simulate(jnp.asarray(solution.x))))

@@ -99,9 +99,24 @@ def merit(simulate: Simulate, problem: Problem, x: jax.Array) -> jax.Array:
     return jnp.where(jnp.isfinite(total), total, jnp.inf)
 
 
+def added_up(problem: Problem, changes: jax.Array) -> jax.Array:
+    """Moves (n,) of their changes (n,), each from the one before it."""
+
+    def add(before: jax.Array, parts: tuple) -> tuple[jax.Array, jax.Array]:
+        change, linked = parts
+        return (value := linked * before + change), value
+
+    return jax.lax.scan(add, jnp.zeros((), changes.dtype), (changes, jnp.asarray(problem.linked)))[1]
+
+
+def changes(problem: Problem, x: jax.Array) -> jax.Array:
+    """(n,) of moves (n,): what `added_up` adds up."""
+    return x - problem.linked * jnp.roll(x, 1)
+
+
 def room(problem: Problem) -> jax.Array:
-    """(n,) how far each move may go: the scale of what to try. Zero for held ones."""
-    widest = jnp.minimum(jnp.asarray(problem.x_high) - problem.x_low, 1.0)
+    """(n,) how much each move may change: the scale of what to try. Zero for held ones."""
+    widest = jnp.minimum(jnp.asarray(problem.x_high) - problem.x_low, jnp.asarray(problem.change))
     return jnp.where(problem.free > 0, jnp.clip(widest, 0.0, 1.0), 0.0)
 
 

@@ -14,6 +14,7 @@ from twin.limits import merge
 from twin.moves import Envelope
 from twin.objective import Objective, Setpoint, terms
 from twin.optimize import _solve
+from twin.planning.deadline import Deadline
 from twin.planning.program import Program
 from twin.planning.question import BLOCKS, FEW
 from twin.plants.base import Process, rk4
@@ -81,7 +82,7 @@ class Planner:
         cpu, wall = time.process_time(), time.perf_counter()
         program = self._program(present, np.broadcast_to(setpoints, (self._rows, len(self._setpoint_cvs))))
         begun = jnp.asarray(state, jnp.float32)
-        solved = _solve(program, self._model, begun, program.start(), np.inf, "sqp")
+        solved = _solve(program, self._model, begun, program.start(), Deadline(), "sqp")
         moves = program.plan(np.asarray(solved.x))[0]
         self.cpu_s.append(time.process_time() - cpu)
         self.wall_s.append(time.perf_counter() - wall)
