@@ -39,8 +39,9 @@ OPTIMIZE: dict[str, Any] = {
         "setpoints": {"level_1": {"value": 13.0}, "level_2": {"value": 12.0}},
         "prices": {"pump_1": 0.01},
         "move_suppression": {"pump_2": 0.1},
+        "steady_state": {"pump_1": {"value": 3.0, "weight": 0.001}},
     },
-    "limits": {"level_1": {"high": 18.0, "rank": 1}},
+    "limits": {"level_1": {"high": 18.0, "rank": 1, "ramp_s": 60.0}, "pump_2": {"max_move": 0.1}},
 }
 
 OPERATING_POINT: dict[str, Any] = {"at": "2026-01-01T01:00:00Z"}

@@ -19,10 +19,11 @@ from api.tables import RecommendationRow
 from twin.artifact import Twin, libraries
 from twin.errors import ConflictError, NotFoundError
 from twin.limits import Limit
-from twin.objective import Objective, Setpoint
+from twin.objective import Objective, Setpoint, Steady, Zone
 from twin.optimize import Plan, plan
 from twin.planning.backoff import BackOff
 from twin.telemetry import Telemetry
+from twin.timeline import Step
 
 LOGGED = ("status", "status_detail", "at", "next", "moves", "cost", "certificate", "trust", "solve_ms", "iterations")
 COMPARED = tuple(name for name in LOGGED if name != "solve_ms")
@@ -75,6 +76,8 @@ def compute(given: Inputs, body: OptimizeBody, looks: int | None = None) -> Plan
         disturbances=steps(body.disturbances),
         control_horizon_s=body.control_horizon_s,
         hold_mvs=body.hold_mvs,
+        manual_mvs=_manual(body),
+        critical=body.critical,
         beyond_trained_range=body.beyond_trained_range,
         solver=body.solver,
         coverage=body.coverage,
@@ -156,8 +159,18 @@ def _as_of(app: Service, row: RecommendationRow, body: OptimizeBody, logged: dic
 
 
 def _objective(body: ObjectiveBody) -> Objective:
-    setpoints = {tag: Setpoint(s.value, s.trajectory, s.weight) for tag, s in body.setpoints.items()}
-    return Objective(setpoints, body.prices, body.move_suppression)
+    return Objective(
+        {tag: Setpoint(s.value, s.trajectory, s.weight) for tag, s in body.setpoints.items()},
+        body.prices,
+        body.move_suppression,
+        {tag: Zone(**zone.model_dump()) for tag, zone in body.zones.items()},
+        {tag: Steady(**steady.model_dump()) for tag, steady in body.steady_state.items()},
+        body.terminal_weight,
+    )
+
+
+def _manual(body: OptimizeBody) -> dict[str, list[Step]]:
+    return {tag: [Step(s.after_s, s.value) for s in given or []] for tag, given in body.manual_mvs.items()}
 
 
 def _difference(name: str, logged: Any, now: Any) -> dict[str, Any] | None:

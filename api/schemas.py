@@ -145,12 +145,30 @@ class SetpointBody(Question):
     weight: NotNegative = 1.0
 
 
+class ZoneBody(Question):
+    """Where a CV costs nothing: outside it costs the square of how far."""
+
+    low: float | None = None
+    high: float | None = None
+    weight: NotNegative = 1.0
+
+
+class SteadyBody(Question):
+    """Where a CV is to tend to, or an MV to come to rest, at the end of the horizon."""
+
+    value: float
+    weight: NotNegative = 1.0
+
+
 class ObjectiveBody(Question):
     """What is wanted."""
 
     setpoints: dict[TagName, SetpointBody] = {}
     prices: dict[TagName, float] = Field(default={}, description="per unit and hour; positive is a cost")
     move_suppression: dict[TagName, NotNegative] = {}
+    zones: dict[TagName, ZoneBody] = Field(default={}, description="of CVs: low, high or both, and no target")
+    steady_state: dict[TagName, SteadyBody] = Field(default={}, description="of CVs and MVs, where they are to end")
+    terminal_weight: NotNegative = Field(default=0.0, description="of the last row's setpoint errors, beside the mean")
 
 
 class LimitBody(Question):
@@ -161,6 +179,11 @@ class LimitBody(Question):
     rate_per_s: NotNegative | None = None
     rank: Annotated[int, Field(ge=1, le=100)] | None = Field(default=None, description="1 matters most")
     hard: bool | None = Field(default=None, description="relaxed after every rank, and told in hard_violated")
+    max_move: NotNegative | None = Field(default=None, description="of an MV: largest change from one row to the next")
+    ramp_s: NotNegative | None = Field(
+        default=None,
+        description="of a CV that is beyond the limit now: it comes in from the present value over so long",
+    )
 
 
 class OptimizeBody(Question):
@@ -175,8 +198,15 @@ class OptimizeBody(Question):
     disturbances: Steps = {}
     control_horizon_s: Positive | None = None
     hold_mvs: list[TagName] = []
+    manual_mvs: dict[TagName, list[StepBody] | None] = Field(
+        default={}, description="MVs in manual: the steps their operator will take, or null where they stay"
+    )
+    critical: list[TagName] | None = Field(
+        default=None,
+        description="tags without whose good values nothing is planned; by default every CV that is asked about",
+    )
     beyond_trained_range: bool = False
-    solver: str = "sqp"
+    solver: str = Field(default="sqp", description="sqp, or cem, mppi, gradient for objectives without a slope")
     coverage: Coverage = 0.95
     deadline_ms: Positive | None = None
     max_age_s: Positive | None = None

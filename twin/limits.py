@@ -24,6 +24,8 @@ class Limit:
     Attributes:
         low, high: engineering units.
         rate_per_s: of an MV.
+        max_move: of an MV, its largest change from one row to the next.
+        ramp_s: of a CV: where it is beyond a limit now, the limit comes in from the present value over so long.
         rank: of a CV's limit: where not all can be kept, rank 1 is kept first; equal by default.
         hard: relaxed only after every rank, and then told.
     """
@@ -33,15 +35,43 @@ class Limit:
     rate_per_s: float | None = None
     rank: int | None = None
     hard: bool | None = None
+    max_move: float | None = None
+    ramp_s: float | None = None
 
 
 class CvLimits(NamedTuple):
-    """Of each CV, (CVs,) in engineering units: absent limits are infinite."""
+    """Of each CV in engineering units: absent limits are infinite.
+
+    Attributes:
+        low, high: (CVs,), or (K, CVs) where they are ramped.
+        rank, hard: (CVs,).
+        ramp_s: (CVs,) how long a limit takes to come in; 0 is at once.
+    """
 
     low: np.ndarray
     high: np.ndarray
     rank: np.ndarray
     hard: np.ndarray
+    ramp_s: np.ndarray
+
+    def ramped(self, present: np.ndarray, low: np.ndarray, high: np.ndarray, period_s: float) -> CvLimits:
+        """The limits (K, CVs) row by row: one with a ramp starts at the present value, with room for its margin
+        there, where that is beyond it.
+
+        Args:
+            present: (CVs,) values now; where one is not known its limits hold at once.
+            low, high: (K, CVs) the margins.
+        """
+        rows = len(low)
+        share = np.arange(1, rows + 1)[:, None] * period_s / np.where(self.ramp_s > 0, self.ramp_s, np.inf)
+        left = np.where(self.ramp_s > 0, np.maximum(1.0 - share, 0.0), 0.0)
+        below = np.nan_to_num(np.maximum(self.low + low - present, 0.0), nan=0.0, posinf=0.0)
+        above = np.nan_to_num(np.maximum(present - self.high + high, 0.0), nan=0.0, posinf=0.0)
+        return self._replace(low=self.low - left * below, high=self.high + left * above)
+
+    def without(self, cvs: np.ndarray) -> CvLimits:
+        """The same with no limits of some CVs (CVs,) bool."""
+        return self._replace(low=np.where(cvs, -np.inf, self.low), high=np.where(cvs, np.inf, self.high))
 
 
 class MvLimits(NamedTuple):
@@ -87,7 +117,8 @@ def _of_mv(tag: Tag, limit: Limit, period_s: float) -> MvLimits:
     # Limits that cross leave no room: anywhere between them breaks both by the least sum, so the plan stays there.
     inside = [min(max(value, plants.low), plants.high) for value in sorted((low, high))] if low > high else [low, high]
     rate = _tightest(plants.rate_per_s, limit.rate_per_s, min)
-    return MvLimits(Envelope(inside[0], inside[1], rate, period_s), (low, high))
+    most = math.inf if limit.max_move is None else float(limit.max_move)
+    return MvLimits(Envelope(inside[0], inside[1], rate, period_s, most), (low, high))
 
 
 def _of_cvs(plant: Plant, limits: Mapping[str, Limit]) -> CvLimits:
@@ -96,7 +127,8 @@ def _of_cvs(plant: Plant, limits: Mapping[str, Limit]) -> CvLimits:
     low = [_tightest(-math.inf if t.limit_low is None else t.limit_low, a.low, max) for t, a in pairs]
     high = [_tightest(math.inf if t.limit_high is None else t.limit_high, a.high, min) for t, a in pairs]
     rank = [1 if a.rank is None else a.rank for a in asked]
-    return CvLimits(np.array(low), np.array(high), np.array(rank), np.array([bool(a.hard) for a in asked]))
+    hard, ramp_s = [bool(a.hard) for a in asked], [a.ramp_s or 0.0 for a in asked]
+    return CvLimits(np.array(low), np.array(high), np.array(rank), np.array(hard), np.array(ramp_s))
 
 
 def _tightest(of_plant: float, asked: float | None, choose: Callable[[float, float], float]) -> float:
@@ -113,7 +145,11 @@ def _problems(plant: Plant, name: str, limit: Limit) -> list[Problem]:
         return [Problem(loc, f"{name} is a DV: nothing the planner does can keep a limit of it")]
     if tag.role is Role.CV and limit.rate_per_s is not None:
         return [Problem((*loc, "rate_per_s"), "only an MV has a rate limit")]
-    given = {"low": limit.low, "high": limit.high, "rate_per_s": limit.rate_per_s}
+    if tag.role is Role.CV and limit.max_move is not None:
+        return [Problem((*loc, "max_move"), "only an MV has a largest move")]
+    if tag.role is Role.MV and limit.ramp_s is not None:
+        return [Problem((*loc, "ramp_s"), "only a limit of a CV is ramped; an MV returns at its full rate")]
+    given = {f: getattr(limit, f) for f in ("low", "high", "rate_per_s", "max_move", "ramp_s")}
     found = [
         Problem((*loc, field), "must be a finite number")
         for field, value in given.items()
@@ -136,6 +172,11 @@ def _wider(tag: Tag, limit: Limit, loc: Location) -> list[Problem]:
         found.append(Problem((*loc, "rate_per_s"), "cannot be negative"))
     if rate is not None and most is not None and rate > most:
         found.append(Problem((*loc, "rate_per_s"), f"{rate:g} is wider than the plant's limit {most:g} {tag.unit}/s"))
+    found += [
+        Problem((*loc, name), "cannot be negative")
+        for name, value in (("max_move", limit.max_move), ("ramp_s", limit.ramp_s))
+        if value is not None and value < 0
+    ]
     if limit.rank is not None and limit.rank < 1:
         found.append(Problem((*loc, "rank"), "ranks count from 1, which matters most"))
     return found

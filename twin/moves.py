@@ -16,12 +16,18 @@ from twin.plant import Tag
 
 @dataclass(frozen=True)
 class Envelope:
-    """Where one MV may go: its limits, and its largest change per second; absent ones are infinite."""
+    """Where one MV may go: its limits, its largest change per second and in a row; absent ones are infinite."""
 
     low: float
     high: float
     rate_per_s: float
     period_s: float
+    max_move: float = math.inf
+
+    @property
+    def reach(self) -> float:
+        """The largest change in a row."""
+        return min(self.rate_per_s * self.period_s, self.max_move)
 
     @classmethod
     def of(cls, tag: Tag, period_s: float) -> Envelope:
@@ -46,7 +52,7 @@ class Envelope:
 
     def _toward(self, target: float, previous: float) -> float:
         """The value nearest to `target` that may follow `previous`."""
-        reach = self.rate_per_s * self.period_s
+        reach = self.reach
         value = min(max(target, previous - reach), previous + reach)
         while not self._slow_enough(value, previous):
             value = math.nextafter(value, previous)
@@ -54,7 +60,7 @@ class Envelope:
 
     def _slow_enough(self, value: float, previous: float) -> bool:
         change = abs(value - previous)
-        return change <= self.rate_per_s * self.period_s and change / self.period_s <= self.rate_per_s
+        return change <= self.reach and change / self.period_s <= self.rate_per_s
 
 
 def strict(asked: Iterable[float], present: float, envelope: Envelope) -> np.ndarray:

@@ -34,6 +34,23 @@ class Setpoint:
 
 
 @dataclass(frozen=True)
+class Zone:
+    """Where a CV may be at no cost; outside it costs the square of how far. A side that is not given is open."""
+
+    low: float | None = None
+    high: float | None = None
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Steady:
+    """What a CV is to tend to, or an MV to come to rest at, at the end of the horizon."""
+
+    value: float
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
 class Objective:
     """What is wanted.
 
@@ -41,11 +58,18 @@ class Objective:
         setpoints: tag → target.
         prices: tag → value per unit and hour; positive is a cost, negative earns.
         move_suppression: MV → weight of its moves; `SUPPRESSION` where not given.
+        zones: CV → zone.
+        steady_state: CV or MV → where it is to end. A CV is judged where it tends to: what changed over the last
+            quarter of the horizon is carried on for as long again.
+        terminal_weight: how much more the last row's setpoint errors count, beside the mean of all rows.
     """
 
     setpoints: Mapping[str, Setpoint] = field(default_factory=dict)
     prices: Mapping[str, float] = field(default_factory=dict)
     move_suppression: Mapping[str, float] = field(default_factory=dict)
+    zones: Mapping[str, Zone] = field(default_factory=dict)
+    steady_state: Mapping[str, Steady] = field(default_factory=dict)
+    terminal_weight: float = 0.0
 
 
 class Terms(NamedTuple):
@@ -56,31 +80,51 @@ class Terms(NamedTuple):
         weight: (K, columns) of the squared error over the span, per row.
         price: (K, columns) per unit, per row.
         suppression: (MVs,) of a squared move over the span.
+        zone_low, zone_high, zone_weight: (K, CVs); a side that is open is infinite.
+        steady_target, steady_weight: (columns,).
     """
 
     target: np.ndarray
     weight: np.ndarray
     price: np.ndarray
     suppression: np.ndarray
+    zone_low: np.ndarray
+    zone_high: np.ndarray
+    zone_weight: np.ndarray
+    steady_target: np.ndarray
+    steady_weight: np.ndarray
+
+    def without(self, cvs: np.ndarray) -> Terms:
+        """The same with nothing asked of some CVs (CVs,) bool."""
+        out = np.append(cvs, np.zeros(self.weight.shape[1] - len(cvs), bool))
+        return self._replace(
+            weight=np.where(out, 0.0, self.weight),
+            price=np.where(out, 0.0, self.price),
+            zone_weight=np.where(cvs, 0.0, self.zone_weight),
+            steady_weight=np.where(out, 0.0, self.steady_weight),
+        )
 
 
 def terms(objective: Objective, plant: Plant, rows: int) -> Terms:
     """The objective over a horizon of so many rows.
 
     Raises:
-        QuestionError: an unknown tag, a setpoint of a DV, a move suppression of a tag that is no MV, a setpoint
-            without a value or with both forms, a number that is not finite, a negative weight.
+        QuestionError: an unknown tag, a setpoint of a DV, a zone of a tag that is no CV, a move suppression of one
+            that is no MV, a setpoint without a value or with both forms, a zone that is open on both sides or whose
+            sides cross, a number that is not finite, a negative weight.
     """
     columns = plant.cvs + plant.inputs
     target, weight, price = np.zeros((3, rows, len(columns)))
     suppression = np.full(len(plant.mvs), SUPPRESSION / rows)
+    last = _weight(objective.terminal_weight, ("objective", "terminal_weight"))
     for name, setpoint in objective.setpoints.items():
         loc: Location = ("objective", "setpoints", name)
         tag = _tag(plant, name, loc)
         if tag.role is Role.DV:
             raise QuestionError.at(loc, f"{name} is a DV; only a CV can be given a setpoint (or an MV, to rest at)")
         target[:, columns.index(tag)] = _path(setpoint, rows, loc)
-        weight[:, columns.index(tag)] = _weight(setpoint.weight, (*loc, "weight")) / rows
+        weight[:, columns.index(tag)] = given = _weight(setpoint.weight, (*loc, "weight")) / rows
+        weight[-1, columns.index(tag)] += last * given * rows
     for name, value in objective.prices.items():
         loc = ("objective", "prices", name)
         price[:, columns.index(_tag(plant, name, loc))] = _finite(value, loc) * plant.sample_period_s / 3600
@@ -90,7 +134,40 @@ def terms(objective: Objective, plant: Plant, rows: int) -> Terms:
         if tag.role is not Role.MV:
             raise QuestionError.at(loc, f"{name} is a {tag.role.upper()}; only the moves of an MV can be suppressed")
         suppression[plant.mvs.index(tag)] = _weight(value, loc) / rows
-    return Terms(target, weight, price, suppression)
+    return Terms(target, weight, price, suppression, *_zones(objective, plant, rows), *_steady(objective, plant))
+
+
+def _zones(objective: Objective, plant: Plant, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(K, CVs) low, high and weight."""
+    low, high, weight = (np.full((rows, len(plant.cvs)), value) for value in (-np.inf, np.inf, 0.0))
+    for name, zone in objective.zones.items():
+        loc: Location = ("objective", "zones", name)
+        tag = _tag(plant, name, loc)
+        if tag.role is not Role.CV:
+            raise QuestionError.at(loc, f"{name} is a {tag.role.upper()}; only a CV has a zone")
+        if zone.low is None and zone.high is None:
+            raise QuestionError.at(loc, "needs low or high, or both")
+        i = plant.cvs.index(tag)
+        low[:, i] = -np.inf if zone.low is None else _finite(zone.low, (*loc, "low"))
+        high[:, i] = np.inf if zone.high is None else _finite(zone.high, (*loc, "high"))
+        if (low > high).any():
+            raise QuestionError.at((*loc, "low"), f"{zone.low:g} is above high, {zone.high:g}")
+        weight[:, i] = _weight(zone.weight, (*loc, "weight")) / rows
+    return low, high, weight
+
+
+def _steady(objective: Objective, plant: Plant) -> tuple[np.ndarray, np.ndarray]:
+    """(columns,) target and weight."""
+    columns = plant.cvs + plant.inputs
+    target, weight = np.zeros((2, len(columns)))
+    for name, steady in objective.steady_state.items():
+        loc: Location = ("objective", "steady_state", name)
+        tag = _tag(plant, name, loc)
+        if tag.role is Role.DV:
+            raise QuestionError.at(loc, f"{name} is a DV: nothing the planner does moves it")
+        target[columns.index(tag)] = _finite(steady.value, (*loc, "value"))
+        weight[columns.index(tag)] = _weight(steady.weight, (*loc, "weight"))
+    return target, weight
 
 
 def cost_by_term(
@@ -110,10 +187,28 @@ def cost_by_term(
     moves = np.diff(np.vstack([before, w])[:, :mvs], axis=0) / span[y.shape[1] :][:mvs]
     calm = terms.suppression * (moves**2).sum(axis=0)
     out: dict[str, float] = {}
-    for kind, cost, given in (("setpoints", tracking, terms.weight), ("prices", prices, terms.price)):
+    p = y.shape[1]
+    outside = (terms.zone_weight * ((y - np.clip(y, terms.zone_low, terms.zone_high)) / span[:p]) ** 2).sum(axis=0)
+    ends = np.concatenate([extrapolation(len(y), len(y)) @ y, w[-1]])
+    steady = terms.steady_weight * ((ends - terms.steady_target) / span) ** 2
+    kinds = (
+        ("setpoints", tracking, terms.weight),
+        ("zones", np.pad(outside, (0, w.shape[1])), np.pad(terms.zone_weight, ((0, 0), (0, w.shape[1])))),
+        ("steady_state", steady, terms.steady_weight[None]),
+        ("prices", prices, terms.price),
+    )
+    for kind, cost, given in kinds:
         named = zip(plant.cvs + plant.inputs, cost, given.T, strict=True)
         out |= {f"{kind}.{tag.name}": float(value) for tag, value, weights in named if weights.any()}
     return out | {f"move_suppression.{tag.name}": float(v) for tag, v in zip(plant.mvs, calm, strict=True)}
+
+
+def extrapolation(rows: int, horizon: int) -> np.ndarray:
+    """(horizon,) weights that carry the change over the last quarter of so many rows on for as long again."""
+    weights = np.zeros(horizon)
+    weights[rows - 1] = 2.0
+    weights[rows - 1 - rows // 4] -= 1.0
+    return weights
 
 
 def _path(setpoint: Setpoint, rows: int, loc: Location) -> np.ndarray:

@@ -33,19 +33,22 @@ from twin.planning.backoff import BackOff
 from twin.planning.certificate import Entry, certify
 from twin.planning.deadline import Deadline
 from twin.planning.doubts import doubts
-from twin.planning.program import Program, Units, outputs
+from twin.planning.program import Program, Units, outputs, responses
 from twin.planning.question import Question, check_positive
 from twin.predict import Band
 from twin.rollout import rollout
-from twin.solvers import sqp
+from twin.solvers import cem, gradient, mppi, sqp
+from twin.solvers.problem import TOLERANCE, Problem, Solution, begin
 from twin.telemetry import Telemetry
 from twin.timeline import Step, future_times, iso
 from twin.trust import Reason, Trust
 from twin.windows import Window
 
-ITERATIONS = 16  # at most
-CHUNK = 4  # iterations between two looks at the clock
+ITERATIONS = {"sqp": 16, "cem": 100, "mppi": 60, "gradient": 200}  # at most
+CHUNK = {"sqp": 4, "cem": 10, "mppi": 10, "gradient": 25}  # iterations between two looks at the clock
+SENSOR = ("stale", "frozen")  # codes of reasons that speak of one sensor
 OUTSIDE = 4.0  # distance from the trained region, in its own radii, from which the twin does not plan
+COSTS = ("weight", "price", "zone_weight", "H", "g")
 LIGHTER = 1e-3  # what the objective is multiplied by to see whether limits can be kept at all
 
 
@@ -127,6 +130,8 @@ def plan(
     state: Mapping[str, Any] | None = None,
     back_off: BackOff | None = None,
     looks: int | None = None,
+    manual_mvs: Mapping[str, Sequence[Step] | None] | None = None,
+    critical: Sequence[str] | None = None,
 ) -> Plan:
     """Plan the moves of a plant's MVs.
 
@@ -153,6 +158,9 @@ def plan(
         back_off: the calibration of the closed loop that CV limits are tightened by; without one, the open-loop
             bands of the twin.
         looks: of an earlier plan, to be made again: the solver stops where it did, whatever the clock says.
+        manual_mvs: MV in manual → the steps its operator will take, or none where it stays: a DV of this plan.
+        critical: tags without whose good values nothing is planned; the plan goes on without other CVs whose sensor
+            fails, and says so. By default every CV that the objective or a limit asks about is critical.
 
     Raises:
         QuestionError: no twin could answer: an unknown tag, a limit wider than the plant's, a number out of range.
@@ -160,10 +168,17 @@ def plan(
     begun = time.perf_counter()
     check_positive(control_horizon_s=control_horizon_s, deadline_ms=deadline_ms, max_age_s=max_age_s)
     question = Question.of(
-        twin, objective, limits, horizon_s, control_horizon_s, disturbances or {}, hold_mvs, solver, coverage, back_off
-    )
+        twin, objective, limits, horizon_s, control_horizon_s, disturbances or {}, hold_mvs, solver, coverage, back_off,
+        manual_mvs,
+    )  # fmt: skip
     earlier = question.earlier(state, history)
-    reasons = doubts(twin, history, question.watched(), max_age_s, now)
+    for tag in critical or ():
+        twin.plant.tag(tag)
+    reasons = doubts(twin, history, list(dict.fromkeys([*question.watched(), *(critical or ())])), max_age_s, now)
+    failed = [] if critical is None else [r for r in reasons if r.code in SENSOR and r.tag and r.tag not in critical]
+    if failed:
+        question = question.without(sorted({reason.tag for reason in failed if reason.tag}))
+        reasons = [reason for reason in reasons if reason not in failed]
     if reasons:
         return _abstain(question, history, now, reasons)
     program = question.program(history, beyond_trained_range)
@@ -172,7 +187,7 @@ def plan(
         detail = f"the present lies {float(distance):.1f} times as far out as the trained region reaches"
         return _abstain(question, history, now, [Reason("outside_region", detail)])
     deadline = Deadline(math.inf if deadline_ms is None else begun + deadline_ms / 1000, looks)
-    solved = _solve(program, model, start, program.start(earlier), deadline)
+    solved = _solve(program, model, start, program.start(earlier), deadline, solver)
     if solved is None:
         detail = f"no plan could be verified within the deadline of {deadline_ms:g} ms"
         return _abstain(question, history, now, [Reason("deadline", detail)])
@@ -193,30 +208,31 @@ def warm_up(twin: Twin, horizon_s: float | None = None) -> None:
     plan(twin, history, Objective(), horizon_s=twin.horizon_s if horizon_s is None else horizon_s)
 
 
-def _solve(program: Program, model: OffsetFree, start: State, x: np.ndarray, deadline: Deadline) -> sqp.Solution | None:
+def _solve(
+    program: Program, model: OffsetFree, start: State, x: np.ndarray, deadline: Deadline, solver: str
+) -> Solution | None:
     """The best moves found; none where the deadline passed before the first look."""
     units, problem = program.units, program.problem()
-    improve = partial(_improve, model, start, units)
-    solution = _iterate(improve, problem, sqp.begin(x), deadline)
+    improve = partial(_improve, model, start, units, solver=solver)
+    solution = _iterate(improve, problem, begin(x), deadline, solver)
     if solution is None or float(solution.penalty) <= 0:
         return solution
     # Limits are broken. Perhaps the penalties were too small for this objective: let the limits decide alone, nearly.
-    light = problem._replace(
-        **{name: getattr(problem, name) * np.float32(LIGHTER) for name in ("weight", "price", "H", "g")}
-    )
-    again = _iterate(improve, light, solution._replace(residual=np.asarray(np.inf, np.float32)), deadline)
+    light = problem._replace(**{name: getattr(problem, name) * np.float32(LIGHTER) for name in COSTS})
+    again = _iterate(improve, light, solution._replace(residual=np.asarray(np.inf, np.float32)), deadline, solver)
     return again if again is not None and float(again.penalty) < 0.99 * float(solution.penalty) else solution
 
 
-def _iterate(improve: Any, problem: sqp.Problem, solution: sqp.Solution, deadline: Deadline) -> sqp.Solution | None:
+def _iterate(improve: Any, problem: Problem, solution: Solution, deadline: Deadline, solver: str) -> Solution | None:
     """Iterate in chunks until it converges, nothing helps or time is up."""
     first = int(solution.iterations)
     found = None
     while not deadline.passed():
         before = int(solution.iterations)
-        found = solution = improve(problem, solution, np.int32(CHUNK))
+        found = solution = improve(problem, solution, np.int32(CHUNK[solver]))
         done = int(solution.iterations)
-        if float(solution.residual) <= sqp.TOLERANCE or done - before < CHUNK or done - first >= ITERATIONS:
+        ended = done - before < CHUNK[solver] or done - first >= ITERATIONS[solver]
+        if float(solution.residual) <= TOLERANCE or ended:
             break
     return found
 
@@ -231,11 +247,22 @@ def _estimate(
     return model, state, dynamics.region.distance(last, base)
 
 
-@jax.jit
+@partial(jax.jit, static_argnames="solver")
 def _improve(
-    model: Dynamics, state: State, units: Units, problem: sqp.Problem, before: sqp.Solution, iterations: jax.Array
-) -> sqp.Solution:
-    return sqp.improve(partial(outputs, model, state, units), problem, before, iterations)
+    model: Dynamics,
+    state: State,
+    units: Units,
+    problem: Problem,
+    before: Solution,
+    iterations: jax.Array,
+    *,
+    solver: str,
+) -> Solution:
+    simulate = partial(outputs, model, state, units)
+    if solver == "sqp":
+        return sqp.improve(simulate, problem, before, iterations, partial(responses, model, state, units))
+    others = {"cem": cem.improve, "mppi": mppi.improve, "gradient": gradient.improve}
+    return others[solver](simulate, problem, before, iterations)
 
 
 @jax.jit
@@ -249,7 +276,7 @@ def _answer(
     program: Program,
     model: OffsetFree,
     start: State,
-    solved: sqp.Solution,
+    solved: Solution,
     begun: float,
     looks: int,
 ) -> Plan:
@@ -265,8 +292,8 @@ def _answer(
     times = future_times(twin, history.at, question.rows)
     values = np.vstack([program.present, moves])
     bands = (y - low, y + high)
-    entries = certify(plant, times, bands, question.cvs, values, question.mvs, question.coverage)
-    converged = float(solved.residual) <= sqp.TOLERANCE
+    entries = certify(plant, times, bands, program.limits, values, question.mvs, question.coverage)
+    converged = float(solved.residual) <= TOLERANCE
     broken = [entry for entry in entries if not entry.kept]
     status = "relaxed" if broken else "optimal" if converged else "feasible"
     before = program.inputs(program.present[None].repeat(question.rows, 0))[0]
@@ -301,6 +328,9 @@ def _detail(question: Question, program: Program, moves: np.ndarray, broken: Seq
         said.append(f"every limit is kept at a coverage of {question.coverage:g}")
     if not converged:
         said.append("stopped before it converged")
+    said += [f"planned without {tag}, whose sensor gives no good values" for tag in question.dropped]
+    said += [f"{tag} is in manual" for tag in question.manual]
+    said += _at_limits(question, program, moves)
     edges = (program.boxes != np.array([(e.low, e.high) for e in program.envelopes])) & program.free[:, None]
     near_edge = 1e-4 * program.mv_span
     for i, tag in enumerate(question.twin.plant.mvs):
@@ -311,6 +341,20 @@ def _detail(question: Question, program: Program, moves: np.ndarray, broken: Seq
         if not program.free[i] and not question.held[i]:
             said.append(f"{tag.name} is held, as its limits and its trained range leave it no room")
     return "; ".join(said)
+
+
+def _at_limits(question: Question, program: Program, moves: np.ndarray) -> list[str]:
+    """Where a plan that follows prices comes to rest at limits of MVs: nothing else may bound its profit."""
+    if not question.terms.price.any():
+        return []
+    said = []
+    for i, (tag, envelope) in enumerate(zip(question.twin.plant.mvs, program.envelopes, strict=True)):
+        for side, edge in (("low", envelope.low), ("high", envelope.high)):
+            if program.free[i] and abs(moves[-1, i] - edge) < 1e-4 * program.mv_span[i]:
+                said.append(
+                    f"{tag.name} ends at its {side} limit {edge:g} {tag.unit}, which bounds what prices ask for"
+                )
+    return said
 
 
 def _abstain(question: Question, history: Telemetry, now: pd.Timestamp | None, reasons: Sequence[Reason]) -> Plan:

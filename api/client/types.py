@@ -176,6 +176,8 @@ class LimitBody(TypedDict):
     rate_per_s: NotRequired[float | None]
     rank: NotRequired[int | None]
     hard: NotRequired[bool | None]
+    max_move: NotRequired[float | None]
+    ramp_s: NotRequired[float | None]
 
 
 class ObjectiveBody(TypedDict):
@@ -184,6 +186,9 @@ class ObjectiveBody(TypedDict):
     setpoints: NotRequired[dict[str, SetpointBody]]
     prices: NotRequired[dict[str, float]]
     move_suppression: NotRequired[dict[str, float]]
+    zones: NotRequired[dict[str, ZoneBody]]
+    steady_state: NotRequired[dict[str, SteadyBody]]
+    terminal_weight: NotRequired[float]
 
 
 class OperatingPointBody(TypedDict):
@@ -225,6 +230,8 @@ class OptimizeBody(TypedDict):
     disturbances: NotRequired[dict[str, list[StepBody]]]
     control_horizon_s: NotRequired[float | None]
     hold_mvs: NotRequired[list[str]]
+    manual_mvs: NotRequired[dict[str, list[StepBody] | None]]
+    critical: NotRequired[list[str] | None]
     beyond_trained_range: NotRequired[bool]
     solver: NotRequired[str]
     coverage: NotRequired[float]
@@ -405,6 +412,13 @@ class SourcesBody(TypedDict):
     sources: list[SourceBody]
 
 
+class SteadyBody(TypedDict):
+    """Where a CV is to tend to, or an MV to come to rest, at the end of the horizon."""
+
+    value: float
+    weight: NotRequired[float]
+
+
 class StepBody(TypedDict):
     """A value that holds from `after_s` seconds after `at` until the next one."""
 
@@ -501,3 +515,11 @@ class TwinAnswer(TypedDict):
     aliases: list[str]
     job: str
     created: str
+
+
+class ZoneBody(TypedDict):
+    """Where a CV costs nothing: outside it costs the square of how far."""
+
+    low: NotRequired[float | None]
+    high: NotRequired[float | None]
+    weight: NotRequired[float]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,13 @@ class Entry:
     """One limit.
 
     Attributes:
-        side: "low", "high", or "rate" (of an MV, per second).
-        limit: engineering units.
+        side: "low", "high", "rate" (of an MV, per second) or "move" (of an MV, from one row to the next).
+        limit: engineering units; of a limit that is ramped in, the one it ends at.
         worst: the value nearest to the limit, or furthest beyond it, over the horizon; of a CV the end of its band.
         coverage: one-sided, per step, of that band; 1 for an MV, which is exact.
         span: the first and last time at which the limit is not kept; none where it is.
         rank: of a CV's limit.
+        ramp: where the limit is ramped in, it in the first row and in the row of the worst; none where it is not.
     """
 
     tag: str
@@ -34,11 +35,13 @@ class Entry:
     span: tuple[pd.Timestamp, pd.Timestamp] | None
     rank: int | None
     hard: bool
+    ramp: tuple[float, float] | None = None
 
     @property
     def margin(self) -> float:
         """What is left of the limit; negative by as much as it is not kept."""
-        return self.worst - self.limit if self.side == "low" else self.limit - self.worst
+        limit = self.limit if self.ramp is None else self.ramp[1]
+        return self.worst - limit if self.side == "low" else limit - self.worst
 
     @property
     def kept(self) -> bool:
@@ -58,13 +61,15 @@ class Entry:
             "span": span,
             "rank": self.rank,
             "hard": self.hard,
+            "ramp": self.ramp and {"first": self.ramp[0], "at_worst": self.ramp[1]},
         }
 
     def __str__(self) -> str:
         if self.span is None:
-            return f"{self.tag} keeps its {self.side} limit {self.limit:g}"
+            ramp = f", which is approached from {self.ramp[0]:g}" if self.ramp else ""
+            return f"{self.tag} keeps its {self.side} limit {self.limit:g}{ramp}"
         first, last = (time.isoformat() for time in self.span)
-        kind = "rate" if self.side == "rate" else f"{self.side} limit"
+        kind = {"rate": "rate", "move": "largest move"}.get(self.side, f"{self.side} limit")
         return f"{self.tag} breaks its {kind} {self.limit:g} by up to {-self.margin:.4g} from {first} to {last}"
 
 
@@ -88,15 +93,26 @@ def certify(
     entries = []
     for i, tag in enumerate(plant.cvs):
         of_cv = {"coverage": coverage, "rank": int(cv_limits.rank[i]), "hard": bool(cv_limits.hard[i])}
-        entries += _sides(tag, times, cvs[0][:, i], cvs[1][:, i], (cv_limits.low[i], cv_limits.high[i]), of_cv)
+        sides = (_column(cv_limits.low, i, len(times)), _column(cv_limits.high, i, len(times)))
+        entries += _sides(tag, times, cvs[0][:, i], cvs[1][:, i], sides, of_cv)
     for i, (tag, limits) in enumerate(zip(plant.mvs, mv_limits, strict=True)):
         of_mv = {"coverage": 1.0, "rank": None, "hard": True}
-        entries += _sides(tag, times, mvs[1:, i], mvs[1:, i], limits.asked, of_mv)
+        asked = tuple(np.full(len(times), edge) for edge in limits.asked)
+        entries += _sides(tag, times, mvs[1:, i], mvs[1:, i], asked, of_mv)
         rate, period_s = limits.envelope.rate_per_s, limits.envelope.period_s
         if np.isfinite(rate):
             speed = np.abs(np.diff(mvs[:, i])) / period_s
             entries.append(_entry(tag, "rate", rate, speed, speed > rate, times, of_mv))
+        most = limits.envelope.max_move
+        if np.isfinite(most):
+            moves = np.abs(np.diff(mvs[:, i]))
+            entries.append(_entry(tag, "move", most, moves, moves > most, times, of_mv))
     return tuple(entries)
+
+
+def _column(limits: np.ndarray, i: int, rows: int) -> np.ndarray:
+    """(K,) of limits (CVs,) or (K, CVs)."""
+    return np.broadcast_to(limits, (rows, limits.shape[-1]))[:, i]
 
 
 def _sides(
@@ -104,15 +120,32 @@ def _sides(
     times: pd.DatetimeIndex,
     low: np.ndarray,
     high: np.ndarray,
-    limits: tuple[float, float],
+    limits: tuple[np.ndarray, ...],
     of_tag: dict[str, Any],
 ) -> list[Entry]:
     found = []
-    if np.isfinite(limits[0]):
-        found.append(_entry(tag, "low", limits[0], low, low < limits[0], times, of_tag))
-    if np.isfinite(limits[1]):
-        found.append(_entry(tag, "high", limits[1], high, high > limits[1], times, of_tag))
+    if np.isfinite(limits[0]).all():
+        found.append(_ramped(tag, "low", limits[0], low, low - limits[0], times, of_tag))
+    if np.isfinite(limits[1]).all():
+        found.append(_ramped(tag, "high", limits[1], high, limits[1] - high, times, of_tag))
     return found
+
+
+def _ramped(
+    tag: Tag,
+    side: str,
+    limits: np.ndarray,
+    values: np.ndarray,
+    margins: np.ndarray,
+    times: pd.DatetimeIndex,
+    of_tag: dict[str, Any],
+) -> Entry:
+    """One side, judged at the row that leaves least of it: limits, values and margins (K,)."""
+    worst = int(np.argmin(margins))
+    entry = _entry(tag, side, float(limits[-1]), values, margins < 0, times, of_tag)
+    if (limits == limits[-1]).all():
+        return entry
+    return replace(entry, worst=float(values[worst]), ramp=(float(limits[0]), float(limits[worst])))
 
 
 def _entry(

@@ -7,7 +7,7 @@ to their training mean, over their span; the cost is divided by its largest weig
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import jax
@@ -17,16 +17,17 @@ import numpy as np
 from twin.dynamics.base import Dynamics, State
 from twin.limits import CvLimits, penalties
 from twin.moves import Envelope, strict
-from twin.objective import Terms
+from twin.objective import Terms, extrapolation
 from twin.planning.blocking import Blocking, blocking, starts
 from twin.rollout import rollout
 from twin.scaling import Scaler
-from twin.solvers.sqp import Problem
+from twin.solvers.problem import Problem
 
 Array = jax.Array | np.ndarray
 
 ROUNDING = 2e-5  # of span: what float32 may lose between the solver and the final check of a limit
 STILL = 1e-12  # of span a row: an MV so slow cannot move
+FAR = 1e6  # spans away: a zone or a limit that is open on that side
 SNAP = 1e-6  # of span: an MV so near to its limit is at it
 
 
@@ -37,19 +38,49 @@ class Units(NamedTuple):
         base: (K, inputs) model units, where all moves are zero.
         rows: (MVs, K, B) moves to rows of each MV, model units.
         y_scale: (CVs,) model units to spans.
+        beyond: (K,) the weights of the rows that extrapolate a CV past the horizon (`extrapolation`).
     """
 
     base: Array
     rows: Array
     y_scale: Array
+    beyond: Array
 
 
 def outputs(model: Dynamics, state: State, units: Units, x: jax.Array) -> jax.Array:
-    """(K, CVs) that moves x (MVs · B,) lead to."""
+    """(K + 1, CVs) that moves x (MVs · B,) lead to; the last row is where they tend to past the horizon."""
+    return _scaled(units, rollout(model, state, _inputs(units, x)))
+
+
+def responses(model: Dynamics, state: State, units: Units, x: jax.Array) -> jax.Array:
+    """(MVs · B, K + 1, CVs) rough sensitivities of `outputs`: those of a pulse of each MV in the first row, shifted.
+
+    They are exact of a linear model, and take one tangent an MV where exact ones take one a move.
+    """
+    mvs, rows, blocks = units.rows.shape
+    w = _inputs(units, x)
+
+    def pulse(mv: jax.Array) -> jax.Array:
+        tangent = jnp.zeros_like(w).at[0].set(mv)
+        return jax.jvp(lambda w: rollout(model, state, w), (w,), (tangent,))[1]
+
+    kernels = jax.vmap(pulse)(jnp.eye(mvs, w.shape[1], dtype=w.dtype))  # (MVs, K, CVs)
+    age = np.arange(rows)[:, None] - np.arange(rows)
+    shifted = jnp.where((age >= 0)[None, :, :, None], kernels[:, np.maximum(age, 0)], 0.0)  # (MVs, K, K, CVs)
+    moved = jnp.einsum("mjb,mkjc->mbkc", units.rows, shifted).reshape(mvs * blocks, rows, -1)
+    return jax.vmap(partial(_scaled, units))(moved)
+
+
+def _inputs(units: Units, x: jax.Array) -> jax.Array:
     mvs, _, blocks = units.rows.shape
     moved = jnp.einsum("mkb,mb->km", units.rows, x.reshape(mvs, blocks))
-    w = jnp.asarray(units.base).at[:, :mvs].add(moved)
-    return rollout(model, state, w) * jnp.asarray(units.y_scale)[None]
+    return jnp.asarray(units.base).at[:, :mvs].add(moved)
+
+
+def _scaled(units: Units, y: jax.Array) -> jax.Array:
+    """Rows (K, CVs) in spans, and the row beyond them."""
+    y = y * jnp.asarray(units.y_scale)[None]
+    return jnp.concatenate([y, (units.beyond @ y)[None]])
 
 
 @dataclass(frozen=True)
@@ -65,6 +96,7 @@ class Program:
         envelopes: of each MV.
         boxes: (MVs, 2) where the plan may go, inside the envelopes.
         held: (MVs,) bool.
+        manual: (K, MVs) what MVs that are held will be asked to do: to stay, or what their operator does.
         present: (MVs,) values in force.
         disturbances: (K, DVs).
         control: rows in which the MVs may still move.
@@ -81,6 +113,7 @@ class Program:
     envelopes: tuple[Envelope, ...]
     boxes: np.ndarray
     held: np.ndarray
+    manual: np.ndarray
     present: np.ndarray
     disturbances: np.ndarray
     control: int
@@ -107,7 +140,7 @@ class Program:
     @cached_property
     def reach(self) -> np.ndarray:
         """(MVs,) the largest change a row."""
-        return np.array([e.rate_per_s * e.period_s for e in self.envelopes])
+        return np.array([envelope.reach for envelope in self.envelopes])
 
     @cached_property
     def blockings(self) -> tuple[Blocking, ...]:
@@ -117,6 +150,12 @@ class Program:
         return tuple(blocking(self.first, control, self.horizon, self.blocks, float(rows)) for rows in slowest)
 
     @cached_property
+    def change(self) -> np.ndarray:
+        """(MVs, B) the largest change to each level, in spans; infinite of a block that is not used."""
+        ramps = np.array([b.ramp for b in self.blockings], np.float64)
+        return np.where(ramps > 0, np.maximum(ramps, 1) * (self.reach / self.mv_span)[:, None], np.inf)
+
+    @cached_property
     def free(self) -> np.ndarray:
         """(MVs,) bool: those with room to move."""
         room = (self.boxes[:, 1] - self.boxes[:, 0]) > 1e-9 * self.mv_span
@@ -124,10 +163,12 @@ class Program:
 
     @cached_property
     def rest(self) -> np.ndarray:
-        """(horizon, MVs) where all moves are zero: present values, except of MVs that only come back into limits."""
+        """(horizon, MVs) where all moves are zero: present values, except of MVs that only come back into limits or
+        are moved by others."""
         held = np.tile(self.present, (self.horizon, 1))
+        asked = self.manual[np.minimum(np.arange(self.horizon), self.rows - 1)]
         for i in np.flatnonzero(~self.free):
-            held[:, i] = strict(held[:, i], float(self.present[i]), self.envelopes[i])
+            held[:, i] = strict(asked[:, i].tolist(), float(self.present[i]), self.envelopes[i])
         return held
 
     @cached_property
@@ -138,7 +179,8 @@ class Program:
         scale = self.mv_span / self.scaler.w_scale[:mvs]
         rows = np.stack([blocking.rows for blocking in self.blockings]) * scale[:, None, None]
         base = self.scaler.w_in(np.hstack([self.rest, disturbances]))
-        return Units(*map(_single, (base, rows, self.scaler.y_scale / self.y_span)))
+        beyond = extrapolation(self.rows, self.horizon)
+        return Units(*map(_single, (base, rows, self.scaler.y_scale / self.y_span, beyond)))
 
     @cached_property
     def levels(self) -> tuple[np.ndarray, np.ndarray]:
@@ -163,8 +205,7 @@ class Program:
             ends = np.append(self.first[1:], self.horizon) - 1
             wanted = earlier[np.minimum(ends, len(earlier) - 1)].T - self.present[:, None]
             levels[:, : len(ends)] = wanted / self.mv_span[:, None]
-        change = np.array([b.ramp for b in self.blockings]) * (self.reach / self.mv_span)[:, None]
-        before = np.zeros(len(levels))
+        change, before = self.change, np.zeros(len(levels))
         for b in range(self.blocks):
             near = np.clip(levels[:, b], before - change[:, b], before + change[:, b])
             levels[:, b] = before = np.clip(near, low[:, b], high[:, b])
@@ -187,19 +228,25 @@ class Program:
 
     def problem(self) -> Problem:
         """The arrays of this optimisation."""
-        p = len(self.y_span)
+        p, terms = len(self.y_span), self.terms
         scale = self._cost_scale()
-        target = (self.terms.target[:, :p] - self.scaler.y_mean) / self.y_span
+        target, zone_low, zone_high = (
+            (part - self.scaler.y_mean) / self.y_span for part in (terms.target[:, :p], terms.zone_low, terms.zone_high)
+        )
         low = (self.limits.low + self.low_margin - self.scaler.y_mean) / self.y_span + ROUNDING
         high = (self.limits.high - self.high_margin - self.scaler.y_mean) / self.y_span - ROUNDING
         penalty = np.tile(penalties(self.limits) / self.rows, (self.rows, 1))
         cost, slope = self._cost_of_moves()
+        steady = (terms.steady_target[:p] - self.scaler.y_mean) / self.y_span
         fields = [
-            self._padded(target),
-            self._padded(self.terms.weight[:, :p] / scale),
-            self._padded(self.terms.price[:, :p] * self.y_span / scale),
-            self._padded(np.where(np.isfinite(low), low, 0.0)),
-            self._padded(np.where(np.isfinite(high), high, 0.0)),
+            self._padded(target, steady),
+            self._padded(terms.weight[:, :p] / scale, terms.steady_weight[:p] / scale),
+            self._padded(terms.price[:, :p] * self.y_span / scale),
+            self._padded(_finite(zone_low)),
+            self._padded(_finite(zone_high)),
+            self._padded(terms.zone_weight / scale),
+            self._padded(_finite(low)),
+            self._padded(_finite(high)),
             self._padded(penalty * np.isfinite(low)),
             self._padded(penalty * np.isfinite(high)),
             cost / scale,
@@ -209,9 +256,11 @@ class Program:
         ]
         return Problem(*map(_single, fields))
 
-    def _padded(self, rows: np.ndarray) -> np.ndarray:
-        padded = np.zeros((self.horizon, rows.shape[1]), np.float32)
+    def _padded(self, rows: np.ndarray, beyond: np.ndarray | None = None) -> np.ndarray:
+        padded = np.zeros((self.horizon + 1, rows.shape[1]), np.float32)
         padded[: self.rows] = rows
+        if beyond is not None:
+            padded[-1] = beyond
         return padded
 
     def _used(self) -> np.ndarray:
@@ -220,7 +269,10 @@ class Program:
     def _cost_scale(self) -> float:
         """The largest cost that any one tag could have over the horizon."""
         of_price = np.abs(self.terms.price).sum(axis=0) * self.span
-        largest = max(self.terms.weight.sum(axis=0).max(), of_price.max(), self.terms.suppression.max() * self.rows)
+        terms = self.terms
+        zones, steady = terms.zone_weight.sum(axis=0).max(initial=0.0), terms.steady_weight.max(initial=0.0)
+        setpoints, moves = terms.weight.sum(axis=0).max(), terms.suppression.max() * self.rows
+        largest = max(setpoints, of_price.max(), moves, zones, steady)
         return float(largest) if largest > 0 else 1.0
 
     def _cost_of_moves(self) -> tuple[np.ndarray, np.ndarray]:
@@ -232,22 +284,28 @@ class Program:
             rows = block.rows[: self.rows]
             each = np.where(block.ramp > 0, self.terms.suppression[i] / np.maximum(block.ramp, 1), 0.0)
             weight = self.terms.weight[:, p + i]
+            rests, end = self.terms.steady_weight[p + i], rows[-1]
             H[i, :, i] = 2 * (difference.T * each) @ difference + 2 * (rows.T * weight) @ rows
+            H[i, :, i] += 2 * rests * np.outer(end, end)
             error = (self.rest[: self.rows, i] - self.terms.target[:, p + i]) / self.mv_span[i]
+            away = (self.rest[self.rows - 1, i] - self.terms.steady_target[p + i]) / self.mv_span[i]
             g[i] = 2 * rows.T @ (weight * error) + self.mv_span[i] * (rows.T @ self.terms.price[:, p + i])
+            g[i] += 2 * rests * away * end
         return H.reshape(mvs * blocks, -1), g.ravel()
 
-    def _constraints(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Bounds of the levels, and of their differences: rows, low, high."""
-        mvs, blocks = len(self.present), self.blocks
+    def _constraints(self) -> tuple[np.ndarray, ...]:
+        """Of the levels: low, high, largest change, and whether that is from the level before."""
         low, high = self.levels
         used = self._used() & self.free[:, None]
-        change = np.array([b.ramp for b in self.blockings]) * (self.reach / self.mv_span)[:, None]
-        change = np.where(np.isfinite(change) & used, change, np.inf)
+        change = np.where(used, self.change, np.inf)
         low, high = np.where(used, low, -np.inf), np.where(used, high, np.inf)
-        rows = np.concatenate([np.eye(mvs * blocks), np.eye(mvs * blocks) - np.eye(mvs * blocks, k=-1)])
-        rows[mvs * blocks + blocks * np.arange(1, mvs), blocks * np.arange(1, mvs) - 1] = 0.0  # each MV starts anew
-        return rows, np.concatenate([low, -change]).ravel(), np.concatenate([high, change]).ravel()
+        linked = np.ones_like(low)
+        linked[:, 0] = 0.0  # each MV starts anew
+        return low.ravel(), high.ravel(), change.ravel(), linked.ravel()
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    return np.where(np.isfinite(values), values, np.sign(np.nan_to_num(values)) * FAR)
 
 
 def _single(values: np.ndarray) -> np.ndarray:

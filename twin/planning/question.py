@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from twin.plant import Role, near
 from twin.telemetry import Telemetry
 from twin.timeline import Step, horizon_rows, staircase
 
-SOLVERS = ("sqp",)
+SOLVERS = ("sqp", "cem", "mppi", "gradient")
 BLOCKS = {True: 16, False: 10}  # of each MV, where the plant has few of them (up to `FEW`), or more
 FEW = 4
 TRAINED = 0.05  # of the trained range of an MV, that a plan may go beyond it
@@ -37,6 +37,8 @@ class Question:
         control: rows in which MVs may move.
         steps: DV → steps.
         held: (MVs,) bool.
+        manual: MV → the steps its operator will take; those MVs are held, as far as the planner is concerned.
+        dropped: CVs that the plan goes on without.
         back_off: how far from limits forecasts must stay; by default by the open-loop bands of the twin.
     """
 
@@ -50,6 +52,8 @@ class Question:
     held: np.ndarray
     coverage: float
     back_off: BackOff | None = None
+    manual: Mapping[str, Sequence[Step]] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -64,6 +68,7 @@ class Question:
         solver: str,
         coverage: float,
         back_off: BackOff | None = None,
+        manual_mvs: Mapping[str, Sequence[Step] | None] | None = None,
     ) -> Question:
         """Check what was asked.
 
@@ -84,12 +89,20 @@ class Question:
         for name in steps:
             if plant.tag(name).role is not Role.DV:
                 raise QuestionError.at(("disturbances", name), f"{name} is a {plant.tag(name).role.upper()}, no DV")
-        for name in hold_mvs:
-            if plant.tag(name).role is not Role.MV:
-                raise QuestionError.at(("hold_mvs",), f"{name} is a {plant.tag(name).role.upper()}, no MV")
+        manual = {name: steps or () for name, steps in (manual_mvs or {}).items()}
+        for field_name, names in (("hold_mvs", hold_mvs), ("manual_mvs", manual)):
+            for name in names:
+                if plant.tag(name).role is not Role.MV:
+                    raise QuestionError.at((field_name,), f"{name} is a {plant.tag(name).role.upper()}, no MV")
         mvs, cvs = merge(plant, limits)
-        held = np.array([tag.name in hold_mvs for tag in plant.mvs])
-        return cls(twin, rows, control, terms(objective, plant, rows), mvs, cvs, steps, held, coverage, back_off)
+        held = np.array([tag.name in hold_mvs or tag.name in manual for tag in plant.mvs])
+        asked = terms(objective, plant, rows)
+        return cls(twin, rows, control, asked, mvs, cvs, steps, held, coverage, back_off, manual)
+
+    def without(self, names: Sequence[str]) -> Question:
+        """The same question with nothing asked of some CVs."""
+        gone = np.array([tag.name in names for tag in self.twin.plant.cvs])
+        return replace(self, terms=self.terms.without(gone), cvs=self.cvs.without(gone), dropped=tuple(names))
 
     @property
     def horizon(self) -> int:
@@ -104,8 +117,9 @@ class Question:
     def watched(self) -> list[str]:
         """CVs that the objective or a limit asks about."""
         plant = self.twin.plant
-        asked = (self.terms.weight + np.abs(self.terms.price)).any(axis=0)[: len(plant.cvs)]
-        limited = np.isfinite(self.cvs.low) | np.isfinite(self.cvs.high)
+        terms, count = self.terms, len(plant.cvs)
+        asked = (terms.weight + np.abs(terms.price)).any(axis=0)[:count] | (terms.steady_weight[:count] > 0)
+        limited = np.isfinite(self.cvs.low) | np.isfinite(self.cvs.high) | terms.zone_weight.any(axis=0)
         return [tag.name for tag, counts in zip(plant.cvs, asked | limited, strict=True) if counts]
 
     def program(self, history: Telemetry, beyond_trained_range: bool) -> Program:
@@ -113,16 +127,18 @@ class Question:
         twin, mvs = self.twin, len(self.twin.plant.mvs)
         present = present_inputs(twin, history)
         low, high = self.margins()
+        cvs = self.ramped(history)
         return Program(
             scaler=twin.scaler,
             span=spans(twin),
             terms=self.terms,
-            limits=self.cvs,
+            limits=cvs,
             low_margin=low,
             high_margin=high,
             envelopes=tuple(mv.envelope for mv in self.mvs),
             boxes=self._boxes(present[:mvs], beyond_trained_range),
             held=self.held,
+            manual=self._manual(present[:mvs]),
             present=present[:mvs],
             disturbances=self._disturbances(present[mvs:]),
             control=self.control,
@@ -157,6 +173,22 @@ class Question:
         bands = self.twin.calibration.bands
         low, high = bands.at(1 - self.coverage, self.rows), bands.at(self.coverage, self.rows)
         return np.maximum(-low, 0) * scale, np.maximum(high, 0) * scale
+
+    def ramped(self, history: Telemetry) -> CvLimits:
+        """The CVs' limits (K, CVs), from where the CVs are now where a ramp was asked for."""
+        plant = self.twin.plant
+        present = history.values[-1, plant.columns(plant.cvs)]
+        return self.cvs.ramped(present, *self.margins(), plant.sample_period_s)
+
+    def _manual(self, present: np.ndarray) -> np.ndarray:
+        """(K, MVs) where MVs in manual will be asked to be, the present value for the others."""
+        out = np.tile(present, (self.rows, 1))
+        for i, tag in enumerate(self.twin.plant.mvs):
+            if tag.name in self.manual:
+                loc = ("manual_mvs", tag.name)
+                period_s = self.twin.plant.sample_period_s
+                out[:, i] = staircase(self.manual[tag.name], present[i], self.rows, period_s, loc)
+        return out
 
     def _boxes(self, present: np.ndarray, beyond_trained_range: bool) -> np.ndarray:
         """(MVs, 2) limits, and the trained range with the present value, where that lies beyond."""

@@ -1,9 +1,11 @@
 """Condensed single-shooting sequential quadratic programming, Gauss–Newton.
 
-The solver knows a function from moves to outputs, and arrays: so a new objective, limit, weight or rank is new
-data, never a new compilation. Each iteration takes sensitivities by forward tangents, solves one QP
-(`twin.solvers.qp`) and, where the whole step does not do, searches along it on the true merit, all lengths at once.
-Nocedal and Wright, Numerical Optimization (2006), chapter 18; Li and Biegler, Ind. Eng. Chem. Res. 27 (1988) 1421.
+Each iteration solves one QP (`twin.solvers.qp`) and, where the whole step does not do, searches along it on the true
+merit, all lengths at once. Sensitivities may be rough (`program.responses`): then the QP's gradient is corrected by
+the exact one, of an adjoint, so that what is converged to is exact; where rough ones converge too slowly they are
+taken anew in each iteration, by forward tangents.
+Nocedal and Wright, Numerical Optimization (2006), chapter 18; Li and Biegler, Ind. Eng. Chem. Res. 27 (1988) 1421;
+for rough sensitivities Bock, Diehl, Kostina and Schlöder, Real-Time PDE-Constrained Optimization (2007) 3.
 """
 
 from __future__ import annotations
@@ -13,167 +15,215 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from twin.solvers import qp
-
-Array = jax.Array | np.ndarray
-Simulate = Callable[[jax.Array], jax.Array]  # moves (n,) to outputs (K, p)
+from twin.solvers.problem import FLOOR, TOLERANCE, Problem, Simulate, Solution, cost, penalty
 
 ENOUGH = 0.5  # of the promised improvement: a whole step that brings so much is taken without a search
 LENGTHS = (0.7, 0.45, 0.25, 0.12, 0.06, 0.025, 0.01, 0.003)  # of a step, tried in parallel
-TOLERANCE = 1e-3  # share of the cost the last QP may still promise to save
-FLOOR = 1e-6  # of the cost in that share: a mean error of 0.1 % of span
 TIGHTER = 1e-4  # by how much QPs tighten the limits of outputs: the slack linearisation and rounding may use up
-DAMPING = 1e-5
+DAMPING = 1e-6
+NOTHING = 1e-4  # share of the cost: a step that promises less is not taken
+SLOW = 0.2  # of what the last QP promised: where the next promises more, rough sensitivities do not do
 STALLED = 3  # iterations in a row without progress that end the search
 
 
-class Problem(NamedTuple):
-    """What to minimise over moves x (n,), with outputs y = simulate(x) of shape (K, p), all scaled to order one:
+class _At(NamedTuple):
+    """What is known at x: outputs (K, p), the multipliers (K, p) of their limits, and the exact gradient (n,) of
+    the outputs' cost and of those multipliers."""
 
-    Σ weight (y − target)² + Σ price y + ½ xᵀHx + gᵀx + Σ low_penalty max(0, low − y) + Σ high_penalty max(0, y − high)
-    subject to row_low ≤ rows x ≤ row_high.
+    y: jax.Array
+    multiplier: jax.Array
+    gradient: jax.Array
 
-    Attributes:
-        target, weight, price: (K, p).
-        low, high, low_penalty, high_penalty: (K, p) limits of the outputs (infinite is none).
-        H, g: (n, n), (n,) the cost of the moves themselves.
-        rows, row_low, row_high: (r, n), (r,), (r,) bounds and rates; kept exactly, to the solver's precision.
-        free: (n,) 1, or 0 for moves that stay as they are.
+
+class _Search(NamedTuple):
+    """Between two iterations."""
+
+    solution: Solution
+    at: _At
+    damping: jax.Array
+    exact: jax.Array
+    promised: jax.Array
+    done: jax.Array
+    stalled: jax.Array
+
+
+def improve(
+    simulate: Simulate, problem: Problem, before: Solution, iterations: jax.Array, rough: Simulate | None = None
+) -> Solution:
+    """Up to so many more iterations; fewer when the residual falls below `TOLERANCE` or nothing helps.
+
+    Args:
+        rough: a function from moves (n,) to sensitivities (n, K, p) that may be rough.
     """
-
-    target: Array
-    weight: Array
-    price: Array
-    low: Array
-    high: Array
-    low_penalty: Array
-    high_penalty: Array
-    H: Array
-    g: Array
-    rows: Array
-    row_low: Array
-    row_high: Array
-    free: Array
-
-
-class Solution(NamedTuple):
-    """Where the solver stopped.
-
-    Attributes:
-        x: (n,).
-        damping: of the next iteration, to go on from here.
-        iterations: done.
-        penalty: of the limits that x breaks.
-        residual: the share of the cost that the last QP still promised to save.
-    """
-
-    x: Array
-    damping: Array
-    iterations: Array
-    penalty: Array
-    residual: Array
-
-
-def begin(x: np.ndarray) -> Solution:
-    """A start at x (n,)."""
-    unknown = np.asarray(np.inf, x.dtype)
-    return Solution(x, np.asarray(DAMPING, x.dtype), np.asarray(0, np.int32), unknown, unknown)
-
-
-def improve(simulate: Simulate, problem: Problem, before: Solution, iterations: jax.Array) -> Solution:
-    """Up to so many more iterations; fewer when the residual falls below `TOLERANCE` or nothing helps."""
-
-    def advance(carry: tuple[Solution, jax.Array, jax.Array]) -> tuple[Solution, jax.Array, jax.Array]:
-        solution, done, stalled = carry
-        ahead, moved = _iterate(simulate, problem, solution)
-        return ahead, done + 1, jnp.where(moved, 0, stalled + 1)
-
-    def unfinished(carry: tuple[Solution, jax.Array, jax.Array]) -> jax.Array:
-        solution, done, stalled = carry
-        return (done < iterations) & (solution.residual > TOLERANCE) & (stalled < STALLED)
-
+    x = jnp.asarray(before.x)
+    given = None if rough is None else rough(x)
+    multiplier = jnp.zeros_like(problem.target)
+    damping, exact = before.memory[0, 0], before.memory[1, 0]
     zero = jnp.asarray(0, jnp.int32)
-    return jax.lax.while_loop(unfinished, advance, (before, zero, zero))[0]
+    first = _Search(
+        Solution(*map(jnp.asarray, before)),
+        _look(simulate, problem, x, multiplier),
+        jnp.where(damping > 0, damping, DAMPING),
+        exact > 0,
+        jnp.asarray(jnp.inf, x.dtype),
+        zero,
+        zero,
+    )
+
+    def unfinished(search: _Search) -> jax.Array:
+        going = (search.solution.residual > TOLERANCE) & (search.stalled < STALLED)
+        return (search.done < iterations) & going
+
+    last = jax.lax.while_loop(unfinished, lambda search: _iterate(simulate, problem, given, search), first)
+    memory = jnp.asarray(last.solution.memory).at[:, 0].set(jnp.stack([last.damping, last.exact.astype(x.dtype)]))
+    return last.solution._replace(memory=memory, penalty=penalty(problem, last.at.y))
 
 
-def cost(problem: Problem, x: jax.Array, y: jax.Array) -> jax.Array:
-    """Of tracking, prices and moves."""
-    outputs = jnp.sum(problem.weight * (y - problem.target) ** 2 + problem.price * y)
-    return outputs + 0.5 * x @ problem.H @ x + problem.g @ x
+def _look(simulate: Simulate, problem: Problem, x: jax.Array, multiplier: jax.Array) -> _At:
+    """Simulate, and the gradient by one adjoint."""
+    y, pull = jax.vjp(simulate, x)
+    return _At(y, multiplier, pull(_slope(problem, y) + multiplier)[0])
 
 
-def penalty(problem: Problem, y: jax.Array) -> jax.Array:
-    """Of the limits that outputs y (K, p) break."""
-    below = problem.low_penalty * jnp.maximum(problem.low - y, 0.0)
-    return jnp.sum(below + problem.high_penalty * jnp.maximum(y - problem.high, 0.0))
+def _slope(problem: Problem, y: jax.Array) -> jax.Array:
+    """(K, p) the derivative of the outputs' cost, zones apart (they are rows of the QP)."""
+    return jnp.asarray(problem.weight) * 2.0 * (y - problem.target) + problem.price
 
 
-def _iterate(simulate: Simulate, problem: Problem, at: Solution) -> tuple[Solution, jax.Array]:
-    """One iteration, and whether it made progress."""
-    x = jnp.asarray(at.x)
-    y, sensitivity = _linearise(simulate, x)
-    step, promised = _step(problem, at, y, sensitivity)
-    here = jnp.stack([cost(problem, x, y), penalty(problem, y)])
+def _iterate(simulate: Simulate, problem: Problem, given: jax.Array | None, search: _Search) -> _Search:
+    x, at = jnp.asarray(search.solution.x), search.at
+    exact = search.exact if given is not None else jnp.asarray(True)
+    if given is None:
+        sensitivity = _tangents(simulate, x)
+    else:
+        sensitivity = jax.lax.cond(exact, lambda: _tangents(simulate, x), lambda: given)
+    step, promised, removed, multiplier = _step(problem, x, search.damping, at, sensitivity)
+    here = jnp.stack([cost(problem, x, at.y), penalty(problem, at.y)])
+    residual = promised / (jnp.abs(here[0]) + FLOOR)
+    residual = jnp.where(removed > 0.5 * here[1], jnp.maximum(residual, 2 * TOLERANCE), residual)
+    slow = ~exact & (promised > SLOW * search.promised)  # then the step is not to be trusted either
+    over = residual <= NOTHING
+
+    def stay() -> tuple[jax.Array, _At]:
+        return jnp.zeros((), x.dtype), at
+
+    def go() -> tuple[jax.Array, _At]:
+        return _walk(simulate, problem, x, step, multiplier, here, promised)
+
+    length, there = jax.lax.cond(over, stay, go)
+    moved = over | (length > 0) | ~exact
+    factor = jnp.where(length < 0.3, 8.0, jnp.where(length == 1.0, 0.3, 1.0))
+    return _Search(
+        Solution(x + length * step, search.solution.memory, search.solution.iterations + 1, here[1], residual),
+        there,
+        jnp.clip(search.damping * jnp.where(exact, factor, 1.0), 1e-8, 1e2),
+        exact | slow | (~over & (length < 1)),
+        promised,
+        search.done + 1,
+        jnp.where(moved, 0, search.stalled + 1),
+    )
+
+
+def _walk(
+    simulate: Simulate,
+    problem: Problem,
+    x: jax.Array,
+    step: jax.Array,
+    multiplier: jax.Array,
+    here: jax.Array,
+    promised: jax.Array,
+) -> tuple[jax.Array, _At]:
+    """The length of the step to take, and what is known there: the whole, or the best of some, or none."""
 
     def judged(length: jax.Array) -> jax.Array:
-        """(2,) the cost and the penalty at a length of the step."""
-        ahead = x + length * step
-        y = simulate(ahead)
-        return jnp.stack([cost(problem, ahead, y), penalty(problem, y)])
+        return _merit(problem, x + length * step, simulate(x + length * step))
 
-    whole = judged(jnp.ones((), x.dtype))
-    good = jnp.sum(here - whole) > ENOUGH * promised
-    length, there = jax.lax.cond(good, lambda: (jnp.ones((), x.dtype), whole), lambda: _search(judged, here, whole))
-    moved = length > 0
-    factor = jnp.where(length < 0.3, 8.0, jnp.where(length == 1.0, 0.3, 1.0))
-    damping = jnp.clip(at.damping * factor, 1e-7, 1e2)
-    residual = promised / (jnp.abs(here[0]) + FLOOR)
-    return Solution(x + length * step, damping, at.iterations + 1, there[1], residual), moved
+    one = jnp.ones((), x.dtype)
+    there = _look(simulate, problem, x + step, multiplier)
+    whole = _merit(problem, x + step, there.y)
+
+    def search() -> tuple[jax.Array, _At]:
+        length = _shorter(judged, here.sum(), whole)
+        return length, _look(simulate, problem, x + length * step, multiplier)
+
+    return jax.lax.cond(here.sum() - whole > ENOUGH * promised, lambda: (one, there), search)
 
 
-def _search(judged: Callable[[jax.Array], jax.Array], here: jax.Array, whole: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The best length of the step, 0 where none helps, and the cost and the penalty (2,) there."""
-    shorter = jnp.asarray(LENGTHS, here.dtype)
-    lengths = jnp.concatenate([jnp.asarray([0.0, 1.0], here.dtype), shorter])
-    found = jnp.concatenate([here[None], whole[None], jax.vmap(judged)(shorter)])
-    merits = found.sum(axis=1)
-    best = jnp.argmin(jnp.where(jnp.isfinite(merits), merits, jnp.inf))
-    return lengths[best], found[best]
+def _merit(problem: Problem, x: jax.Array, y: jax.Array) -> jax.Array:
+    return cost(problem, x, y) + penalty(problem, y)
 
 
-def _linearise(simulate: Simulate, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """y (K, p) and its sensitivities (n, K, p), by forward tangents."""
+def _shorter(judged: Callable[[jax.Array], jax.Array], here: jax.Array, whole: jax.Array) -> jax.Array:
+    """The best length of the step, 0 where none helps."""
+    lengths = jnp.asarray((0.0, 1.0, *LENGTHS), here.dtype)
+    merits = jnp.concatenate([jnp.stack([here, whole]), jax.vmap(judged)(lengths[2:])])
+    return lengths[jnp.argmin(jnp.where(jnp.isfinite(merits), merits, jnp.inf))]
+
+
+def _tangents(simulate: Simulate, x: jax.Array) -> jax.Array:
+    """Sensitivities (n, K, p), by forward tangents."""
     tangents = jnp.eye(len(x), dtype=x.dtype)
-    return jax.vmap(lambda tangent: jax.jvp(simulate, (x,), (tangent,)), out_axes=(None, 0))(tangents)
+    return jax.vmap(lambda tangent: jax.jvp(simulate, (x,), (tangent,))[1])(tangents)
 
 
-def _step(problem: Problem, at: Solution, y: jax.Array, sensitivity: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The step dx (n,) to the solution of the QP, and what the QP without damping promises to save."""
-    flat = sensitivity.reshape(len(at.x), -1) * problem.free[:, None]
-    gradient = (2.0 * problem.weight * (y - problem.target) + problem.price).ravel()
-    g = flat @ gradient + problem.free * (problem.H @ at.x + problem.g)
-    hessian = (
-        2.0 * (flat * problem.weight.ravel()[None]) @ flat.T + problem.H * problem.free[:, None] * problem.free[None]
-    )
-    damped = hessian + jnp.diag(at.damping + (1.0 - problem.free))
-    rows = problem.rows @ at.x
-    hard = jnp.full_like(rows, jnp.inf)
-    limits = (problem.low - y + TIGHTER, problem.high - y - TIGHTER, problem.low_penalty, problem.high_penalty)
-    inside = qp.QP(
-        damped,
-        g,
-        jnp.concatenate([problem.rows * problem.free[None], flat.T]),
-        *(
-            jnp.concatenate(pair)
-            for pair in zip(
-                (problem.row_low - rows, problem.row_high - rows, hard, hard), map(jnp.ravel, limits), strict=True
-            )
-        ),
-    )
-    step = qp.solve(inside, jnp.zeros_like(at.x)).x
-    ahead = y + (step @ flat).reshape(y.shape)
+def _step(
+    problem: Problem, x: jax.Array, damping: jax.Array, at: _At, sensitivity: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """The step dx (n,) to the solution of the QP, what the QP without damping promises to save, how much of that is
+    penalty, and the multipliers (K, p) of limits and zones."""
+    free = jnp.asarray(problem.free)
+    flat = sensitivity.reshape(len(x), -1) * free[:, None]
+    weight = 2.0 * problem.weight.ravel()
+    g = free * (at.gradient + problem.H @ x + problem.g) - flat @ at.multiplier.ravel()
+    hessian = (flat * weight[None]) @ flat.T + problem.H * free[:, None] * free[None]
+    inside = _qp(problem, x, hessian + jnp.diag(damping + (1.0 - free)), g, at.y, flat)
+    solved = qp.solve(inside, jnp.zeros_like(x), most=max(32, 3 * len(x) // 2))
+    step = solved.x * free
+    ahead = at.y + (step @ flat).reshape(at.y.shape)
+    zones = _outside(problem, at.y) - _outside(problem, ahead)
     change = g @ step + 0.5 * step @ hessian @ step
-    promised = penalty(problem, y) - penalty(problem, ahead) - change
-    return step, jnp.maximum(promised, 0.0)
+    removed = penalty(problem, at.y) - penalty(problem, ahead)
+    promised = removed + zones - change
+    multiplier = solved.multiplier[2 * len(x) :].reshape(2, *at.y.shape).sum(axis=0)
+    return step, jnp.maximum(promised, 0.0), removed, multiplier
+
+
+def _outside(problem: Problem, y: jax.Array) -> jax.Array:
+    """What outputs outside of their zones cost."""
+    return jnp.sum(problem.zone_weight * (y - jnp.clip(y, problem.zone_low, problem.zone_high)) ** 2)
+
+
+def _qp(problem: Problem, x: jax.Array, hessian: jax.Array, g: jax.Array, y: jax.Array, flat: jax.Array) -> qp.QP:
+    """Of a step: bounds and rates, then limits, then zones, of the outputs."""
+    hard, none = jnp.full_like(x, jnp.inf), jnp.zeros_like(x)
+    change = x - problem.linked * jnp.roll(x, 1)
+    held = problem.free < 1
+    reach = jnp.where(held, jnp.inf, problem.change)
+    zoned = problem.zone_weight > 0
+    zone = jnp.where(zoned, jnp.inf, 0.0).astype(x.dtype).ravel()
+    give = jnp.where(zoned, 0.5 / jnp.where(zoned, problem.zone_weight, 1.0), 0.0).ravel()
+    low = [
+        jnp.where(held, -jnp.inf, problem.x_low - x),
+        -reach - change,
+        (problem.low - y + TIGHTER).ravel(),
+        (problem.zone_low - y).ravel(),
+    ]
+    high = [
+        jnp.where(held, jnp.inf, problem.x_high - x),
+        reach - change,
+        (problem.high - y - TIGHTER).ravel(),
+        (problem.zone_high - y).ravel(),
+    ]
+    return qp.QP(
+        hessian,
+        g,
+        jnp.concatenate([flat.T, flat.T]),
+        jnp.concatenate(low),
+        jnp.concatenate(high),
+        jnp.concatenate([hard, hard, problem.low_penalty.ravel(), zone]),
+        jnp.concatenate([hard, hard, problem.high_penalty.ravel(), zone]),
+        jnp.concatenate([none, none, jnp.zeros_like(zone), give]),
+        jnp.asarray(problem.linked) * jnp.roll(jnp.asarray(problem.free), 1),  # what is held does not give way
+    )

@@ -10,7 +10,7 @@ from scipy.optimize import linprog
 from twin.solvers.qp import QP, solve
 
 INF = np.inf
-solve_jit = jax.jit(solve)
+solve_jit = jax.jit(solve, static_argnums=2)
 
 
 def qp(H, g, A, low, high, low_penalty=INF, high_penalty=INF):
@@ -19,10 +19,11 @@ def qp(H, g, A, low, high, low_penalty=INF, high_penalty=INF):
     return QP(np.asarray(H, float), np.asarray(g, float), A, *rows)
 
 
-def x_of(problem, start=None):
+def x_of(problem, start=None, most=None):
     with jax.enable_x64(True):
         n = len(problem.g)
-        found = solve_jit(QP(*map(jnp.asarray, problem)), jnp.zeros(n) if start is None else jnp.asarray(start))
+        begin = jnp.zeros(n) if start is None else jnp.asarray(start)
+        found = solve_jit(jax.tree.map(jnp.asarray, problem), begin, most)
         return np.asarray(found.x), found
 
 
@@ -128,3 +129,42 @@ def test_weights_far_apart_stay_finite_and_inside(scale):
 def test_from_an_infeasible_start():
     p = random_problem(5)
     np.testing.assert_allclose(x_of(p, np.full(12, 50.0))[0], x_of(p)[0], atol=1e-6)
+
+
+def test_bounds_and_rates_as_rows_of_their_own_kind_are_the_same_problem():
+    rng = np.random.default_rng(0)
+    p = random_problem(6, soft=True)
+    n = 12
+    linked = np.r_[0.0, 1, 1, 1, 0, 1, 1, 1, 0, 1, 1, 1]
+    change = np.eye(n) - np.diag(linked[1:], -1)
+    steps = rng.uniform(0.1, 0.4, n)
+    rows = [np.r_[part[:n], extra, part[n:]] for part, extra in
+            ((p.low, -steps), (p.high, steps), (p.low_penalty, [INF] * n), (p.high_penalty, [INF] * n))]  # fmt: skip
+    dense = QP(p.H, p.g, np.vstack([np.eye(n), change, p.A[n:]]), *rows)
+    chained = QP(p.H, p.g, p.A[n:], *rows, linked=linked)
+    x, found = x_of(dense)
+    again, same = x_of(chained)
+    np.testing.assert_allclose(again, x, atol=1e-7)
+    np.testing.assert_allclose(same.multiplier, found.multiplier, atol=1e-5)
+    assert np.abs(change @ x).max() == pytest.approx(steps[np.abs(change @ x).argmax()], abs=1e-7)  # rates do bind
+
+
+@pytest.mark.parametrize("most", [6, 12, 30])
+@pytest.mark.parametrize("seed", range(6))
+def test_the_nearest_rows_alone_lead_to_the_same_solution(seed, most):
+    """With 6 of 52 rows the first sets are too small, so that in the end all are taken."""
+    p = random_problem(seed, soft=True)
+    x, _ = x_of(p)
+    again, near = x_of(p, most=most)
+    assert value(p, again) == pytest.approx(value(p, x), rel=1e-7, abs=1e-7)
+    columns = p.A.T @ np.asarray(near.multiplier)
+    np.testing.assert_allclose(p.H @ again + p.g + columns, 0, atol=1e-5)
+
+
+def test_a_row_that_gives_breaks_quadratically():
+    """min ½(x − 3)² + (x − 1)₊² / (2 c): x = (3 + 1/c) / (1 + 1/c)."""
+    for c in (0.1, 1.0, 10.0):
+        p = qp([[1.0]], [-3.0], [[1.0]], -INF, 1.0)._replace(give=np.array([c]))
+        assert x_of(p)[0][0] == pytest.approx((3 + 1 / c) / (1 + 1 / c), abs=1e-6)
+    inside = qp([[1.0]], [-0.5], [[1.0]], -INF, 1.0)._replace(give=np.array([0.1]))
+    assert x_of(inside)[0][0] == pytest.approx(0.5, abs=1e-6)
