@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +20,7 @@ from twin.scaling import Scaler
 from twin.telemetry import Telemetry
 from twin.train import Options, Progress, fit
 from twin.training.folds import COUNT, split
-from twin.training.residual import CHUNK, Cases, Draw, Evaluation, Recipe, Trainer, alarms, loss
+from twin.training.residual import CHUNK, KEEPERS, Cases, Draw, Evaluation, Recipe, Trainer, alarms, loss
 from twin.windows import Grid
 
 PLANT = Plant("Curved", 5.0, (Tag("valve", Role.MV), Tag("spare", Role.MV), Tag("level", Role.CV)))
@@ -159,3 +161,34 @@ def test_pure_jepa_keeps_the_readout_out_of_encoder_and_predictor(batch: tuple[T
     alone = Recipe(latent=0.0, sigreg=0.0)
     assert encoder_gradient(alone) > 1e-3
     assert encoder_gradient(Recipe(latent=0.0, sigreg=0.0, pure=True)) == 0.0
+
+
+@pytest.mark.parametrize("recipe", [Recipe(keeps=k) for k in KEEPERS] + [Recipe(target="both", inverse=1.0)])
+def test_each_member_of_the_family_trains_what_it_should(batch: tuple[Trainer, Cases, Draw], recipe: Recipe) -> None:
+    """Only EMA's target encoder gets no gradient from the latent prediction; the others' is finite and not zero."""
+    trainer, cases, draw = batch
+    sizes = replace(trainer.sizes, target=recipe.target, inverse=recipe.inverse > 0)
+    model = jax.tree.map(lambda a: a[0], jepas(sizes, 1, seed=0))
+    width = sizes.embedding * (2 if recipe.target == "both" else 1)
+    rng = np.random.default_rng(1)
+    draw = draw._replace(
+        directions=rng.standard_normal((width, 24)).astype(np.float32),
+        normal=rng.standard_normal((32, width)).astype(np.float32),
+    )
+    gradient, losses = jax.grad(loss, has_aux=True)(model, cases, trainer.weight, draw, recipe, model)
+    size = float(jnp.abs(gradient.t1.kernel[...]).max())
+    assert np.isfinite(size)
+    assert (size == 0.0) == (recipe.keeps == "ema")
+    assert (float(losses.inverse) > 0) == (recipe.inverse > 0)
+
+
+def test_the_inputs_between_two_latents_are_their_mean(batch: tuple[Trainer, Cases, Draw]) -> None:
+    """A head that answers 0 is wrong by the mean square of the inputs' means between target rows."""
+    trainer, cases, draw = batch
+    recipe = Recipe(inverse=1.0, targets=3)
+    model = jax.tree.map(lambda a: a[0], jepas(replace(trainer.sizes, inverse=True), 1, seed=0))
+    model.i.kernel[...] = jnp.zeros_like(model.i.kernel[...])
+    _, losses = loss(model, cases, trainer.weight, draw, recipe)
+    w = np.asarray(cases.future.w)  # 16 rows; targets stand at rows 5, 10 and 15, counted from 0
+    means = [w[:, first : first + 5].mean(axis=1) for first in (6, 11)]
+    assert float(losses.inverse) == pytest.approx(float(np.mean(np.square(means))), rel=1e-4)

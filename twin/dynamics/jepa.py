@@ -26,7 +26,12 @@ TARGET_ROWS = 8  # rows of CVs that a target embeds, the row itself last
 
 @dataclass(frozen=True)
 class Sizes:
-    """Widths of the network."""
+    """Widths of the network.
+
+    Attributes:
+        target: columns that the target encoder reads: "cvs", "window" (inputs too) or "both", by an encoder each.
+        inverse: whether there is a head that recovers the inputs between two latents.
+    """
 
     cvs: int
     inputs: int
@@ -35,6 +40,8 @@ class Sizes:
     hidden: int = 64
     encoder: int = 96
     embedding: int = 16
+    target: str = "cvs"
+    inverse: bool = False
 
 
 class Dense(nnx.Module):
@@ -65,9 +72,16 @@ class Jepa(nnx.Module):
         self.time_constant = nnx.Param(jnp.asarray(np.geomspace(2.0, 100.0, sizes.latent), jnp.float32))  # rows
         self.h1 = Dense(sizes.latent + sizes.cvs, sizes.hidden, rng)
         self.h2 = Dense(sizes.hidden, sizes.cvs, None)
-        self.t1 = Dense(TARGET_ROWS * sizes.cvs, sizes.hidden, rng)
+        columns = sizes.cvs + sizes.inputs if sizes.target == "window" else sizes.cvs
+        self.t1 = Dense(TARGET_ROWS * columns, sizes.hidden, rng)
         self.t2 = Dense(sizes.hidden, sizes.embedding, rng)
         self.p = Dense(sizes.latent + sizes.cvs, sizes.embedding, rng)
+        if sizes.target == "both":
+            self.u1 = Dense(TARGET_ROWS * (sizes.cvs + sizes.inputs), sizes.hidden, rng)
+            self.u2 = Dense(sizes.hidden, sizes.embedding, rng)
+            self.q = Dense(sizes.latent + sizes.cvs, sizes.embedding, rng)
+        if sizes.inverse:
+            self.i = Dense(2 * sizes.latent, sizes.inputs, rng)
 
     def encode(self, window: Window) -> jax.Array:
         """f: the latent (latent,) at the last row of a window (L, ·)."""
@@ -87,11 +101,20 @@ class Jepa(nnx.Module):
         """h: what to add to the backbone's CVs, (..., CVs)."""
         return self.h2(jnp.tanh(self.h1(jnp.concatenate([z, y_lin], axis=-1))))
 
-    def target(self, y: jax.Array) -> jax.Array:
-        """t: the embedding (..., embedding) of `TARGET_ROWS` rows of measured CVs (..., rows, CVs)."""
-        flat = y.reshape(*y.shape[:-2], -1)
-        return self.t2(jnp.tanh(self.t1(flat)))
+    def target(self, rows: jax.Array) -> jax.Array:
+        """t: the embedding (..., embedding) of the last `TARGET_ROWS` rows (..., rows, CVs and inputs)."""
+        flat = rows[..., : self.t1.kernel.shape[0] // TARGET_ROWS]
+        e = self.t2(jnp.tanh(self.t1(flat.reshape(*flat.shape[:-2], -1))))
+        if not hasattr(self, "u1"):
+            return e
+        whole = self.u2(jnp.tanh(self.u1(rows.reshape(*rows.shape[:-2], -1))))
+        return jnp.concatenate([e, whole], axis=-1)
 
     def predicted(self, z: jax.Array, y_lin: jax.Array) -> jax.Array:
         """p: the embedding (..., embedding) the latent expects there."""
-        return self.p(jnp.concatenate([z, y_lin], axis=-1))
+        seen = jnp.concatenate([z, y_lin], axis=-1)
+        return jnp.concatenate([self.p(seen), self.q(seen)], axis=-1) if hasattr(self, "q") else self.p(seen)
+
+    def moved(self, before: jax.Array, after: jax.Array) -> jax.Array:
+        """i: the mean inputs (..., inputs) between two latents (..., latent)."""
+        return self.i(jnp.concatenate([before, after], axis=-1))

@@ -19,7 +19,7 @@ import optax
 from twin.dynamics.ensemble import jepas
 from twin.dynamics.jepa import TARGET_ROWS, Jepa, Sizes
 from twin.dynamics.noise import Linear
-from twin.regularizers import COLLAPSED, effective_rank, sigreg
+from twin.regularizers import COLLAPSED, anisotropic, effective_rank, infonce, sigreg, sparse, subspace, vicreg
 from twin.rollout import rollout
 from twin.training.folds import COUNT, Folds, spread
 from twin.windows import Future, Grid, Window
@@ -29,6 +29,9 @@ MOST = 6_000  # windows a fold
 PADDED = 0.1  # share of training windows with a part of their history missing
 JUDGED = 128  # windows a fold on the out-of-fold curve
 CHUNK = 25  # training steps a jitted call, with an evaluation at its end
+
+
+KEEPERS = ("sigreg", "vicreg", "ema", "infonce", "sparse", "subspace", "anisotropic", "none")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,9 @@ class Recipe:
     directions: int = 24  # on which it projects them
     average: float = 0.98  # of the running mean of the weights, which is what is judged and kept
     pure: bool = False  # the readout behind a stop-gradient: pure JEPA
+    target: str = "cvs"  # what is embedded: future "cvs", the full "window", or "both"
+    keeps: str = "sigreg"  # what keeps embeddings from collapsing: one of `KEEPERS`
+    inverse: float = 0.0  # weight of endpoint inverse dynamics
 
 
 class Cases(NamedTuple):
@@ -60,7 +66,8 @@ class Losses(NamedTuple):
 
     readout: jax.Array
     latent: jax.Array
-    sigreg: jax.Array
+    sigreg: jax.Array  # or what stands in its place
+    inverse: jax.Array
 
 
 class Draw(NamedTuple):
@@ -70,11 +77,13 @@ class Draw(NamedTuple):
         cases: (members, B) of each member's pool.
         rows: (gaussian,) of the target rows, those SIGReg sees.
         directions: (embedding, directions) on which SIGReg projects.
+        normal: (B, embedding) a sample of what the sparse variant compares with.
     """
 
     cases: jax.Array
     rows: jax.Array
     directions: jax.Array
+    normal: jax.Array | None = None
 
 
 class Evaluation(NamedTuple):
@@ -129,25 +138,52 @@ def forecast(model: Jepa, case: Cases) -> jax.Array:
     return case.y_lin + model.correction(latents(model, case), case.y_lin)
 
 
-def loss(model: Jepa, batch: Cases, weight: jax.Array, draw: Draw, recipe: Recipe) -> tuple[jax.Array, Losses]:
+def loss(
+    model: Jepa, batch: Cases, weight: jax.Array, draw: Draw, recipe: Recipe, teacher: Jepa | None = None
+) -> tuple[jax.Array, Losses]:
     """Readout + latent prediction + SIGReg over a batch of B cases.
 
         ŷ_k = y_lin,k + h(z_k, y_lin,k)      readout  = mean weight (ŷ − y)², 1 for the backbone alone
         ê_k = p(z_k, y_lin,k)                latent   = mean (ê_k − e_k)²
         e_k = t(y_{k−7} … y_k)               Gaussian = SIGReg of e_k over the batch
+        ŵ   = i(z_j, z_k)                    inverse  = mean (ŵ − mean of w_{j+1} … w_k)²
 
     Args:
         weight: (K, CVs).
+        teacher: the running mean of the model, whose targets are predicted where EMA keeps them from collapsing.
     """
     z = jax.vmap(latents, in_axes=(None, 0))(model, batch)
     y = batch.y_lin + model.correction(jax.lax.stop_gradient(z) if recipe.pure else z, batch.y_lin)
     at = _target_rows(z.shape[1], recipe.targets)
-    e = model.target(_recent(batch)[:, at])
+    rows = _recent(batch)[:, at]
+    e = jax.lax.stop_gradient((teacher or model).target(rows)) if recipe.keeps == "ema" else model.target(rows)
+    foreseen = model.predicted(z[:, at], batch.y_lin[:, at])
     readout = (weight[None] * batch.future.mask * (y - batch.future.y) ** 2).mean()
-    latent = ((model.predicted(z[:, at], batch.y_lin[:, at]) - e) ** 2).mean()
-    gaussian = jax.vmap(sigreg, in_axes=(1, None))(e[:, draw.rows], draw.directions).mean()
-    total = readout + recipe.latent * latent + recipe.sigreg / recipe.batch * gaussian
-    return total, Losses(readout, latent, gaussian)
+    contrast = recipe.keeps == "infonce"
+    latent = jax.vmap(infonce, 1)(foreseen, e).mean() if contrast else ((foreseen - e) ** 2).mean()
+    kept = jax.vmap(lambda samples: _spread(samples, draw, recipe.keeps), 1)(e[:, draw.rows]).mean()
+    inverse = _inverse(model, z[:, at], batch.future.w, at) if recipe.inverse else jnp.zeros(())
+    total = readout + recipe.latent * latent + recipe.sigreg / recipe.batch * kept + recipe.inverse * inverse
+    return total, Losses(readout, latent, kept, inverse)
+
+
+def _spread(samples: jax.Array, draw: Draw, keeps: str) -> jax.Array:
+    """What is paid for embeddings (B, embedding) that collapse, times B."""
+    if keeps in ("ema", "infonce", "none"):
+        return jnp.zeros(())
+    if keeps == "vicreg":
+        return samples.shape[0] * vicreg(samples)
+    if keeps == "sparse":
+        assert draw.normal is not None  # noqa: S101
+        return sparse(samples, draw.directions, draw.normal)
+    return {"sigreg": sigreg, "subspace": subspace, "anisotropic": anisotropic}[keeps](samples, draw.directions)
+
+
+def _inverse(model: Jepa, z: jax.Array, w: np.ndarray, at: np.ndarray) -> jax.Array:
+    """Mean square error of the mean inputs (B, K, inputs) between neighbouring latents z (B, rows, latent)."""
+    total = jnp.cumsum(jnp.asarray(w), axis=1)[:, at]
+    mean = (total[:, 1:] - total[:, :-1]) / jnp.asarray(np.diff(at), jnp.float32)[None, :, None]
+    return ((model.moved(z[:, :-1], z[:, 1:]) - mean) ** 2).mean()
 
 
 def _target_rows(horizon: int, count: int) -> np.ndarray:
@@ -156,11 +192,14 @@ def _target_rows(horizon: int, count: int) -> np.ndarray:
 
 
 def _recent(batch: Cases) -> jax.Array:
-    """(B, K, TARGET_ROWS, CVs): at each row of the horizon, the CVs of the last rows up to it."""
-    y = jnp.concatenate([jnp.asarray(batch.window.y), jnp.asarray(batch.future.y)], axis=1)
+    """(B, K, TARGET_ROWS, CVs and inputs): at each row of the horizon, the last rows up to it."""
+    past, future = (
+        jnp.concatenate([jnp.asarray(p.y), jnp.asarray(p.w)], axis=-1) for p in (batch.window, batch.future)
+    )
+    both = jnp.concatenate([past, future], axis=1)
     horizon = batch.y_lin.shape[1]
-    rows = y.shape[1] - horizon + np.arange(horizon)[:, None] + np.arange(1 - TARGET_ROWS, 1)
-    return y[:, np.maximum(rows, 0)]
+    rows = both.shape[1] - horizon + np.arange(horizon)[:, None] + np.arange(1 - TARGET_ROWS, 1)
+    return both[:, np.maximum(rows, 0)]
 
 
 class Trainer:
@@ -170,7 +209,7 @@ class Trainer:
         self.recipe, self.seed = recipe, seed
         rng = np.random.default_rng(seed)
         cvs, inputs = grid.y.shape[1], grid.w.shape[1]
-        self.sizes = Sizes(cvs, inputs, folds.history)
+        self.sizes = Sizes(cvs, inputs, folds.history, target=recipe.target, inverse=recipe.inverse > 0)
         numbers = folds.history * (2 * cvs + inputs) + folds.horizon * (3 * cvs + inputs)
         training = [folds.training(fold) for fold in range(COUNT)]
         count = min(MOST, POOL // numbers, max(map(len, training)))
@@ -205,21 +244,28 @@ class Trainer:
         targets = len(_target_rows(self.pool.y_lin.shape[2], recipe.targets))
         index = rng.integers(0, pool, (CHUNK, COUNT, recipe.batch), np.int32)
         rows = rng.integers(0, targets, (CHUNK, recipe.gaussian), np.int32)
-        directions = rng.standard_normal((CHUNK, self.sizes.embedding, recipe.directions), np.float32)
-        return Draw(jnp.asarray(index), jnp.asarray(rows), jnp.asarray(directions))
+        width = self.sizes.embedding * (2 if recipe.target == "both" else 1)
+        directions = rng.standard_normal((CHUNK, width, recipe.directions), np.float32)
+        normal = None
+        if recipe.keeps == "sparse":
+            normal = jnp.asarray(rng.standard_normal((CHUNK, recipe.batch, width), np.float32))
+        return Draw(jnp.asarray(index), jnp.asarray(rows), jnp.asarray(directions), normal)
 
     @partial(jax.jit, static_argnums=0)
     def _chunk(self, weights: Jepa, mean: Jepa, state: Any, pool: Cases, draws: Draw) -> tuple[Jepa, Jepa, Any, Any]:
-        def one(model: Jepa, state: Any, pool: Cases, index: jax.Array, draw: Draw) -> tuple[Jepa, Any, Losses]:
+        Stepped = tuple[Jepa, Any, Losses]
+
+        def one(model: Jepa, mean: Jepa, state: Any, pool: Cases, index: jax.Array, draw: Draw) -> Stepped:
             batch = jax.tree.map(lambda a: a[index], pool)
-            gradient, losses = jax.grad(loss, has_aux=True)(model, batch, self.weight, draw, self.recipe)
+            gradient, losses = jax.grad(loss, has_aux=True)(model, batch, self.weight, draw, self.recipe, mean)
             with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
                 updates, state = self.optimiser.update(gradient, state, model)
             return optax.apply_updates(model, updates), state, losses
 
         def advance(carry: tuple[Jepa, Jepa, Any], draw: Draw) -> tuple[tuple[Jepa, Jepa, Any], Losses]:
             weights, mean, state = carry
-            weights, state, losses = jax.vmap(one, in_axes=(0, 0, 0, 0, None))(weights, state, pool, draw.cases, draw)
+            step = jax.vmap(one, in_axes=(0, 0, 0, 0, 0, None))
+            weights, state, losses = step(weights, mean, state, pool, draw.cases, draw)
             mean = optax.incremental_update(weights, mean, 1.0 - self.recipe.average)
             return (weights, mean, state), jax.tree.map(jnp.mean, losses)
 
@@ -248,7 +294,7 @@ def _rmse(y: jax.Array, future: Future) -> jax.Array:
 def alarms(losses: dict[str, float], recipe: Recipe) -> tuple[str, ...]:
     """What in these losses speaks of a collapsed embedding."""
     found = []
-    if losses.get("sigreg", 0.0) > 0.5 * COLLAPSED * recipe.batch:
+    if recipe.keeps == "sigreg" and losses.get("sigreg", 0.0) > 0.5 * COLLAPSED * recipe.batch:
         found.append("embeddings shrink towards a point (SIGReg)")
     if losses.get("rank", 3.0) < 2.0:
         found.append("embeddings lie on a line (effective rank)")
