@@ -66,6 +66,7 @@ def test_from_a_file_to_a_plan(console: Page, rig: Rig, measured: Telemetry, fil
     expect(console.locator(".mark", has_text="champion")).to_be_visible(timeout=300_000)
     expect(console.get_by_text(f"{LEARNT} rows in 1 run, {start:%Y-%m-%d %H:%M:%S}")).to_be_visible()
 
+    console.set_default_timeout(300_000)  # the first answers of a twin wait until its programs are compiled
     to(console, "What-if")
     asked(console, "predict", lambda: console.get_by_label("Add a move of pump_1").click())
     field = console.get_by_label("pump_1, move 1: value")
