@@ -43,20 +43,21 @@ export function NumberField({ value, change, label, placeholder, min, max, step 
   return html`<input type="number" aria-label=${label} ...${{ min, max, step, placeholder }} value=${text} onInput=${input} />`;
 }
 
-/** A moment in the time zone chosen, as 2026-01-31 08:00:00; `change` gets seconds since 1970. */
-export function Moment({ value, change, label }) {
+/** A moment in the time zone chosen, as 2026-01-31 08:00:00; `change` gets seconds since 1970, or null where it may be empty. */
+export function Moment({ value, change, label, placeholder }) {
   const [typed, setTyped] = useState(null); // what is being typed: the page goes on behind it
   const [wrong, setWrong] = useState(false);
   const shown = value === null || value === undefined ? "" : time(value);
   const set = () => {
     if (typed === null) return;
     const given = instant(typed);
-    setWrong(!Number.isFinite(given));
-    if (!Number.isFinite(given)) return;
+    const empty = placeholder !== undefined && typed.trim() === ""; // where a time may be left out
+    setWrong(!empty && !Number.isFinite(given));
+    if (!empty && !Number.isFinite(given)) return;
     setTyped(null);
-    change(given);
+    change(empty ? null : given);
   };
-  return html`<input class="moment" aria-label=${label} aria-invalid=${wrong} title="such as 2026-01-31 08:00" value=${typed ?? shown}
+  return html`<input class="moment" aria-label=${label} aria-invalid=${wrong} title="such as 2026-01-31 08:00" placeholder=${placeholder} value=${typed ?? shown}
       onInput=${(e) => setTyped(e.target.value)} onBlur=${set} onKeyDown=${(e) => e.key === "Enter" && set()} />
     ${wrong && html`<${Mark} kind="attention">no time such as 2026-01-31 08:00<//>`}`;
 }

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.console.conftest import KEY, Rig, until
-from tests.console.support import to
+from tests.console.support import REFUSED, to
 from twin.plants.quadruple_tank import QuadrupleTank
 
 
@@ -70,7 +70,10 @@ def test_the_controller_is_shown_and_turned_off(console: Page, rig: Rig) -> None
     assert rig.get("/v1/plants/tank/controller")["wanted"]["mode"] == "off"
 
 
-def test_champion_and_challenger_side_by_side_and_promoted(console: Page, rig: Rig, challenger: str) -> None:
+def test_champion_and_challenger_side_by_side_and_promoted(
+    console: Page, rig: Rig, challenger: str, expected: list[str]
+) -> None:
+    expected.append(f"{REFUSED} 503")  # of /readyz, while a new champion is compiled
     ours, theirs = (rig.get(f"/v1/plants/tank/twins/{twin}/report")["backtest"] for twin in (rig.twin, challenger))
     to(console, "Twin")
     panel = console.locator("section", has=console.get_by_role("heading", name="Beside the challenger"))

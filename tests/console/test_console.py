@@ -167,7 +167,9 @@ def test_the_report_and_promotion(console: Page, rig: Rig) -> None:
     to(console, "Twin")
     expect(console.get_by_text(f"{ROWS} rows in 1 run")).to_be_visible()
     cvs, mvs = len(card["plant"]["tags"]) - 3, 2
-    expect(console.locator("table.matrix td svg, table.matrix td p")).to_have_count(cvs * mvs)
+    for name in ("Step responses", "Gains over the operating range"):
+        panel = console.locator("section", has=console.get_by_role("heading", name=name, exact=True))
+        expect(panel.locator("table.matrix td svg, table.matrix td p")).to_have_count(cvs * mvs)
     gain = card["step_responses"]["gains"]["pump_1"]["level_1"]
     row = console.get_by_role("row").filter(has_text="pump_1 → level_1")
     expect(row).to_contain_text(f"{shown(gain['mean'], 3)} {shown(gain['low'], 3)} … {shown(gain['high'], 3)}")

@@ -2,7 +2,7 @@
 import { NumberField } from "../components.js";
 import { number, percent } from "../format.js";
 import { html } from "../lib.js";
-import { of } from "../state.js";
+import { health, of } from "../state.js";
 
 const COVERAGES = [0.8, 0.9, 0.95, 0.99];
 
@@ -75,6 +75,7 @@ export function Form({ planning }) {
     </div>
     <div class="halves wide"><div class="scroll"><${Cvs} planning=${planning} /></div><div class="scroll"><${Mvs} planning=${planning} /></div></div>
     <${More} planning=${planning} />
+    ${planning.busy.value && health.value?.ready === false && html`<p class="quiet small" role="status">The twin's programs are still being compiled; the first plan waits for them.</p>`}
     <p class="quiet small">Grey numbers are the plant's own. A limit here can tighten them, never widen them.</p>
   </form>`;
 }

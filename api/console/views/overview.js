@@ -2,7 +2,7 @@
 import { get, post } from "../api.js";
 import { Mark, Trouble, Trust, useRead } from "../components.js";
 import { duration, number, percent, time } from "../format.js";
-import { html } from "../lib.js";
+import { html, useState } from "../lib.js";
 import { href, path, plant, slug } from "../state.js";
 import { JOB, STATUS } from "../words.js";
 import { Controller } from "./overview_controller.js";
@@ -62,13 +62,28 @@ function Recommendations() {
     <div class="bar"><h2>Recent recommendations</h2><a href=${href("optimize")}>optimize</a></div>
     <${Trouble} error=${error} />
     ${value?.items.length === 0 && html`<p class="quiet">None yet.</p>`}
-    ${value?.items.length > 0 && html`<table class="tight"><tbody>${value.items.map(({ created, outcome, request }) => {
-      const [kind, words] = STATUS[outcome.status];
-      const next = Object.entries(outcome.next ?? {}).map(([tag, v]) => `${tag} ${number(v)}`).join(", ");
-      return html`<tr title=${outcome.status_detail}><td><a href=${href("optimize", { q: JSON.stringify(request) })} title="Ask this again">${moment(created)}</a></td>
-        <td><${Mark} kind=${kind}>${words.split(":")[0]}<//></td><td>${next}</td></tr>`;
-    })}</tbody></table>`}
+    ${value?.items.length > 0 && html`<table class="tight"><tbody>${value.items.map((item) => html`<${Recommendation} key=${item.id} item=${item} />`)}</tbody></table>`}
   </section>`;
+}
+
+/** One answer of optimize: it can be asked again as of now, and computed again as of then. */
+function Recommendation({ item: { id, created, outcome, request } }) {
+  const [verdict, setVerdict] = useState(null);
+  const [kind, words] = STATUS[outcome.status];
+  const next = Object.entries(outcome.next ?? {}).map(([tag, v]) => `${tag} ${number(v)}`).join(", ");
+  const check = async () => {
+    try {
+      const { same, differences } = await post(path(`/recommendations/${id}/replay`), {});
+      setVerdict(same ? ["ok", "the same again"] : ["attention", `differs: ${differences.map((d) => d.field ?? JSON.stringify(d)).join(", ")}`]);
+    } catch (problem) {
+      setVerdict(["attention", problem.message]);
+    }
+  };
+  return html`<tr title=${outcome.status_detail}>
+    <td><a href=${href("optimize", { q: JSON.stringify(request) })} title="Ask this again, as of now">${moment(created)}</a></td>
+    <td><${Mark} kind=${kind}>${words.split(":")[0]}<//></td>
+    <td>${next} ${verdict ? html`<${Mark} kind=${verdict[0]}>${verdict[1]}<//>`
+      : html`<button class="plain small" onClick=${check} title="Compute it again from the rows, twin and limits of then">check</button>`}</td></tr>`;
 }
 
 export function Overview() {

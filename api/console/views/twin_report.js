@@ -3,6 +3,7 @@ import { Mark } from "../components.js";
 import { duration, number, percent, time } from "../format.js";
 import { html } from "../lib.js";
 import { Key, Lines } from "../plots.js";
+import { GainMap, Whiteness } from "./twin_gains.js";
 import { Steps } from "./twin_steps.js";
 
 const WHO = [
@@ -13,8 +14,9 @@ const WHO = [
 
 export function Report({ card }) {
   return html`<${Summary} card=${card} />
-    <${Backtest} backtest=${card.backtest} />
+    <${Backtest} backtest=${card.backtest} diagnostics=${card.diagnostics} />
     <${Steps} steps=${card.step_responses} card=${card} />
+    <${GainMap} card=${card} />
     <${Coverage} backtest=${card.backtest} />
     <${Training} training=${card.training} />`;
 }
@@ -31,7 +33,7 @@ function Summary({ card }) {
   </section>`;
 }
 
-function Backtest({ backtest }) {
+function Backtest({ backtest, diagnostics }) {
   const cvs = Object.entries(backtest.cvs);
   const last = (name, k) => WHO.map(({ who }) => html`<td class="n">${number(name.rmse[who]?.[k - 1], 3)}</td>`);
   return html`<section class="panel"><h2>Backtest</h2>
@@ -40,6 +42,7 @@ function Backtest({ backtest }) {
     <div class="charts">${cvs.map(([name, cv]) => html`<div><h3>${name} <span class="quiet">${cv.unit}</span></h3>
       <${Lines} title=${`Error of ${name}`} unit=${cv.unit} log=${true} x=${backtest.times_s}
         series=${WHO.filter(({ who }) => cv.rmse[who]).map((w) => ({ ...w, values: cv.rmse[w.who] }))} /></div>`)}</div>
+    <${Whiteness} diagnostics=${diagnostics} />
     <details><summary>As a table</summary><div class="scroll"><table>
       <thead><tr><th>CV</th><th>Unit</th>${backtest.horizons.map((k) => WHO.map((w) => html`<th class="n">${w.label}, ${duration(backtest.times_s[k - 1])}</th>`))}</tr></thead>
       <tbody>${cvs.map(([name, cv]) => html`<tr><td>${name}</td><td class="quiet">${cv.unit}</td>${backtest.horizons.map((k) => last(cv, k))}</tr>`)}</tbody>

@@ -1,6 +1,6 @@
 // Training: what may be asked, and the job as it goes: progress, remaining time, losses, alarms.
 import { events, get, post, remove } from "../api.js";
-import { Mark, NumberField, Trouble } from "../components.js";
+import { Mark, Moment, NumberField, Trouble } from "../components.js";
 import { duration, number, percent } from "../format.js";
 import { html, useEffect, useState } from "../lib.js";
 import { Key, Lines } from "../plots.js";
@@ -45,7 +45,8 @@ export function Training({ done }) {
   const train = async (event) => {
     event.preventDefault();
     try {
-      const body = Object.fromEntries(Object.entries(asked).filter(([, v]) => v !== null));
+      const { start, ...rest } = Object.fromEntries(Object.entries(asked).filter(([, v]) => v !== null));
+      const body = { ...rest, ...(start && { start: new Date(start * 1000).toISOString() }) };
       const started = await post(path("/twins"), body);
       setPoints([]);
       setAlarms([]);
@@ -61,13 +62,14 @@ export function Training({ done }) {
     placeholder="usual" change=${(v) => setAsked({ ...asked, [name]: v })} /></label>`;
   return html`<section class="panel">
     <form class="bar" onSubmit=${train}><h2>Train</h2>
+      <label class="inline">From <${Moment} label="Learn from" value=${asked.start} placeholder="the first row" change=${(t) => setAsked({ ...asked, start: t })} /></label>
       ${field("horizon_s", "Horizon, s")} ${field("budget_s", "Budget, s")}
       <button class="primary" disabled=${going}>Train a new twin</button></form>
     <${Trouble} error=${error} />
     ${job && html`<${Progress} job=${job} going=${going} cancel=${cancel} />`}
     ${[...new Set(alarms)].map((alarm) => html`<p><${Mark} kind="attention">${alarm}<//></p>`)}
     <${Losses} points=${points} />
-    ${!job && html`<p class="quiet small">Learns from all telemetry stored by now. Nothing needs to be set; a minute or two.</p>`}
+    ${!job && html`<p class="quiet small">Nothing needs to be set: it learns from all telemetry stored by now, in a minute or two.</p>`}
   </section>`;
 }
 
