@@ -85,7 +85,7 @@ def responses_at(app: App, _: Reader, plant: PlantSlug, twin: TwinName, body: Op
 
 def _around(app: Service, plant: str, twin: Twin, at: datetime | None, history: History | None) -> dict[str, Any]:
     rows, _ = app.histories.of(plant, twin, at, history)
-    return {"at": rows.at, **step_responses(twin, rows), "gain_map": gain_map(twin, rows)}
+    return {"at": rows.at.isoformat(), **step_responses(twin, rows), "gain_map": gain_map(twin, rows)}
 
 
 @router.get("/aliases")
