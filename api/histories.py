@@ -53,7 +53,7 @@ class Histories:
 
     def _read(self, slug: str, twin: Twin, at: datetime | None, version: int) -> Telemetry:
         table, plant = self._store.plant(slug), twin.plant
-        rows = MARGIN * (twin.min_history_rows + HINDCAST)
+        rows = MARGIN * (twin.min_history_rows + max(HINDCAST, twin.horizon))
         if at is None:
             frame = table.last_rows(rows, plant.sample_period_s, tags=plant.names, as_of=version)
         else:

@@ -27,6 +27,7 @@ from twin.dynamics.region import Region
 from twin.errors import ArtifactError, TwinError
 from twin.plant import Plant
 from twin.scaling import Scaler
+from twin.shift import Shift
 from twin.trust import Bands, Calibration, Seen, Surprise
 from twin.windows import Window
 
@@ -138,12 +139,14 @@ def load(folder: Path) -> Twin:
 
 def _tensors(twin: Twin) -> dict[str, np.ndarray]:
     """Every array of a twin by its path."""
-    parts = {
+    parts: dict[str, Any] = {
         "scaler": twin.scaler,
         "bands": twin.calibration.bands,
         "surprise": twin.calibration.surprise,
         "seen": twin.seen,
     }
+    if twin.calibration.shift is not None:
+        parts["shift"] = twin.calibration.shift
     named = {f"{part}.{name}": value for part, owner in parts.items() for name, value in vars(owner).items()}
     named |= {f"reference.{name}": np.asarray(value) for name, value in twin.reference._asdict().items()}
     return named | {f"dynamics.{name}": value for name, value in arrays(twin.dynamics).items()}
@@ -163,7 +166,9 @@ def _assemble(manifest: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) ->
         horizon=int(manifest["horizon"]),
         seen=Seen(**part("seen")),
         correction=float(manifest["correction"]),
-        calibration=Calibration(Bands(**part("bands")), Surprise(**part("surprise"))),
+        calibration=Calibration(
+            Bands(**part("bands")), Surprise(**part("surprise")), Shift(**part("shift")) if part("shift") else None
+        ),
         reference=Window(**part("reference")),
         card=manifest["card"],
     )

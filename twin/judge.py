@@ -14,12 +14,14 @@ from twin.dynamics.ensemble import Ensemble
 from twin.dynamics.region import Region
 from twin.history import present_inputs
 from twin.rollout import rollout
+from twin.shift import mean_errors
 from twin.telemetry import Telemetry
 from twin.trust import Reason, Trust, verdict
 from twin.windows import Grid, Window, latest
 
 MARGIN = 0.05  # of the trained range of an input, beyond which a value counts as not seen
 MOVED = 0.01  # of the trained range of an MV: a smaller change leans on nothing
+NAMED, STANDS_OUT = 3, 2.0  # CVs that a shift names, and the usual mean errors from which one stands out
 LEANS = 0.1  # deviations of a CV: an answer leans on an effect that moves it so far
 
 
@@ -29,7 +31,7 @@ def judge(twin: Twin, history: Telemetry, inputs: np.ndarray) -> list[Trust]:
     # The region looks at the mean of the planned inputs only: one row of it keeps the shape, whatever the horizon.
     mean = twin.scaler.w_in(inputs.mean(axis=1, keepdims=True))
     distances = np.asarray(_distances(twin.region, window, np.pad(mean, ((0, -len(mean) % 4), (0, 0), (0, 0)))))
-    surprise = _surprise(twin, history)
+    surprise, shift = _surprise(twin, history), _shift(twin, history)
     present = present_inputs(twin, history)
     recent = history.last_run(len(history))
     stale, frozen = twin.seen.stale(recent), twin.seen.frozen(recent)
@@ -37,6 +39,7 @@ def judge(twin: Twin, history: Telemetry, inputs: np.ndarray) -> list[Trust]:
         verdict(
             distance=float(distance),
             surprise=surprise,
+            shift=shift,
             beyond=_beyond(twin, planned),
             stale=stale,
             frozen=frozen,
@@ -120,17 +123,39 @@ def _beyond(twin: Twin, inputs: np.ndarray) -> dict[str, tuple[float, float, flo
 
 def _surprise(twin: Twin, history: Telemetry) -> dict[str, float]:
     """CV → how badly the last rows were forecast from the rows before; empty where history is too short."""
-    rows = len(twin.calibration.surprise.size)
+    surprise = twin.calibration.surprise
+    errors = hindcast(twin, history, len(surprise.size))
+    if errors is None:
+        return {}
+    return {tag.name: float(r) for tag, r in zip(twin.plant.cvs, surprise.ratio(*errors), strict=True)}
+
+
+def _shift(twin: Twin, history: Telemetry) -> tuple[float, dict[str, str]]:
+    """How far forecasts over the last horizon were off to one side, and which CVs by how much; 0 where unknown."""
+    shift = twin.calibration.shift
+    errors = None if shift is None else hindcast(twin, history, twin.horizon)
+    if shift is None or errors is None:
+        return 0.0, {}
+    means = mean_errors(errors[0][None], errors[1][None])
+    standard = means[0] / shift.size
+    most = [i for i in np.argsort(-np.abs(standard))[:NAMED] if abs(standard[i]) > STANDS_OUT]
+    off, tags = means[0] * twin.scaler.y_scale, twin.plant.cvs
+    told = {tags[i].name: f"{off[i]:+.3g} {tags[i].unit}" for i in most}
+    return float(shift.ratio(means)[0]), told
+
+
+def hindcast(twin: Twin, history: Telemetry, rows: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Errors (rows, CVs), model units, of a forecast of the last rows from those before, without a correction, and
+    where they were measured; None where history is too short."""
     recent = history.last_run(twin.history + rows)
     if len(recent) < twin.history + rows:
-        return {}
+        return None
     grid = Grid.of(recent, twin.scaler)
     start = np.array([twin.history - 1])
     window = Window(*(part[0] for part in grid.window(start, twin.history)))
     future = grid.future(start, rows)
     y = np.asarray(_hindcast(twin.dynamics, window, jnp.asarray(future.w[0])))
-    ratio = twin.calibration.surprise.ratio(future.y[0] - y, future.mask[0])
-    return {tag.name: float(r) for tag, r in zip(twin.plant.cvs, ratio, strict=True)}
+    return future.y[0] - y, future.mask[0]
 
 
 @jax.jit

@@ -139,7 +139,7 @@ def fit(
         history=folds.history,
         horizon=folds.horizon,
         seen=Seen.of(telemetry),
-        calibration=Calibration.fit(judged.residuals, judged.mask, judged.fold),
+        calibration=Calibration.fit(judged.residuals, judged.mask, judged.fold, judged.plain),
         correction=judged.share,
         reference=_reference(grid, folds),
         card=card,

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from twin.errors import QuestionError
+from twin.shift import Shift
 from twin.telemetry import BRIDGE, Telemetry
 from twin.windows import hold
 
@@ -149,11 +150,19 @@ class Calibration:
 
     bands: Bands
     surprise: Surprise
+    shift: Shift | None = None
 
     @classmethod
-    def fit(cls, residuals: np.ndarray, mask: np.ndarray, fold: np.ndarray) -> Calibration:
-        """From out-of-fold residuals (n, K, CVs) in model units, where CVs were measured, and each window's fold."""
-        return cls(Bands.across(residuals, mask, fold), Surprise.fit(residuals, mask))
+    def fit(
+        cls, residuals: np.ndarray, mask: np.ndarray, fold: np.ndarray, plain: np.ndarray | None = None
+    ) -> Calibration:
+        """From out-of-fold residuals (n, K, CVs) in model units, where CVs were measured, and each window's fold.
+
+        Args:
+            plain: the residuals without the correction of recent errors, which would hide a lasting fault.
+        """
+        plain = residuals if plain is None else plain
+        return cls(Bands.across(residuals, mask, fold), Surprise.fit(plain, mask), Shift.fit(plain, mask))
 
 
 @dataclass(frozen=True)
@@ -257,6 +266,7 @@ def verdict(
     *,
     distance: float,
     surprise: Mapping[str, float],
+    shift: tuple[float, Mapping[str, str]] = (0.0, {}),
     beyond: Mapping[str, tuple[float, float, float]] = {},
     stale: Mapping[str, int] = {},
     frozen: Sequence[str] = (),
@@ -269,6 +279,7 @@ def verdict(
         distance: how far the history and the planned inputs lie from the trained region, over the distance
             that 99 % of the training windows keep: above 1 is outside.
         surprise: CV → `Surprise.ratio`.
+        shift: `Shift.ratio`, and CV → how far its forecasts were off, of those that stand out.
         beyond: tag → (value asked, trained low, trained high) of inputs asked beyond their trained range.
         stale: tag → rows since its last measured value.
         frozen: tags that did not move although they always did.
@@ -287,6 +298,11 @@ def verdict(
             outside = True
             detail = f"forecasts of the last rows missed {tag} by {math.sqrt(ratio):.1f} times the alarm size"
             reasons.append((1 / ratio, Reason("surprise", detail, tag)))
+    if shift[0] > 1:
+        outside = True
+        most = ", ".join(f"{tag} by {off}" for tag, off in shift[1].items())
+        detail = f"forecasts over the last horizon were off to one side, {math.sqrt(shift[0]):.1f} times the alarm size"
+        reasons.append((1 / shift[0], Reason("shift", f"{detail}: {most}", next(iter(shift[1]), None))))
     for tag, (value, low, high) in beyond.items():
         outside = True
         past = max(low - value, value - high) / max(high - low, 1e-12)

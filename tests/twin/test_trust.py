@@ -8,6 +8,7 @@ import pytest
 
 from twin.errors import QuestionError
 from twin.plant import Plant, Role, Tag
+from twin.shift import Shift, mean_errors
 from twin.telemetry import Telemetry
 from twin.trust import HINDCAST, Bands, Seen, Surprise, verdict
 
@@ -101,3 +102,31 @@ def test_past_the_calibrated_horizon_bands_are_not_called_calibrated() -> None:
     trust = verdict(distance=0.5, surprise={}, beyond_horizon_s=60)
     assert trust.in_distribution
     assert not trust.calibrated
+
+
+def test_a_small_lasting_shift_alarms_where_single_rows_do_not_and_healthy_windows_hardly_do() -> None:
+    rng = np.random.default_rng(4)
+
+    def windows(n: int, off: float) -> np.ndarray:
+        """Errors of two CVs that err together row by row, with a wander of the whole window; the second one is off."""
+        shared = rng.normal(size=(n, 20, 1))
+        return shared + 0.3 * rng.normal(size=(n, 20, 2)) + 0.2 * rng.normal(size=(n, 1, 1)) + [0.0, off]
+
+    every = np.ones((3000, 20, 2))
+    shift = Shift.fit(windows(3000, 0.0), every)
+    healthy = shift.ratio(mean_errors(windows(3000, 0.0), every))
+    assert (healthy > 1).mean() < 0.005
+    # Off by 0.8 against its neighbour: less than a row's deviation of 1.04, eight times 0.3 √2 / √20 of the difference.
+    faulty = shift.ratio(mean_errors(windows(300, 0.8), every[:300]))
+    assert (faulty > 1).mean() > 0.8
+    surprise = Surprise.fit(windows(3000, 0.0), every)
+    rows = len(surprise.size)
+    single = [surprise.ratio(w[:rows], np.ones((rows, 2)))[1] > 1 for w in windows(300, 0.8)]
+    assert np.mean(single) < 0.1
+
+
+def test_a_shift_is_a_reason_with_the_cv_and_its_size() -> None:
+    trust = verdict(distance=0.5, surprise={}, shift=(4.0, {"y": "+0.3 bar"}))
+    (reason,) = trust.reasons
+    assert (reason.code, reason.tag, trust.in_distribution, trust.score) == ("shift", "y", False, 0.25)
+    assert "y by +0.3 bar" in reason.detail

@@ -29,6 +29,7 @@ class OutOfFold(NamedTuple):
         residuals: (n, K, CVs) under that correction, model units.
         mask: (n, K, CVs) where the CVs were measured.
         fold: (n,) whose windows they are.
+        plain: (n, K, CVs) residuals without any correction.
     """
 
     share: float
@@ -36,6 +37,7 @@ class OutOfFold(NamedTuple):
     residuals: np.ndarray
     mask: np.ndarray
     fold: np.ndarray
+    plain: np.ndarray
 
 
 def out_of_fold(dynamics: Ensemble, grid: Grid, folds: Folds, held_out: list[np.ndarray]) -> OutOfFold:
@@ -57,7 +59,7 @@ def out_of_fold(dynamics: Ensemble, grid: Grid, folds: Folds, held_out: list[np.
     chosen = best if errors[best] < PAYS * errors[0] else 0
     fold = np.repeat(np.arange(len(held_out)), [len(ends) for ends in held_out])
     told = tuple(float(error / errors[0]) for error in errors)
-    return OutOfFold(SHARES[chosen], told, residuals[chosen], mask, fold)
+    return OutOfFold(SHARES[chosen], told, residuals[chosen], mask, fold, residuals[0])
 
 
 def member(dynamics: Ensemble, number: int) -> Ensemble:
