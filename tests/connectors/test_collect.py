@@ -108,7 +108,7 @@ async def test_nothing_is_lost_or_sent_twice_while_the_service_and_the_source_ar
         await until(lambda: len(receiver.values) == 200)
         await until(lambda: buffer.rows == 0)
         assert receiver.values == [float(i) for i in range(200)]
-        assert collector.forwarding.last_error == ""
+        await until(lambda: collector.forwarding.last_error == "")
 
 
 async def test_what_is_on_disk_outlives_the_collector(tmp_path: Path) -> None:
