@@ -77,6 +77,15 @@ class SourcesAnswer(Answer):
     sources: list[dict[str, Any]]
 
 
+class FileAnswer(Answer):
+    """A file that arrives in parts: bytes it has and bytes that are here; its receipt when it is stored."""
+
+    file: str
+    length: int
+    offset: int
+    receipt: ReceiptAnswer | None
+
+
 class AuditAnswer(Answer):
     """An entry of the audit log."""
 

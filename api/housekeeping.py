@@ -1,4 +1,4 @@
-"""What must be done once a day: merge small files of telemetry and remove those that no read needs any more."""
+"""What must be done once a day: small files of telemetry are merged, old ones and abandoned uploads removed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 import structlog
 
 from api.catalog import Catalog
+from api.incoming import Inbox
 from twin.errors import StoreError
 from twin.store import Store
 
@@ -20,9 +21,10 @@ PAGE = 1000
 class Housekeeper:
     """A thread that compacts every plant's telemetry. It changes nothing that a read sees, so several servers may."""
 
-    def __init__(self, catalog: Catalog, store: Store) -> None:
+    def __init__(self, catalog: Catalog, store: Store, inbox: Inbox) -> None:
         self._catalog = catalog
         self._store = store
+        self._inbox = inbox
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="housekeeper", daemon=True)
 
@@ -37,6 +39,7 @@ class Housekeeper:
 
     def tidy(self) -> None:
         """Compact every plant's telemetry, now; one that fails does not keep the others from it."""
+        self._inbox.tidy()
         after = None
         while plants := self._catalog.plants(PAGE, after):
             for plant in plants:

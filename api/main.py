@@ -17,6 +17,7 @@ from api.routes import (
     calibrations,
     console,
     controller,
+    files,
     health,
     jobs,
     keys,
@@ -70,7 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Around, metrics=service.metrics)
     strict = [Depends(known_query)]
     asking = (plants, telemetry, twins, calibrations, predict, optimize, steptests, recommendations, controller)
-    for part in (*asking, sources, jobs, keys, audit, health):
+    for part in (*asking, files, sources, jobs, keys, audit, health):
         app.include_router(part.router, dependencies=strict)
     app.include_router(console.router)
     app.include_router(pages.router)

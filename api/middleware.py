@@ -38,7 +38,8 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = self._upload_bytes if scope["path"].endswith("/telemetry") else self._request_bytes
+        of_telemetry = scope["path"].endswith("/telemetry") or "/telemetry/files/" in scope["path"]
+        limit = self._upload_bytes if of_telemetry else self._request_bytes
         announced = next((int(v) for k, v in scope["headers"] if k == b"content-length" and v.isdigit()), 0)
         received = 0
 

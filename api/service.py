@@ -11,6 +11,7 @@ from api.controllers import Controllers
 from api.db import Database
 from api.histories import Histories
 from api.housekeeping import Housekeeper
+from api.incoming import Inbox
 from api.jobs import Jobs
 from api.limiter import Limiter
 from api.metrics import Metrics
@@ -38,6 +39,7 @@ class Service:
     registry: Registry
     calibrations: Calibrations
     recorder: Recorder
+    inbox: Inbox
     housekeeper: Housekeeper
     metrics: Metrics
     sources: Sources
@@ -51,7 +53,7 @@ class Service:
         db = Database(settings.database)
         db.migrate()
         sources = Sources()
-        catalog, store = Catalog(db), Store(settings.telemetry)
+        catalog, store, inbox = Catalog(db), Store(settings.telemetry), Inbox(settings.incoming)
         registry = Registry(catalog, settings.twins, settings.twins_in_memory)
         service = cls(
             settings=settings,
@@ -65,7 +67,8 @@ class Service:
             registry=registry,
             calibrations=Calibrations(db, catalog, store, registry),
             recorder=Recorder(db),
-            housekeeper=Housekeeper(catalog, store),
+            inbox=inbox,
+            housekeeper=Housekeeper(catalog, store, inbox),
             metrics=Metrics(sources),
             sources=sources,
             controllers=Controllers(db),

@@ -78,6 +78,11 @@ class Settings(BaseSettings):
         return self.data_dir.resolve() / "twins"
 
     @property
+    def incoming(self) -> Path:
+        """The folder of files that arrive in parts."""
+        return self.data_dir.resolve() / "incoming"
+
+    @property
     def compilation_cache(self) -> Path:
         """The folder of compiled programs."""
         return self.data_dir.resolve() / "compiled"

@@ -125,6 +125,15 @@ class ControllerReportBody(TypedDict):
     records: NotRequired[list[dict[str, Any]]]
 
 
+class FileAnswer(TypedDict):
+    """A file that arrives in parts: bytes it has and bytes that are here; its receipt when it is stored."""
+
+    file: str
+    length: int
+    offset: int
+    receipt: ReceiptAnswer | None
+
+
 class History(TypedDict):
     """Measured rows, the last of which is `at`; missing is null."""
 

@@ -17,15 +17,12 @@ from api.answers import ReceiptAnswer, SeriesAnswer, json_answer
 from api.audit import audit
 from api.body import BodyFile
 from api.deps import App, PlantSlug, Reader, Uploader
-from api.errors import MediaTypeError
 from api.examples import CSV, body
 from api.schemas import Time
-from api.service import Service
-from connectors.formats.files import CONTENT_TYPES, read_upload
+from api.uploading import check_type, store
 from twin.errors import QuestionError
 from twin.plant import Plant
 from twin.quality import assess
-from twin.storage.batch import Receipt
 from twin.store import PlantTable
 from twin.telemetry import Telemetry
 from twin.timeline import iso
@@ -57,15 +54,10 @@ async def upload(
 
     The body is read while it arrives; a repeated Idempotency-Key answers the first receipt and stores nothing.
     """
-    if content_type.partition(";")[0].strip().lower() not in CONTENT_TYPES:
-        raise MediaTypeError(f"Content-Type '{content_type}': telemetry comes as {', '.join(CONTENT_TYPES)}")
+    check_type(content_type)
     stream = cast(BinaryIO, io.BufferedReader(BodyFile(request.stream()), 1 << 20))
-    store = partial(_store, app, plant, stream, content_type, content_encoding, timezone, idempotency_key)
-    receipt = await anyio.to_thread.run_sync(store)
-    for fate in ("stored", "duplicate", "rejected"):
-        app.metrics.rows.labels(plant, fate).inc(getattr(receipt, f"rows_{fate}"))
-    if receipt.last_time is not None:
-        app.metrics.last.labels(plant).set(pd.Timestamp(receipt.last_time).timestamp())
+    keep = partial(store, app, plant, stream, content_type, content_encoding, timezone, idempotency_key)
+    receipt = await anyio.to_thread.run_sync(keep)
     return json_answer(receipt.to_json())
 
 
@@ -136,20 +128,6 @@ def take_back(app: App, key: Uploader, plant: PlantSlug, upload: UploadId) -> Re
     with app.db.write() as session:
         audit(session, key.id, "upload.take_back", f"{plant}/{upload}", {"version": version})
     return json_answer({"upload": upload, "version": version})
-
-
-def _store(
-    app: Service,
-    slug: str,
-    stream: BinaryIO,
-    content_type: str,
-    content_encoding: str | None,
-    timezone: str | None,
-    idempotency_key: str | None,
-) -> Receipt:
-    plant = app.catalog.plant(slug).plant
-    batches = read_upload(stream, content_type, content_encoding, plant, timezone, app.settings.max_unpacked_bytes)
-    return app.store.plant(slug).append(batches, idempotency_key=idempotency_key)
 
 
 def _names(plant: Plant, tags: list[str] | None) -> list[str]:

@@ -21,6 +21,7 @@ from api.settings import Settings
 from twin.plants.quadruple_tank import QuadrupleTank
 
 KEY = "the-key-of-the-fuzz-tests"
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 EXAMPLES = 10  # a route
 ALL = list(hypothesis.HealthCheck)

@@ -29,7 +29,7 @@ def example(operation: dict[str, Any]) -> tuple[str, Any] | None:
 
 def test_every_route_with_a_body_has_an_example(app: FastAPI) -> None:
     for method, path, operation in operations(app):
-        if method in ("POST", "PUT"):
+        if method in ("POST", "PUT") and not path.endswith("/files"):  # tus says all in headers
             assert example(operation) is not None, f"{method} {path}"
 
 
