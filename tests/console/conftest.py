@@ -62,17 +62,24 @@ class Seen:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def chromium() -> str:
+    """The path of the browser."""
     if CHROMIUM is None:
         pytest.skip("NO CHROMIUM FOUND: the console is not tested here; on Debian: apt-get install chromium")
+    return CHROMIUM
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """One a module: Playwright keeps an event loop running, in which no other test could start its own."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        browser = playwright.chromium.launch(executable_path=chromium)
         yield browser
         browser.close()
 
 
 @pytest.fixture(scope="session")
-def service(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def service(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a service of its own. (It asks for the browser first, which may skip.)"""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
