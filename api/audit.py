@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from api.db import Database
@@ -43,18 +43,31 @@ class Verdict:
 
 def audit(session: Session, key: str, action: str, subject: str, detail: dict[str, Any]) -> None:
     """Note a change, within the transaction that makes it; entries are written one after another."""
-    head = session.scalars(select(AuditHeadRow).with_for_update()).one()
-    row = AuditRow(key=key, action=action, subject=subject, detail=detail, at=utc_now())
-    row.digest = head.digest = digest_of(row, head.digest)
-    head.entries += 1
-    session.add(row)
-    session.flush()
+    _append(session, [AuditRow(key=key, action=action, subject=subject, detail=detail)])
 
 
-def audit_recommendation(session: Session, row: RecommendationRow) -> None:
-    """Note a recommendation, which must have its id, by the digest of what was asked and answered."""
-    detail = {"fingerprint": row.fingerprint, "content": content_of(row)}
-    audit(session, row.key, "recommendation", f"{row.plant}/{row.id}", detail)
+def audit_recommendations(session: Session, rows: Sequence[RecommendationRow]) -> None:
+    """Note recommendations, which must have their ids, each by the digest of what was asked and answered."""
+    entries = []
+    for row in rows:
+        detail = {"fingerprint": row.fingerprint, "content": content_of(row)}
+        subject = f"{row.plant}/{row.id}"
+        entries.append(AuditRow(key=row.key, action="recommendation", subject=subject, detail=detail))
+    _append(session, entries)
+
+
+def _append(session: Session, entries: Sequence[AuditRow]) -> None:
+    """Chain entries to the last one; the head is held until the transaction ends."""
+    head = session.execute(select(AuditHeadRow.entries, AuditHeadRow.digest).with_for_update()).one()
+    digest, written = head.digest, []
+    for row in entries:
+        row.at = utc_now()
+        digest = digest_of(row, digest)
+        content = {name: getattr(row, name) for name in ("key", "action", "subject", "detail", "at")}
+        written.append({**content, "digest": digest})
+    if written:
+        session.execute(insert(AuditRow), written)
+        session.execute(update(AuditHeadRow).values(entries=head.entries + len(written), digest=digest))
 
 
 def content_of(row: RecommendationRow) -> str:

@@ -29,6 +29,7 @@ from twin.errors import ConflictError, NotFoundError
 from twin.plant import Plant, near
 
 CHAMPION = "champion"
+KNOWN = 1_000  # descriptions of plants that are kept at hand
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Catalog:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._described: dict[tuple[str, int, datetime], PlantVersion] = {}
 
     def plant(self, slug: str, version: int | None = None) -> PlantVersion:
         """A plant, by default at its current version.
@@ -62,7 +64,15 @@ class Catalog:
             NotFoundError: there is no such plant; near matches are named.
         """
         with self._db.read() as session:
-            return _plant(session, slug, version)
+            row = session.execute(select(PlantRow.version, PlantRow.created).where(PlantRow.slug == slug)).first()
+            known = row and (slug, version or row.version, row.created)  # what a plant was at a version never changes
+            if known in self._described:
+                return self._described[known]
+            found = _plant(session, slug, version)
+        if len(self._described) >= KNOWN:
+            self._described.clear()
+        self._described[slug, found.version, found.created] = found
+        return found
 
     def plants(self, limit: int, after: str | None, among: Collection[str] | None = None) -> list[PlantVersion]:
         """Plants by slug, those behind `after`; only those `among` these, where given."""

@@ -19,9 +19,14 @@ def served_twin(app: Service, slug: str, name: str) -> Twin:
         NotFoundError: there is no such plant or twin.
         ConflictError: the plant's tags no longer are what the twin knows.
     """
-    twin = app.registry.get(slug, name)
-    plant = under_limits_of(twin, app.catalog.plant(slug).plant)
-    return twin if plant == twin.plant else replace(twin, plant=plant)
+    return served(app, slug, name)[0]
+
+
+def served(app: Service, slug: str, name: str) -> tuple[Twin, int]:
+    """`served_twin`, and the version of the plant whose limits those are."""
+    twin, now = app.registry.get(slug, name), app.catalog.plant(slug)
+    plant = under_limits_of(twin, now.plant)
+    return (twin if plant == twin.plant else replace(twin, plant=plant)), now.version
 
 
 def under_limits_of(twin: Twin, now: Plant) -> Plant:

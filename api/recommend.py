@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from api.questions import served_twin, under_limits_of
+from api.questions import served, under_limits_of
 from api.routes.predict import steps
 from api.schemas import ObjectiveBody, OptimizeBody
 from api.security import Key
@@ -53,12 +53,12 @@ def inputs(app: Service, slug: str, body: OptimizeBody) -> Inputs:
     Raises:
         NotFoundError, ConflictError: no such plant or twin, or one that no longer fits.
     """
-    twin = served_twin(app, slug, body.twin)
+    twin, plant_version = served(app, slug, body.twin)
     history, version = app.histories.of(slug, twin, body.at, body.history)
     now = None if body.at is None else pd.Timestamp(body.at)
     if now is None and body.max_age_s is not None:
         now = pd.Timestamp.now("UTC")
-    return Inputs(twin, app.calibrations.latest(twin.id), history, app.catalog.plant(slug).version, version, now)
+    return Inputs(twin, app.calibrations.latest(twin.id), history, plant_version, version, now)
 
 
 def compute(given: Inputs, body: OptimizeBody, looks: int | None = None) -> Plan:

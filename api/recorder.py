@@ -8,7 +8,7 @@ import threading
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.audit import audit_recommendation
+from api.audit import audit_recommendations
 from api.db import Database
 from api.tables import RecommendationRow
 
@@ -62,8 +62,7 @@ class Recorder:
                 with self._db.write() as session:
                     session.add_all(rows)
                     session.flush()
-                    for row in rows:
-                        audit_recommendation(session, row)
+                    audit_recommendations(session, rows)
                 return
             except SQLAlchemyError as error:
                 log.error("recommendations not stored", rows=len(rows), giving_up=last, error=str(error))

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from api.audit import START, audit, audit_recommendation, verify
+from api.audit import START, audit, audit_recommendations, verify
 from api.db import Database
 from api.tables import RecommendationRow
 
@@ -33,7 +33,7 @@ def noted(db: Database) -> Database:
         )
         session.add(row)
         session.flush()
-        audit_recommendation(session, row)
+        audit_recommendations(session, [row])
     return db
 
 
