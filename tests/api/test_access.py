@@ -59,7 +59,7 @@ def test_a_key_of_one_plant_sees_no_job_of_another(client: httpx.Client, granted
         granted.get(f"/v1/jobs/{job}/events"),
     ):
         assert refused.status_code == 403
-    assert client.delete(f"/v1/jobs/{job}").json()["state"] == "cancelled"
+    assert client.delete(f"/v1/jobs/{job}").status_code in (200, 409)  # 409: it had ended
     granted.delete(f"/v1/jobs/{mine.json()['job']}")
     client.delete("/v1/plants/hidden")
 

@@ -44,7 +44,7 @@ def span(page: Page) -> tuple[float, float]:
     return (ends[0] - START).total_seconds(), (ends[1] - START).total_seconds()
 
 
-def test_bad_quality_is_hatched_where_it_is(console: Page, spoilt: str) -> None:
+def test_bad_quality_is_hatched_where_it_is(spoilt: str, console: Page) -> None:
     console.goto(f"/#/{spoilt}/trends")
     console.reload()
     words = re.compile("bad quality from 2026-01-01 00:10:00 to 2026-01-01 00:14:50")
