@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from api.cli.options import REFUSED, ApiKey, AsJson, End, PlantName, Start, Url, address, service, told
+from api.cli.address import address
+from api.cli.options import REFUSED, ApiKey, AsJson, End, PlantName, Start, Url, service, told
 
 
 def control(

@@ -40,7 +40,7 @@ def _plant(ctx: typer.Context) -> str:
 
 
 def _words(ctx: typer.Context, incomplete: str, ask: Callable[[Client], Iterable[str]]) -> list[str]:
-    from api.cli.options import address
+    from api.cli.address import address
     from api.client.clients import Client
     from api.client.errors import ClientError
     from api.client.retry import Retry

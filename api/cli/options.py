@@ -45,6 +45,7 @@ RETRIES = 2  # a person waits
 def service(url: str | None, key: str | None) -> Iterator[Client]:
     """The service; a refusal or its absence ends the command with a message and an exit code."""
     from api.cli import show
+    from api.cli.address import address
     from api.client import clients, errors
     from api.client.retry import Retry
 
@@ -61,14 +62,6 @@ def service(url: str | None, key: str | None) -> Iterator[Client]:
     except (errors.ClientError, ValueError) as error:
         show.problem(str(error), [])
         raise typer.Exit(REFUSED) from None
-
-
-def address(url: str | None, key: str | None) -> tuple[str, str | None]:
-    """The service and the key: those given, else those of the environment."""
-    from api.settings import ClientSettings
-
-    settings = ClientSettings()
-    return url or settings.url, key or (settings.key.get_secret_value() if settings.key else None)
 
 
 def told(body: Any, as_json: bool) -> bool:
