@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from api import demo, simulate
+from api import demo, serve_plant
 from api.cli import show
 from api.client.clients import Client
 from api.client.errors import ClientError
@@ -91,7 +91,7 @@ def main(data_dir: Path, port: int, admin_key: str | None = None) -> int:
             since = pd.Timestamp.now("UTC")
             pace = ["--speed", str(SPEED), "--epoch", epoch.isoformat(), "--since", since.isoformat()]
             seed = str(_seed(epoch))
-            simulated = ["simulate", "--port", server.rpartition(":")[2], "--seed", seed, *pace]
+            simulated = ["serve-plant", "--port", server.rpartition(":")[2], "--seed", seed, *pace]
             stack.enter_context(_beside(simulated, key, data_dir))
             demo._upload(client, _before(epoch))
             _listens(server)
@@ -127,7 +127,7 @@ def _epoch(client: Client) -> pd.Timestamp:
     """When the served plant begins: behind all that is stored, with room for its rows before."""
     period = pd.Timedelta(seconds=QuadrupleTank.plant.sample_period_s)
     last = pd.Timestamp(client.telemetry(demo.PLANT, max_points=4)["times"][-1])
-    return (max(last, pd.Timestamp.now("UTC")) + (simulate.WARM_UP_ROWS + demo.GAP_ROWS) * period).ceil("s")
+    return (max(last, pd.Timestamp.now("UTC")) + (serve_plant.WARM_UP_ROWS + demo.GAP_ROWS) * period).ceil("s")
 
 
 def _seed(epoch: pd.Timestamp) -> int:
@@ -136,7 +136,7 @@ def _seed(epoch: pd.Timestamp) -> int:
 
 def _before(epoch: pd.Timestamp) -> Telemetry:
     """The rows at rest that the served plant has behind it: the same seed gives the same."""
-    return simulate.at_rest(simulate.simulator(_seed(epoch), epoch), simulate.WARM_UP_ROWS)
+    return serve_plant.at_rest(serve_plant.simulator(_seed(epoch), epoch), serve_plant.WARM_UP_ROWS)
 
 
 def _file(url: str, server: str) -> str:
@@ -168,7 +168,7 @@ def _listens(server: str) -> None:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     return
             time.sleep(0.2)
-    raise demo.StartError("the plant's OPC UA server does not start; see simulate.log")
+    raise demo.StartError("the plant's OPC UA server does not start; see serve-plant.log")
 
 
 def _tell(url: str, key: str, file: Path) -> None:

@@ -1,4 +1,4 @@
-"""Beside the service: `twin collect`, `replay`, `control`, its report, `mcp`; and `simulate`, which is a plant."""
+"""Beside the service: `twin collect`, `replay`, `control`, its report, `mcp`; and `serve-plant`, which is a plant."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def collect(
     raise typer.Exit(collect.run(file, check, browse))
 
 
-def simulate(
+def serve_plant(
     port: Annotated[int, typer.Option(help="Of the OPC UA server on this machine; 0 takes a free one.")] = 4840,
     speed: Annotated[float, typer.Option(min=0.001, help="Plant seconds a second.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Of noise and disturbances.")] = 7,
@@ -75,9 +75,9 @@ def simulate(
     since: Annotated[str | None, typer.Option(help="When that was; now.", show_default=False)] = None,
 ) -> None:
     """Serve a simulated quadruple tank over OPC UA, as a plant to collect from and to control."""
-    from api import simulate
+    from api import serve_plant
 
-    raise typer.Exit(simulate.main(port, speed, seed, epoch, since))
+    raise typer.Exit(serve_plant.main(port, speed, seed, epoch, since))
 
 
 def replay(

@@ -1,7 +1,7 @@
 """The command line `twin`.
 
 Commands import what they need when they run: `twin --help` answers at once, and only `serve`, `worker`,
-`simulate` and `demo` load JAX.
+`serve-plant` and `demo` load JAX.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ app.command()(beside.collect)
 app.command()(beside.replay)
 app.command()(beside.control)
 app.command("control-report")(beside.control_report)
-app.command()(beside.simulate)
+app.command("serve-plant")(beside.serve_plant)
 app.command()(beside.mcp)
 app.add_typer(keys.app, name="keys")
 app.add_typer(upkeep.audit, name="audit")

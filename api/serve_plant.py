@@ -1,4 +1,4 @@
-"""`twin simulate`: the quadruple tank behind an OPC UA server until Ctrl-C."""
+"""`twin serve-plant`: the quadruple tank behind an OPC UA server until Ctrl-C."""
 
 from __future__ import annotations
 
