@@ -271,6 +271,39 @@ class CalibrationAnswer(Answer):
     margins: dict[str, dict[str, Any]]
 
 
+class BacktestAnswer(Answer):
+    """Twins on the same rows, which none of them was trained on; `comparisons` are with the one asked about."""
+
+    plant: str
+    twin: str
+    start: datetime
+    end: datetime
+    windows: int
+    coverage: float
+    times_s: list[float]
+    horizons: list[int]
+    twins: dict[str, dict[str, Any]]
+    comparisons: list[dict[str, Any]]
+
+
+class DriftAnswer(Answer):
+    """Whether a twin is to be trained again: `status` is stable, watch, retrain, or unknown (too few rows since)."""
+
+    plant: str
+    twin: str
+    status: Literal["stable", "watch", "retrain", "unknown"]
+    detail: str
+    reasons: list[dict[str, Any]]
+    start: datetime | None
+    end: datetime | None
+    rows: int
+    windows: int
+    cvs: dict[str, dict[str, Any]]
+    outside: float | None
+    beyond: dict[str, float]
+    timeline: dict[str, Any]
+
+
 class KeyAnswer(Answer):
     """A key; its text is told once, when it is made."""
 

@@ -44,6 +44,8 @@ OPTIMIZE: dict[str, Any] = {
     "limits": {"level_1": {"high": 18.0, "rank": 1, "ramp_s": 60.0}, "pump_2": {"max_move": 0.1}},
 }
 
+BACKTEST: dict[str, Any] = {"against": ["champion"], "coverage": 0.9}
+
 OPERATING_POINT: dict[str, Any] = {"at": "2026-01-01T01:00:00Z"}
 
 SOURCES: dict[str, Any] = {

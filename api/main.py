@@ -30,6 +30,7 @@ from api.routes import (
     steptests,
     telemetry,
     twins,
+    upkeep,
 )
 from api.service import Service
 from api.settings import Settings
@@ -70,7 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyLimit, request_bytes=settings.max_request_bytes, upload_bytes=settings.max_upload_bytes)
     app.add_middleware(Around, metrics=service.metrics)
     strict = [Depends(known_query)]
-    asking = (plants, telemetry, twins, calibrations, predict, optimize, steptests, recommendations, controller)
+    asking = (plants, telemetry, twins, calibrations, upkeep, predict, optimize, steptests, recommendations, controller)
     for part in (*asking, files, sources, jobs, keys, audit, health):
         app.include_router(part.router, dependencies=strict)
     app.include_router(console.router)

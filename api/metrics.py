@@ -34,3 +34,21 @@ class Metrics:
             ("plant",),
             registry=self.registry,
         )
+        self.drift = Gauge(
+            "twin_drift",
+            "Whether the champion fits its plant: 0 stable, 1 watch, 2 train it again, -1 too little telemetry since.",
+            ("plant",),
+            registry=self.registry,
+        )
+        self.drift_error = Gauge(
+            "twin_drift_error_ratio",
+            "Errors of the champion since its training over those of its report.",
+            ("plant", "cv"),
+            registry=self.registry,
+        )
+        self.drift_coverage = Gauge(
+            "twin_drift_coverage",
+            "Share of values since the training inside the champion's 90 % bands.",
+            ("plant", "cv"),
+            registry=self.registry,
+        )

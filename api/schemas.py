@@ -260,6 +260,19 @@ class CalibrateBody(Question):
     end: Time | None = Field(default=None, description="by default the last row there is")
 
 
+class BacktestBody(Question):
+    """`POST /v1/plants/{plant}/twins/{twin}/backtest`."""
+
+    start: Time | None = Field(
+        default=None, description="by default the first row that none of the twins was trained on"
+    )
+    end: Time | None = Field(default=None, description="by default the last row there is")
+    against: Annotated[list[str], Field(max_length=8)] | None = Field(
+        default=None, description="ids or aliases of other twins; by default champion and challenger"
+    )
+    coverage: Annotated[float, Field(ge=0.2, le=0.998)] = 0.9
+
+
 class KeyBody(Question):
     """`POST /v1/keys`."""
 

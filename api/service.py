@@ -9,6 +9,7 @@ from api.calibrations import Calibrations
 from api.catalog import Catalog
 from api.controllers import Controllers
 from api.db import Database
+from api.drifts import Drifts
 from api.histories import Histories
 from api.housekeeping import Housekeeper
 from api.incoming import Inbox
@@ -38,6 +39,7 @@ class Service:
     histories: Histories
     registry: Registry
     calibrations: Calibrations
+    drifts: Drifts
     recorder: Recorder
     inbox: Inbox
     housekeeper: Housekeeper
@@ -55,6 +57,7 @@ class Service:
         sources = Sources()
         catalog, store, inbox = Catalog(db), Store(settings.telemetry), Inbox(settings.incoming)
         registry = Registry(catalog, settings.twins, settings.twins_in_memory)
+        metrics = Metrics(sources)
         service = cls(
             settings=settings,
             db=db,
@@ -66,22 +69,25 @@ class Service:
             histories=Histories(store),
             registry=registry,
             calibrations=Calibrations(db, catalog, store, registry),
+            drifts=Drifts(catalog, store, registry, metrics),
             recorder=Recorder(db),
             inbox=inbox,
             housekeeper=Housekeeper(catalog, store, inbox),
-            metrics=Metrics(sources),
+            metrics=metrics,
             sources=sources,
             controllers=Controllers(db),
         )
         service.registry.start()
         service.recorder.start()
         service.housekeeper.start()
+        service.drifts.start()
         return service
 
     def close(self) -> None:
         """Stop the threads, write what is still to be written, give the connections back."""
         self.closing.set()
         self.housekeeper.stop()
+        self.drifts.stop()
         self.registry.stop()
         self.recorder.stop()
         self.db.close()

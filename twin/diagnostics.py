@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import numpy as np
 
 from twin.artifact import Twin
-from twin.dynamics.ensemble import Ensemble
-from twin.forecasting import forecaster
+from twin.hindcasts import hindcasts
 from twin.telemetry import Telemetry
-from twin.training.correction import CHUNK, member, recent
+from twin.training.correction import member
 from twin.training.folds import split
-from twin.windows import Grid, Window
+from twin.windows import Grid
 
 WINDOWS = 240  # consecutive ones a fold
 LAGS = 30  # rows
@@ -41,7 +39,7 @@ def diagnostics(twin: Twin, telemetry: Telemetry) -> dict[str, Any]:
     for number in range(min(twin.dynamics.members, int(folds.label.max()) + 1)):
         ends = folds.held_out(number)[:WINDOWS]
         if len(ends):
-            parts.append((ends, *_errors(twin, member(twin.dynamics, number), grid, ends)))
+            parts.append((ends, *hindcasts(twin, grid, ends, member(twin.dynamics, number))))
     ends, errors, mask = (np.concatenate(several) for several in zip(*parts, strict=True))
     errors = errors * twin.scaler.y_scale
     period = twin.plant.sample_period_s
@@ -65,24 +63,6 @@ def diagnostics(twin: Twin, telemetry: Telemetry) -> dict[str, Any]:
             for i, tag in enumerate(twin.plant.cvs)
         },
     }
-
-
-def _errors(twin: Twin, dynamics: Ensemble, grid: Grid, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(n, K, CVs) measured less forecast, float64, and where it was measured."""
-    future, found = grid.future(ends, twin.horizon), []
-    for start in range(0, len(ends), CHUNK):
-        part = np.resize(ends[start : start + CHUNK], CHUNK)
-        windows, whole = recent(grid, part, twin.history)
-        w = grid.future(part, twin.horizon).w
-        found.append(np.asarray(_forecasts(dynamics, windows, whole, w, np.float32(twin.correction))))
-    y = np.concatenate(found)[: len(ends)]
-    return (future.y - y).astype(np.float64), future.mask
-
-
-@jax.jit
-def _forecasts(dynamics: Ensemble, windows: Window, whole: jax.Array, w: jax.Array, share: jax.Array) -> jax.Array:
-    """(n, K, CVs)."""
-    return jax.vmap(lambda windows, whole, w: forecaster(dynamics, windows, whole, share)(w))(windows, whole, w)
 
 
 def _autocorrelation(

@@ -26,7 +26,9 @@ from api.client.types import (
     AliasAnswer,
     AuditAnswer,
     AuditVerdictAnswer,
+    BacktestAnswer,
     CalibrationAnswer,
+    DriftAnswer,
     JobAnswer,
     KeyAnswer,
     LimitBody,
@@ -304,6 +306,26 @@ class Calls:
         """Renew that from telemetry since the training; nothing is trained."""
         body = given({"start": moment(start), "end": moment(end)})
         return self._json("POST", _at("plants", plant, "twins", twin, "calibration"), body)
+
+    def backtest(
+        self,
+        plant: str,
+        twin: str = "champion",
+        *,
+        against: Sequence[str] | None = None,
+        start: When | None = None,
+        end: When | None = None,
+        coverage: float | None = None,
+    ) -> Flow[BacktestAnswer]:
+        """A twin on the rows since its training, beside others (by default champion and challenger) on the same."""
+        body = given({"against": against, "start": moment(start), "end": moment(end), "coverage": coverage})
+        return self._json("POST", _at("plants", plant, "twins", twin, "backtest"), body)
+
+    def drift(
+        self, plant: str, twin: str = "champion", *, start: When | None = None, end: When | None = None
+    ) -> Flow[DriftAnswer]:
+        """Whether a twin is to be trained again, by the rows since its training."""
+        return self._get(_at("plants", plant, "twins", twin, "drift"), **bodies.span(start, end))
 
     # Jobs
 

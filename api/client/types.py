@@ -45,6 +45,30 @@ class AuditVerdictAnswer(TypedDict):
     problems: list[str]
 
 
+class BacktestAnswer(TypedDict):
+    """Twins on the same rows, which none of them was trained on; `comparisons` are with the one asked about."""
+
+    plant: str
+    twin: str
+    start: str
+    end: str
+    windows: int
+    coverage: float
+    times_s: list[float]
+    horizons: list[int]
+    twins: dict[str, dict[str, Any]]
+    comparisons: list[dict[str, Any]]
+
+
+class BacktestBody(TypedDict):
+    """`POST /v1/plants/{plant}/twins/{twin}/backtest`."""
+
+    start: NotRequired[str | None]
+    end: NotRequired[str | None]
+    against: NotRequired[list[str] | None]
+    coverage: NotRequired[float]
+
+
 class BandAnswer(TypedDict):
     """One CV over the horizon."""
 
@@ -123,6 +147,24 @@ class ControllerReportBody(TypedDict):
     run: str
     state: dict[str, Any]
     records: NotRequired[list[dict[str, Any]]]
+
+
+class DriftAnswer(TypedDict):
+    """Whether a twin is to be trained again: `status` is stable, watch, retrain, or unknown (too few rows since)."""
+
+    plant: str
+    twin: str
+    status: Literal["stable", "watch", "retrain", "unknown"]
+    detail: str
+    reasons: list[dict[str, Any]]
+    start: str | None
+    end: str | None
+    rows: int
+    windows: int
+    cvs: dict[str, dict[str, Any]]
+    outside: float | None
+    beyond: dict[str, float]
+    timeline: dict[str, Any]
 
 
 class FileAnswer(TypedDict):

@@ -21,7 +21,7 @@ from twin.telemetry import Telemetry
 
 KEY = "the-key-of-these-tests"
 START = pd.Timestamp("2026-01-01T00:00:00Z")
-ROWS = 900
+ROWS, TRAINED = 1060, 900  # the champion is trained on the first ones
 
 
 @pytest.fixture(scope="session")
@@ -79,9 +79,12 @@ def tank(client: httpx.Client, measured: Telemetry, post_telemetry: Callable[...
 
 
 @pytest.fixture(scope="session")
-def trained(client: httpx.Client, tank: str, ended: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+def trained(
+    client: httpx.Client, tank: str, measured: Telemetry, ended: Callable[[str], dict[str, Any]]
+) -> dict[str, Any]:
     """The job that trained the champion of `tank`, when everything is ready."""
-    job = ended(client.post(f"/v1/plants/{tank}/twins", json={"budget_s": 5, "seed": 1}).json()["job"])
+    order = {"budget_s": 5, "seed": 1, "end": measured.rows(slice(TRAINED)).at.isoformat()}
+    job = ended(client.post(f"/v1/plants/{tank}/twins", json=order).json()["job"])
     assert job["state"] == "succeeded", job
     _until(lambda: client.get("/readyz").status_code == 200, 120)
     return job

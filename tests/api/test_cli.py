@@ -111,7 +111,7 @@ def test_jobs_twins_and_quality_are_shown(run: Run, trained: dict[str, Any]) -> 
     assert run("promote", "tank", name, "--alias", "spare").stdout.strip() == f"tank: spare is {name}"
     told = run("quality", "tank").stdout
     assert "excitation" in told
-    assert "900 rows" in told
+    assert "1060 rows" in told
     minute = ("--start", "2026-01-01T00:00:00Z", "--end", "2026-01-01T00:01:00Z")
     assert body(run("quality", "tank", *minute, "--json"))["rows"] == 12  # one each 5 s
 

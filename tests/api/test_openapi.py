@@ -59,7 +59,7 @@ def test_the_examples_work(app: FastAPI, client: httpx.Client, trained: dict[str
         sent.append(f"{method} {path}")
         if path.endswith("/twins"):
             client.delete(f"/v1/jobs/{answer.json()['job']}")
-    assert len(sent) == 14
+    assert len(sent) == 15
 
 
 @pytest.mark.parametrize(("route", "answer"), [("predict", PredictAnswer), ("optimize", OptimizeAnswer)])
