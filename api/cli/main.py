@@ -1,7 +1,7 @@
 """The command line `twin`.
 
 Commands import what they need when they run: `twin --help` answers at once, and only `serve`, `worker`,
-`serve-plant` and `demo` load JAX.
+`serve-plant`, `simulate` and `demo` load JAX.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli import ask, beside, environment, jobs, keys, loop, plants, telemetry, twins, upkeep
+from api.cli import ask, beside, environment, jobs, keys, loop, plants, sandbox, telemetry, twins, upkeep
 from api.cli.options import PLAIN, REFUSED
 
 app = typer.Typer(
@@ -82,6 +82,7 @@ app.command()(ask.optimize)
 app.command("step-test")(ask.step_test)
 app.command()(loop.backtest)
 app.command()(loop.drift)
+app.command()(sandbox.simulate)
 app.command()(loop.calibrate)
 app.command()(loop.recompute)
 app.command()(beside.collect)

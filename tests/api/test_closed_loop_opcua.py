@@ -15,8 +15,8 @@ import pytest
 from api.control.link import ServiceLink
 from api.control.modes import Mode
 from api.control.start import assembled, configured
-from api.served_plant import ServedPlant
 from api.serve_plant import at_rest
+from api.served_plant import ServedPlant
 from connectors.config import load
 from tests.api.conftest import KEY
 from tests.control.support import Pace

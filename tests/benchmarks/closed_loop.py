@@ -75,7 +75,7 @@ class OverRest:
 
 def compare(scenario: Scenario, service: Service) -> dict:
     """Train a twin on the step test, then run every controller from the same start."""
-    _, training, _ = scenario.start()
+    _, training = scenario.tested()
     service.put_plant(scenario.slug, scenario.process.plant)
     service.upload(scenario.slug, training)
     twin, train_s = service.train(scenario.slug)

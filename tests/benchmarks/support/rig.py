@@ -86,7 +86,7 @@ class Killable:
         service, path = self.start(), f"/v1/plants/{scenario.slug}"
         found = self.client.get(path)
         if found.status_code != 200 or "champion" not in found.json()["aliases"]:
-            _, training, _ = scenario.start()
+            _, training = scenario.tested()
             service.put_plant(scenario.slug, scenario.process.plant)
             service.upload(scenario.slug, training)
             service.train(scenario.slug, budget_s=budget_s)

@@ -13,6 +13,8 @@ from twin.plants.base import Process, steady
 from twin.plants.cstr import Cstr
 from twin.plants.quadruple_tank import QuadrupleTank
 from twin.plants.simulator import Simulator
+from twin.sandbox.scenario import Event
+from twin.sandbox.scenario import Scenario as Trial
 from twin.telemetry import Telemetry
 
 
@@ -41,12 +43,28 @@ class Scenario:
     training_rows: int = 4000
     resting_rows: int = 150
 
-    def start(self) -> tuple[Simulator, Telemetry, Telemetry]:
-        """The plant at the start of the loop, its step test and the rows at rest after it: the same every time."""
+    def tested(self) -> tuple[Simulator, Telemetry]:
+        """The plant after its step test, and that test: the same every time."""
         simulator = Simulator(self.process, self.seed)
-        training = simulator.excite(self.training_rows)
+        return simulator, simulator.excite(self.training_rows)
+
+    def start(self) -> tuple[Simulator, Telemetry, Telemetry]:
+        """The plant at the start of the loop, its step test and the rows at rest after it."""
+        simulator, training = self.tested()
         resting = simulator.run(np.tile(self.process.moves, (self.resting_rows, 1)))
         return simulator, training, resting
+
+    def trial(self) -> Trial:
+        """The loop as the sandbox runs it."""
+        wanted = self.setpoints()
+        events = [
+            Event(row, dict(zip(self.task.setpoint_cvs, wanted[row].tolist(), strict=True))) for row, _ in self.targets
+        ]
+        row, name, offset = self.disturbance
+        return Trial(
+            self.slug, self.rows, (*events, Event(row, disturb={name: offset})), resting=self.resting_rows,
+            seed=self.seed, horizon=self.task.horizon, suppression=self.task.suppression,
+        )  # fmt: skip
 
     def setpoints(self) -> np.ndarray:
         """(rows, setpoint CVs): each can be held by the true plant with its disturbances at rest."""

@@ -1,0 +1,156 @@
+"""Plants to try a controller on: the simulated ones, any of them with other gains and noise, and a twin itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from twin.artifact import Twin
+from twin.plant import Plant
+from twin.plants.base import Disturbance, Process
+from twin.plants.cstr import Cstr
+from twin.plants.exothermic_cstr import ExothermicCstr
+from twin.plants.quadruple_tank import QuadrupleTank
+from twin.plants.shell import ShellFractionator
+from twin.plants.surge_tank import SurgeTank
+from twin.windows import Window
+
+SIMULATED: dict[str, Process] = {
+    "quadruple-tank": QuadrupleTank(),
+    "quadruple-tank-nonminimum-phase": QuadrupleTank.nonminimum_phase(),
+    "cstr": Cstr(),
+    "exothermic-cstr": ExothermicCstr(),
+    "shell": ShellFractionator(),
+    "surge-tank": SurgeTank(),
+}
+SLOW_ROWS = 60.0  # time constant of a twin's unmeasured loads: they last
+ONE_SIGMA = 0.84  # the quantile that lies a standard deviation from the median of a normal distribution
+
+
+@dataclass(frozen=True)
+class Altered:
+    """A process whose MVs move it more, or less, than they did, with more or less noise and wander.
+
+    Args:
+        gain: of each MV, about its rest.
+    """
+
+    process: Process
+    gain: tuple[float, ...]
+    noisier: float = 1.0
+    windier: float = 1.0
+
+    @property
+    def plant(self) -> Plant:
+        return self.process.plant
+
+    @property
+    def moves(self) -> tuple[float, ...]:
+        return self.process.moves
+
+    @property
+    def disturbances(self) -> tuple[Disturbance, ...]:
+        return tuple(replace(d, deviation=self.windier * d.deviation) for d in self.process.disturbances)
+
+    @property
+    def noise(self) -> tuple[float, ...]:
+        return tuple(self.noisier * deviation for deviation in self.process.noise)
+
+    @property
+    def settling_s(self) -> float:
+        return self.process.settling_s
+
+    def rest(self) -> jax.Array:
+        return self.process.rest()
+
+    def step(self, state: jax.Array, w: jax.Array) -> jax.Array:
+        rest = jnp.array(self.moves)
+        moved = rest + jnp.array(self.gain) * (w[: len(rest)] - rest)
+        return self.process.step(state, jnp.concatenate([moved, w[len(rest) :]]))
+
+    def read(self, state: jax.Array) -> jax.Array:
+        return self.process.read(state)
+
+
+@dataclass(frozen=True, eq=False)  # its arrays have no hash: one twin is one process
+class TwinProcess:
+    """A twin as the plant, from its reference window on: its mean forecast is the truth.
+
+    State: the ensemble's, in a row. Inputs: MVs, DVs, and a load on each MV in that MV's unit, which nothing measures
+    and acts as a move would. The noise is what forecasts of one row missed out of fold.
+    """
+
+    twin: Twin
+
+    @property
+    def plant(self) -> Plant:
+        return self.twin.plant
+
+    @cached_property
+    def _inputs(self) -> np.ndarray:
+        return self.twin.scaler.w_out(np.asarray(self.twin.reference.w)[-1])
+
+    @property
+    def moves(self) -> tuple[float, ...]:
+        low, high = (np.array([getattr(tag, side) for tag in self.plant.mvs], np.float64) for side in ("low", "high"))
+        return tuple(np.clip(self._inputs[: len(self.plant.mvs)], low, high).tolist())
+
+    @property
+    def disturbances(self) -> tuple[Disturbance, ...]:
+        mvs, period_s = self.plant.mvs, self.plant.sample_period_s
+        measured = zip(self.plant.dvs, self._inputs[len(mvs) :].tolist(), strict=True)
+        loads = zip(mvs, self.twin.scaler.w_scale[: len(mvs)].tolist(), strict=True)
+        slow = SLOW_ROWS * period_s
+        return (
+            *(Disturbance(tag.name, rest, 0.0, slow) for tag, rest in measured),
+            *(Disturbance(f"{tag.name}.load", 0.0, 0.03 * scale, slow) for tag, scale in loads),
+        )
+
+    @property
+    def noise(self) -> tuple[float, ...]:
+        band = self.twin.calibration.bands.at(ONE_SIGMA, 1)[0]
+        return tuple((np.maximum(band, 0.0) * self.twin.scaler.y_scale).tolist())
+
+    @property
+    def settling_s(self) -> float:
+        return self.twin.horizon_s
+
+    @cached_property
+    def _wide(self) -> Any:
+        """The dynamics in float64, as `Simulator` steps it."""
+        return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), self.twin.dynamics)
+
+    def _encoded(self) -> Any:
+        return self._wide.encode(Window(*(np.asarray(part, np.float64) for part in self.twin.reference)))
+
+    def rest(self) -> jax.Array:
+        return ravel_pytree(self._encoded())[0]
+
+    def step(self, state: jax.Array, w: jax.Array) -> jax.Array:
+        mvs, inputs = len(self.plant.mvs), len(self.plant.inputs)
+        moved = jnp.concatenate([w[:mvs] + w[inputs:], w[mvs:inputs]])
+        scaled = (moved - self.twin.scaler.w_mean) / self.twin.scaler.w_scale
+        return ravel_pytree(self._wide.step(self._state(state), scaled))[0]
+
+    def read(self, state: jax.Array) -> jax.Array:
+        scaler = self.twin.scaler
+        return self._wide.read(self._state(state)) * scaler.y_scale + scaler.y_mean
+
+    def _state(self, state: jax.Array) -> Any:
+        shape = jax.eval_shape(self._encoded)
+        leaves, tree = jax.tree.flatten(shape)
+        ends = np.cumsum([leaf.size for leaf in leaves])
+        parts = [state[end - leaf.size : end].reshape(leaf.shape) for leaf, end in zip(leaves, ends, strict=True)]
+        return jax.tree.unflatten(tree, parts)
+
+
+def truth(process: Process, state: np.ndarray) -> np.ndarray:
+    """The true CVs (CVs,) of a state, float64."""
+    with jax.enable_x64(True):
+        return np.asarray(process.read(jnp.asarray(state)))
