@@ -190,6 +190,18 @@ class PredictAnswer(Answer):
     trust: TrustAnswer
 
 
+class RemedyAnswer(Answer):
+    """One change that alone, to first order, would make a limit keepable that the plan does not keep."""
+
+    tag: str
+    side: Literal["low", "high"]
+    kind: Literal["limit", "bound", "trained_range", "rate", "move", "release", "later"]
+    of: str
+    now: float | None
+    to: float | None
+    detail: str
+
+
 class OptimizeAnswer(Answer):
     """A plan: read `status` first."""
 
@@ -200,10 +212,11 @@ class OptimizeAnswer(Answer):
     at: datetime | None
     times: list[datetime]
     moves: dict[str, list[float | None]]
-    next: dict[str, float | None]
+    next: dict[str, float | None] | None
     cvs: dict[str, BandAnswer]
     cost: dict[str, Any] | None
     certificate: list[dict[str, Any]]
+    remedies: list[RemedyAnswer]
     trust: TrustAnswer
     solve_ms: float
     iterations: int

@@ -25,7 +25,10 @@ from twin.planning.backoff import BackOff
 from twin.telemetry import Telemetry
 from twin.timeline import Step
 
-LOGGED = ("status", "status_detail", "at", "next", "moves", "cost", "certificate", "trust", "solve_ms", "iterations")
+LOGGED = (
+    "status", "status_detail", "at", "next", "moves", "cost", "certificate", "remedies", "trust", "solve_ms",
+    "iterations",
+)  # fmt: skip
 COMPARED = tuple(name for name in LOGGED if name != "solve_ms")
 
 

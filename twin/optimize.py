@@ -34,7 +34,8 @@ from twin.planning.certificate import Entry, certify
 from twin.planning.deadline import Deadline
 from twin.planning.doubts import doubts
 from twin.planning.program import Program, Units, outputs, responses
-from twin.planning.question import Question, check_positive
+from twin.planning.question import Question, check_positive, spans
+from twin.planning.remedy import Remedy, remedies, slopes
 from twin.predict import Band
 from twin.rollout import rollout
 from twin.solvers import cem, gradient, mppi, sqp
@@ -49,6 +50,7 @@ CHUNK = {"sqp": 4, "cem": 10, "mppi": 10, "gradient": 25}  # iterations between 
 SENSOR = ("stale", "frozen")  # codes of reasons that speak of one sensor
 OUTSIDE = 4.0  # distance from the trained region, in its own radii, from which the twin does not plan
 COSTS = ("weight", "price", "zone_weight", "H", "g")
+FAR = 10.0  # spans: no plan moves a CV so far
 LIGHTER = 1e-3  # what the objective is multiplied by to see whether limits can be kept at all
 
 
@@ -67,6 +69,7 @@ class Plan:
         calibration: of the closed loop, that limits were tightened by; None where it was the twin's open-loop bands.
         trust: of the plan; of the present where the status is "abstained".
         residual: the share of the cost that the last iteration still promised to save.
+        remedies: what would make limits of CVs that are not kept keepable.
         looks: at the clock, that let the solver go on: what a replay needs to stop at the same place.
         state: what the next request may return, to start from this plan.
     """
@@ -83,6 +86,7 @@ class Plan:
     cvs: Mapping[str, Band] = field(default_factory=dict)
     cost: Mapping[str, float] = field(default_factory=dict)
     certificate: tuple[Entry, ...] = ()
+    remedies: tuple[Remedy, ...] = ()
     solve_ms: float = 0.0
     iterations: int = 0
     looks: int = 0
@@ -102,6 +106,7 @@ class Plan:
             "cvs": {tag: band.to_json() for tag, band in self.cvs.items()},
             "cost": {"total": sum(self.cost.values()) if self.cost else None, "by_term": dict(self.cost)},
             "certificate": [entry.to_json() for entry in self.certificate],
+            "remedies": [remedy.to_json() for remedy in self.remedies],
             "hard_violated": any(entry.hard and not entry.kept for entry in self.certificate),
             "trust": self.trust.to_json(),
             "solve_ms": self.solve_ms,
@@ -191,7 +196,7 @@ def plan(
     if solved is None:
         detail = f"no plan could be verified within the deadline of {deadline_ms:g} ms"
         return _abstain(question, history, now, [Reason("deadline", detail)])
-    return _answer(question, history, program, model, start, solved, begun, deadline.looks)
+    return _answer(question, history, program, model, start, solved, begun, deadline)
 
 
 def warm_up(twin: Twin, horizon_s: float | None = None) -> None:
@@ -205,7 +210,10 @@ def warm_up(twin: Twin, horizon_s: float | None = None) -> None:
     values[:, twin.plant.columns(twin.plant.inputs)] = twin.scaler.w_out(twin.reference.w)
     times = (period * np.arange(rows)).view("datetime64[ns]")
     history = Telemetry(twin.plant, times, values, np.zeros(rows, np.int64))
-    plan(twin, history, Objective(), horizon_s=twin.horizon_s if horizon_s is None else horizon_s)
+    ahead_s = twin.horizon_s if horizon_s is None else horizon_s
+    plan(twin, history, Objective(), horizon_s=ahead_s)
+    first = twin.plant.cvs[0].name  # out of reach, so that all of the way of a relaxed plan is gone
+    plan(twin, history, Objective(), {first: Limit(high=history.y[-1, 0] - FAR * spans(twin)[0])}, horizon_s=ahead_s)
 
 
 def _solve(
@@ -278,7 +286,7 @@ def _answer(
     start: State,
     solved: Solution,
     begun: float,
-    looks: int,
+    deadline: Deadline,
 ) -> Plan:
     """Verify and certify the moves found."""
     twin, plant = question.twin, question.twin.plant
@@ -296,6 +304,11 @@ def _answer(
     converged = float(solved.residual) <= TOLERANCE
     broken = [entry for entry in entries if not entry.kept]
     status = "relaxed" if broken else "optimal" if converged else "feasible"
+    eased: tuple[Remedy, ...] = ()
+    if broken and not deadline.passed():
+        x = np.asarray(solved.x)
+        y_there, slope = (np.asarray(part) for part in slopes(model, start, program.units, x))
+        eased = remedies(program, plant, x, (y_there, slope), broken)
     before = program.inputs(program.present[None].repeat(question.rows, 0))[0]
     return Plan(
         status=status,
@@ -309,10 +322,11 @@ def _answer(
         cvs={tag.name: Band(y[:, i], bands[0][:, i], bands[1][:, i]) for i, tag in enumerate(plant.cvs)},
         cost=cost_by_term(question.terms, plant, program.span, y, w, before),
         certificate=entries,
+        remedies=eased,
         trust=judge(twin, history, w[None])[0],
         solve_ms=1000 * (time.perf_counter() - begun),
         iterations=int(solved.iterations),
-        looks=looks,
+        looks=deadline.looks,
         residual=float(solved.residual) if np.isfinite(solved.residual) else None,
         state={
             "at": history.at.isoformat(),

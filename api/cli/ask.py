@@ -79,11 +79,13 @@ def optimize(
         from api.cli import show
 
         typer.echo(f"{answer['status']}: {answer['status_detail']}")
-        show.table(["MV", "next"], answer["next"].items())
+        show.table(["MV", "next"], (answer["next"] or {}).items())
         if answer["cvs"]:
             show.bands(answer["times"], answer["cvs"], f"{answer['twin']} from {answer['at']}")
         columns = ["tag", "side", "limit", "worst", "margin", "kept"]
         show.table(columns, [[line[c] for c in columns] for line in answer["certificate"]], "certificate")
+        for remedy in answer["remedies"]:
+            typer.echo(remedy["detail"])
         show.verdict(answer["trust"])
 
 

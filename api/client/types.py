@@ -259,10 +259,11 @@ class OptimizeAnswer(TypedDict):
     at: str | None
     times: list[str]
     moves: dict[str, list[float | None]]
-    next: dict[str, float | None]
+    next: dict[str, float | None] | None
     cvs: dict[str, BandAnswer]
     cost: dict[str, Any] | None
     certificate: list[dict[str, Any]]
+    remedies: list[RemedyAnswer]
     trust: TrustAnswer
     solve_ms: float
     iterations: int
@@ -382,6 +383,18 @@ class RecommendationAnswer(TypedDict):
     request: dict[str, Any]
     outcome: dict[str, Any]
     created: str
+
+
+class RemedyAnswer(TypedDict):
+    """One change that alone, to first order, would make a limit keepable that the plan does not keep."""
+
+    tag: str
+    side: Literal["low", "high"]
+    kind: Literal["limit", "bound", "trained_range", "rate", "move", "release", "later"]
+    of: str
+    now: float | None
+    to: float | None
+    detail: str
 
 
 class ReplayAnswer(TypedDict):

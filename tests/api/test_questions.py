@@ -102,6 +102,9 @@ def test_limits_that_cross_are_a_status(client: httpx.Client) -> None:
     answer = ask(client, "optimize", GOAL | {"limits": limits})
     assert answer["status"] == "relaxed"
     assert [line["kept"] for line in answer["certificate"] if line["tag"] == "level_1"].count(False) >= 1
+    (widen, *_) = (r for r in answer["remedies"] if r["kind"] == "limit")
+    assert widen["of"] == "level_1"
+    assert {"low": widen["to"] < 12.0, "high": widen["to"] > 4.0}[widen["side"]]
 
 
 def test_a_stale_history_makes_optimize_abstain(client: httpx.Client, measured: Telemetry) -> None:

@@ -27,7 +27,8 @@ export function WhyNotBetter({ planning, plan }) {
     <h3>Why not better?</h3>
     ${!active.length && !broken.length && html`<p>No limit is in the way: what is left of the cost is the wish itself, and the moves it takes.</p>`}
     <ul>
-      ${broken.map((e) => html`<li><${Mark} kind="attention">${e.tag}: no plan keeps its ${WORD[e.side]} ${number(e.limit)}<//></li>`)}
+      ${broken.map((e) => html`<li><${Mark} kind="attention">${e.tag}: no plan keeps its ${WORD[e.side]} ${number(e.limit)}<//>
+        ${(plan.remedies ?? []).filter((r) => r.tag === e.tag && r.side === e.side).map((r) => html`<br /><span class="quiet">${r.detail.slice(e.tag.length + 2)}</span>`)}</li>`)}
       ${active.map((e) => html`<li key=${`${e.tag} ${e.side} ${plan.at}`}>${e.tag}: its ${WORD[e.side]} ${number(e.limit)} is reached${e.coverage < 1 ? `, at a coverage of ${percent(e.coverage)}` : ""}.
         <${Worth} planning=${planning} plan=${plan} entry=${e} /></li>`)}
     </ul>
