@@ -130,6 +130,15 @@ class JobAnswer(Answer):
     finished: datetime | None
 
 
+class LogAnswer(Answer):
+    """A line of the log of a job."""
+
+    id: int
+    at: datetime
+    level: Literal["info", "warning", "error"]
+    message: str
+
+
 class TwinAnswer(Answer):
     """A trained version."""
 

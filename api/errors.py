@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import types
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -12,6 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
+from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.exceptions import HTTPException
 
 from twin import errors
@@ -96,6 +98,9 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(TwinError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(OperationalError, _database)
+    app.add_exception_handler(InterfaceError, _database)
+    app.add_exception_handler(OSError, _system)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -117,6 +122,19 @@ async def _http(request: Request, error: Exception) -> Response:
         405: f"{request.method} is not among what {request.url.path} takes",
     }.get(error.status_code, str(error.detail))
     return problem(request, error.status_code, detail, headers=error.headers)
+
+
+async def _database(request: Request, error: Exception) -> Response:
+    log.error("the database does not answer", path=request.url.path, error=str(error))
+    detail = "the database does not answer, or cannot be written; nothing was changed that this answer does not tell"
+    return problem(request, 503, detail, headers={"Retry-After": "2"})
+
+
+async def _system(request: Request, error: Exception) -> Response:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        log.error("no space left", path=request.url.path, error=str(error))
+        return problem(request, 507, "no space is left where the service keeps its data; nothing was stored")
+    return await _unexpected(request, error)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

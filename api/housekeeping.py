@@ -1,14 +1,19 @@
-"""What must be done once a day: small files of telemetry are merged, old ones and abandoned uploads removed."""
+"""What must be done once a day: small files of telemetry are merged; old ones, abandoned uploads and what ended jobs
+left behind are removed."""
 
 from __future__ import annotations
 
+import shutil
 import threading
+from pathlib import Path
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from api.catalog import Catalog
 from api.incoming import Inbox
-from twin.errors import StoreError
+from api.jobs import ENDED, Jobs
+from twin.errors import NotFoundError, StoreError
 from twin.store import Store
 
 log = structlog.get_logger()
@@ -21,10 +26,12 @@ PAGE = 1000
 class Housekeeper:
     """A thread that compacts every plant's telemetry. It changes nothing that a read sees, so several servers may."""
 
-    def __init__(self, catalog: Catalog, store: Store, inbox: Inbox) -> None:
+    def __init__(self, catalog: Catalog, store: Store, inbox: Inbox, jobs: Jobs, checkpoints: Path) -> None:
         self._catalog = catalog
         self._store = store
         self._inbox = inbox
+        self._jobs = jobs
+        self._checkpoints = checkpoints
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="housekeeper", daemon=True)
 
@@ -40,6 +47,7 @@ class Housekeeper:
     def tidy(self) -> None:
         """Compact every plant's telemetry, now; one that fails does not keep the others from it."""
         self._inbox.tidy()
+        self._tidy_checkpoints()
         after = None
         while plants := self._catalog.plants(PAGE, after):
             for plant in plants:
@@ -51,8 +59,21 @@ class Housekeeper:
                     log.warning("telemetry not compacted", plant=plant.slug, error=error.detail)
             after = plants[-1].slug
 
+    def _tidy_checkpoints(self) -> None:
+        for folder in self._checkpoints.glob("job-*"):
+            try:
+                ended = self._jobs.get(folder.name).state in ENDED
+            except NotFoundError:
+                ended = True
+            if ended:
+                shutil.rmtree(folder, ignore_errors=True)
+
     def _run(self) -> None:
         wait = FIRST_S
         while not self._stop.wait(wait):
-            self.tidy()
-            wait = EVERY_S
+            try:
+                self.tidy()
+                wait = EVERY_S
+            except SQLAlchemyError as error:  # the database is away: soon again
+                log.warning("not tidied", error=str(error))
+                wait = FIRST_S

@@ -1,7 +1,8 @@
 """Jobs: a table of work that worker processes lease.
 
 A worker holds a job while its lease lasts and renews it as it works. One that dies silently loses it: the job
-goes to another, up to `MAX_ATTEMPTS` times. Every change of state, progress and alarm is an event.
+goes to another, up to `MAX_ATTEMPTS` times. Of each plant one job runs at a time, the others wait in the order in which
+they came. Every change of state, progress and alarm is an event; what the worker tells beside them is the log.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, aliased
 
 from api.audit import audit
 from api.db import Database
@@ -22,6 +24,8 @@ from twin.errors import ConflictError, NotFoundError
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = "queued", "running", "succeeded", "failed", "cancelled"
 ENDED = (SUCCEEDED, FAILED, CANCELLED)
 MAX_ATTEMPTS = 3
+LOG = "log"  # the kind of event that only the log shows
+LOGGED = ("state", "alarm", LOG)
 
 
 class LeaseLostError(Exception):
@@ -99,15 +103,30 @@ class Jobs:
 
     def events(self, job_id: str, after: int, limit: int = 500) -> Sequence[EventRow]:
         """What happened to a job since the event `after`, oldest first."""
-        query = select(EventRow).where(EventRow.job == job_id, EventRow.id > after).order_by(EventRow.id).limit(limit)
+        return self._events(job_id, after, limit, EventRow.kind != LOG)
+
+    def logs(self, job_id: str, after: int, limit: int) -> Sequence[EventRow]:
+        """The log of a job behind the line `after`, oldest first: states, alarms and what its workers told."""
+        return self._events(job_id, after, limit, EventRow.kind.in_(LOGGED))
+
+    def _events(self, job_id: str, after: int, limit: int, kind: Any) -> Sequence[EventRow]:
+        query = select(EventRow).where(EventRow.job == job_id, EventRow.id > after, kind)
         with self._db.read() as session:
-            return session.scalars(query).all()
+            return session.scalars(query.order_by(EventRow.id).limit(limit)).all()
 
     def lease(self, worker: str) -> JobRow | None:
-        """Take the oldest job that waits or whose worker has gone silent; None where there is none."""
-        now = utc_now()
+        """Take the oldest job that waits, none of its plant running, or whose worker has gone silent; None where there
+        is none."""
+        try:
+            return self._lease_one(worker)
+        except IntegrityError:  # another worker took one of the same plant at the same instant
+            return None
+
+    def _lease_one(self, worker: str) -> JobRow | None:
+        now, other = utc_now(), aliased(JobRow)
         silent = (JobRow.state == RUNNING) & (JobRow.lease_until < now)
-        free = or_(JobRow.state == QUEUED, silent)
+        busy = select(other.id).where(other.plant == JobRow.plant, other.state == RUNNING).exists()
+        free = or_((JobRow.state == QUEUED) & ~busy, silent)
         with self._db.write() as session:
             query = select(JobRow).where(free).order_by(JobRow.created).limit(1).with_for_update(skip_locked=True)
             job = session.scalar(query)
@@ -120,6 +139,7 @@ class Jobs:
             job.state, job.worker, job.attempts = RUNNING, worker, job.attempts + 1
             job.started, job.lease_until = job.started or now, now + self._lease
             _event(session, job.id, "state", {"state": RUNNING, "attempt": job.attempts})
+            session.flush()
             return job
 
     def renew(self, job_id: str, worker: str) -> None:
@@ -143,6 +163,11 @@ class Jobs:
             job = _held(session, job_id, worker)
             job.progress, job.eta_s, job.lease_until = progress, eta_s, utc_now() + self._lease
             _event(session, job_id, kind, data)
+
+    def log(self, job_id: str, message: str, *, level: str = "info") -> None:
+        """Add a line to the log of a job."""
+        with self._db.write() as session:
+            _event(session, job_id, LOG, {"level": level, "message": message})
 
     def succeed(self, session: Session, job_id: str, worker: str, result: dict[str, Any]) -> None:
         """End a job within the transaction that stores what it made.

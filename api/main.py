@@ -34,6 +34,7 @@ from api.routes import (
 )
 from api.service import Service
 from api.settings import Settings
+from api.tracing import Tracing
 from api.worker import Pool
 
 DESCRIPTION = """Digital twins of industrial plants: upload telemetry, train a world model, predict what-ifs,
@@ -45,6 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
     """The service of these settings; opened by its lifespan."""
     configure(settings.log_level)
     compilation.cache(settings.compilation_cache)
+    tracing = Tracing(settings)
     service = Service.open(settings)
 
     @asynccontextmanager
@@ -55,6 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
         yield
         pool.stop()
         service.close()
+        tracing.close()
 
     app = FastAPI(
         title="Plant Twin",
@@ -76,4 +79,5 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(part.router, dependencies=strict)
     app.include_router(console.router)
     app.include_router(pages.router)
+    tracing.install(app)
     return app

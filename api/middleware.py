@@ -6,6 +6,7 @@ import re
 import secrets
 import time
 
+import anyio
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -82,6 +83,8 @@ class Around:
 
         try:
             await self._app(scope, receive, with_headers)
+        except* anyio.BrokenResourceError:  # an event stream whose reader has gone
+            log.debug("reader gone", path=scope["path"])
         finally:
             took = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "unknown")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from api.audit import audit_recommendations
 from api.db import Database
@@ -17,6 +18,7 @@ log = structlog.get_logger()
 WAITING = 10_000  # recommendations; an answer waits where more are still to be written
 BATCH = 200
 RETRY_S = 1.0
+LEAVING_S = 10.0
 
 
 class Recorder:
@@ -25,6 +27,7 @@ class Recorder:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._queue: queue.Queue[RecommendationRow | None] = queue.Queue(WAITING)
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
     def start(self) -> None:
@@ -40,7 +43,8 @@ class Recorder:
         self._queue.join()
 
     def stop(self) -> None:
-        """Store what is left and end."""
+        """Store what is left and end; a database that is away is waited for only so long."""
+        self._stopping.set()
         self._queue.put(None)
         self._thread.join()
 
@@ -57,13 +61,21 @@ class Recorder:
                 self._queue.task_done()
 
     def _store(self, rows: list[RecommendationRow]) -> None:
-        for last in (False, True):
+        """Store rows, however long the database is away; while the service ends, for `LEAVING_S` at most."""
+        left = LEAVING_S
+        while left > 0:
             try:
                 with self._db.write() as session:
                     session.add_all(rows)
                     session.flush()
                     audit_recommendations(session, rows)
                 return
-            except SQLAlchemyError as error:
-                log.error("recommendations not stored", rows=len(rows), giving_up=last, error=str(error))
-                threading.Event().wait(0 if last else RETRY_S)
+            except (OperationalError, InterfaceError) as error:
+                log.error("recommendations not stored yet", rows=len(rows), error=str(error))
+            except SQLAlchemyError as error:  # it would be no better another time
+                log.error("recommendations not stored", rows=len(rows), error=str(error))
+                return
+            if self._stopping.is_set():
+                left -= RETRY_S
+            time.sleep(RETRY_S)
+        log.error("recommendations lost", rows=len(rows))

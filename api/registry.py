@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from api.catalog import Catalog
 from twin import artifact, optimize, predict
@@ -103,9 +104,12 @@ class Registry:
 
     def _watch(self) -> None:
         while not self._stopping.is_set():
-            for _, twin_id in self._catalog.champions():
-                if twin_id not in self._warm and not self._stopping.is_set():
-                    self._warm[twin_id] = self._compile(twin_id)
+            try:
+                for _, twin_id in self._catalog.champions():
+                    if twin_id not in self._warm and not self._stopping.is_set():
+                        self._warm[twin_id] = self._compile(twin_id)
+            except SQLAlchemyError as error:
+                log.warning("champions not looked at", error=str(error))
             self._stopping.wait(WATCH_S)
 
     def _compile(self, twin_id: str) -> str | None:

@@ -56,6 +56,7 @@ class Service:
         db.migrate()
         sources = Sources()
         catalog, store, inbox = Catalog(db), Store(settings.telemetry), Inbox(settings.incoming)
+        jobs = Jobs(db, settings.lease_s)
         registry = Registry(catalog, settings.twins, settings.twins_in_memory)
         metrics = Metrics(sources)
         service = cls(
@@ -64,7 +65,7 @@ class Service:
             keys=Keys(db, provider(settings)),
             limiter=Limiter(settings.requests_per_minute),
             catalog=catalog,
-            jobs=Jobs(db, settings.lease_s),
+            jobs=jobs,
             store=store,
             histories=Histories(store),
             registry=registry,
@@ -72,7 +73,7 @@ class Service:
             drifts=Drifts(catalog, store, registry, metrics),
             recorder=Recorder(db),
             inbox=inbox,
-            housekeeper=Housekeeper(catalog, store, inbox),
+            housekeeper=Housekeeper(catalog, store, inbox, jobs, settings.jobs),
             metrics=metrics,
             sources=sources,
             controllers=Controllers(db),

@@ -44,6 +44,10 @@ class Settings(BaseSettings):
         default=1, ge=0, le=64, description="training processes that `serve` starts; 0 leaves training to `twin worker`"
     )
     lease_s: float = Field(default=30.0, gt=0, description="a job whose worker is silent for so long goes to another")
+    job_memory_mib: int = Field(
+        default=0, ge=0, description="a training job whose process holds more memory than this fails; 0 is no limit"
+    )
+    job_time_s: float = Field(default=86_400.0, gt=0, description="a training job that runs for longer fails")
     max_upload_bytes: int = Field(default=8 * GIB, gt=0, description="the largest upload of telemetry, as it is sent")
     max_unpacked_bytes: int = Field(default=64 * GIB, gt=0, description="the largest upload of telemetry, unpacked")
     max_request_bytes: int = Field(default=16 * MIB, gt=0, description="the largest JSON request")
@@ -59,6 +63,9 @@ class Settings(BaseSettings):
     oidc_prefix: str = Field(default="twin:", description="of its scopes that are meant for us: `twin:read` is `read`")
     oidc_plants_claim: str | None = Field(
         default=None, description="the claim of its tokens that lists the plants they are for; without it, all"
+    )
+    otlp_endpoint: str | None = Field(
+        default=None, description="an OTLP/HTTP receiver, such as `http://collector:4318`, to which traces are sent"
     )
     twins_in_memory: int = Field(default=16, ge=1, description="twins that stay loaded; the least recently used goes")
 
@@ -76,6 +83,11 @@ class Settings(BaseSettings):
     def twins(self) -> Path:
         """The folder of trained twins."""
         return self.data_dir.resolve() / "twins"
+
+    @property
+    def jobs(self) -> Path:
+        """The folder of the checkpoints of jobs."""
+        return self.data_dir.resolve() / "jobs"
 
     @property
     def incoming(self) -> Path:

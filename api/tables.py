@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, TypeDecorator, UniqueConstraint
+from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, TypeDecorator, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -93,10 +93,19 @@ class AliasRow(Table):
 
 
 class JobRow(Table):
-    """Work for a worker; held by one while its lease lasts."""
+    """Work for a worker; held by one while its lease lasts, and one at a time of each plant."""
 
     __tablename__ = "jobs"
-    __table_args__ = (Index("jobs_by_state", "state", "created"),)
+    __table_args__ = (
+        Index("jobs_by_state", "state", "created"),
+        Index(
+            "one_running_job_a_plant",
+            "plant",
+            unique=True,
+            sqlite_where=text("state = 'running'"),
+            postgresql_where=text("state = 'running'"),
+        ),
+    )
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     plant: Mapped[str] = mapped_column(String(64), index=True)

@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import structlog
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from api import calibrations, compilation
 from api.audit import audit
 from api.catalog import CHAMPION, Catalog
 from api.db import Database
-from api.jobs import Jobs
+from api.diary import Diary
+from api.jobs import Jobs, LeaseLostError
 from api.settings import Settings
 from api.tables import AliasRow, JobRow, TwinRow
 from twin import artifact
@@ -27,9 +30,16 @@ from twin.planning.backoff import BackOff
 from twin.store import Store
 from twin.telemetry import Telemetry
 from twin.train import Options, Progress, fit
+from twin.training.checkpoint import Checkpoint
+
+log = structlog.get_logger()
 
 EVERY_S = 0.5  # between progress events
 FITTED = 0.95  # of the progress; the rest is the report
+CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT_S = 5.0  # between two of a job
+OUTAGE_S = 600.0  # how long a trained twin waits for the database to come back
+RETRY_S = 1.0
 
 
 class Training:
@@ -42,23 +52,33 @@ class Training:
         self._jobs = jobs
         self._catalog = catalog
         self._store = store
-        self._folder = settings.twins
+        self._folder, self._kept = settings.twins, settings.jobs
         self._worker = worker
         compilation.cache(settings.compilation_cache)
 
-    def run(self, job: JobRow, lost: threading.Event) -> None:
-        """Train, report, store; `lost` is set when the job is no longer this worker's.
+    def run(self, job: JobRow, lost: threading.Event, diary: Diary) -> None:
+        """Train from where the job stood, report, store; `lost` is set when the job is no longer this worker's.
 
         Raises:
             Cancelled, LeaseLostError: the job was taken away; nothing is stored.
             TwinError: training cannot be done; it says why.
         """
         telemetry = self._telemetry(job)
-        twin = fit(telemetry, _options(job.request), self._progress(job, lost))
+        diary.note(f"{len(telemetry)} rows of telemetry as of version {job.request['data_version']}")
+        checkpoint = Checkpoint(
+            self._kept / job.id / CHECKPOINT,
+            CHECKPOINT_S,
+            lambda step: diary.note(f"taken up at step {step}, where the attempt before stood"),
+        )
+        twin = fit(telemetry, _options(job.request), self._progress(job, lost), checkpoint=checkpoint)
+        trained = twin.card["training"]
+        diary.note(f"backbone {trained['backbone']['name']}. {trained['residual']['why']}")
+        diary.note(f"stopped by {trained['stopped_by']}; {trained['peak_memory_mib']:.0f} MiB at most")
         data = {"plant": job.plant, "plant_version": job.request["plant_version"]}
         data["data_version"] = job.request["data_version"]
         twin = replace(twin, card={**twin.card, **report(twin, telemetry), "trained_on": data})
-        self._store_twin(job, twin, calibrate(twin, telemetry))
+        self._store_twin(job, twin, calibrate(twin, telemetry), lost)
+        diary.note(f"twin {twin.id} is stored")
 
     def _telemetry(self, job: JobRow) -> Telemetry:
         plant = self._catalog.plant(job.plant, job.request["plant_version"]).plant
@@ -78,17 +98,42 @@ class Training:
             told = time.monotonic()
             fraction = FITTED * progress.fraction
             data = {"progress": fraction, "eta_s": progress.eta_s, "step": progress.step, "losses": progress.losses}
-            self._jobs.report(job.id, self._worker, "progress", data, fraction, progress.eta_s)
-            for alarm in progress.alarms:
-                self._jobs.report(job.id, self._worker, "alarm", {"detail": alarm}, fraction, progress.eta_s)
+            try:
+                self._jobs.report(job.id, self._worker, "progress", data, fraction, progress.eta_s)
+                for alarm in progress.alarms:
+                    self._jobs.report(job.id, self._worker, "alarm", {"detail": alarm}, fraction, progress.eta_s)
+            except SQLAlchemyError as error:  # training goes on; the lease is looked after elsewhere
+                log.warning("progress not told", job=job.id, error=str(error))
 
         return tell
 
-    def _store_twin(self, job: JobRow, twin: Twin, back_off: BackOff) -> None:
-        """The folder first, then at once the row, its calibration, the alias and the end of the job."""
+    def _store_twin(self, job: JobRow, twin: Twin, back_off: BackOff, lost: threading.Event) -> None:
+        """The folder first, then at once the row, its calibration, the alias and the end of the job.
+
+        A database that is away is waited for. Where it went away in the middle, only it knows whether the twin is
+        there: the folder is removed only when it is known that nothing names it.
+        """
         folder = self._folder / twin.id
         artifact.save(twin, folder)
+        until = time.monotonic() + OUTAGE_S
         try:
+            while not self._published(job, twin, back_off):
+                if lost.wait(RETRY_S):
+                    raise LeaseLostError(job.id)
+                if time.monotonic() > until:
+                    raise TimeoutError(f"the database was away for {OUTAGE_S:g} s")
+        except TimeoutError:
+            raise  # the folder stays: nobody knows
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def _published(self, job: JobRow, twin: Twin, back_off: BackOff) -> bool:
+        """Whether the twin is in the catalog now; False where the database is away."""
+        try:
+            with self._db.read() as session:
+                if session.get(TwinRow, twin.id) is not None:  # the answer to the commit before was lost
+                    return True
             with self._db.write() as session:
                 self._jobs.succeed(session, job.id, self._worker, {"twin": twin.id})
                 session.add(_row(job, twin))
@@ -97,9 +142,10 @@ class Training:
                 if beats_persistence(twin.card) and session.get(AliasRow, (job.plant, CHAMPION)) is None:
                     session.add(AliasRow(plant=job.plant, alias=CHAMPION, twin=twin.id))
                     audit(session, "worker", "alias.put", f"{job.plant}/{CHAMPION}", {"twin": twin.id})
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+        except OperationalError as error:
+            log.warning("twin not stored yet", job=job.id, error=str(error))
+            return False
+        return True
 
 
 def beats_persistence(card: dict[str, Any]) -> bool:

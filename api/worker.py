@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import secrets
+import shutil
 import signal
 import socket
 import threading
@@ -13,12 +14,15 @@ from multiprocessing.process import BaseProcess
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.bounds import Bounds
 from api.catalog import Catalog
 from api.db import Database
-from api.jobs import Jobs, LeaseLostError
+from api.diary import Diary
+from api.jobs import ENDED, Jobs, LeaseLostError
 from api.logs import configure
 from api.settings import Settings
 from api.tables import JobRow
+from api.tracing import Tracing
 from api.training import Training
 from twin.errors import Cancelled, TwinError
 from twin.store import Store
@@ -35,18 +39,21 @@ class Worker:
 
     def __init__(self, settings: Settings, name: str) -> None:
         self._name = name
+        self._settings = settings
         self._db = Database(settings.database)
+        self._tracing = Tracing(settings)
         self._jobs = Jobs(self._db, settings.lease_s)
         self._training = Training(self._db, self._jobs, Catalog(self._db), Store(settings.telemetry), settings, name)
         self._beat_s = min(BEAT_S, settings.lease_s / 4)
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop."""
-        while not self._db.current():
-            if stop.wait(IDLE_S):
-                return
         while not stop.is_set():
-            job = self._jobs.lease(self._name)
+            try:
+                job = self._jobs.lease(self._name) if self._db.current() else None
+            except SQLAlchemyError as error:
+                log.warning("no job can be leased", error=str(error))
+                job = None
             if job is None:
                 stop.wait(IDLE_S)
             else:
@@ -58,23 +65,26 @@ class Worker:
         self._jobs.release(self._name, died=False)
 
     def _work(self, job: JobRow) -> None:
-        log.info("job", job=job.id, plant=job.plant, attempt=job.attempts)
+        diary = Diary(self._jobs, job.id)
+        diary.note(f"attempt {job.attempts}, plant {job.plant}, worker {self._name}")
         ended, lost = threading.Event(), threading.Event()
-        threading.Thread(target=self._keep, args=(job.id, ended, lost), daemon=True).start()
+        threading.Thread(target=self._keep, args=(job, ended, lost), daemon=True).start()
         try:
-            self._training.run(job, lost)
-            log.info("job done", job=job.id)
+            with self._tracing.span("train", plant=job.plant, job=job.id, attempt=job.attempts):
+                self._training.run(job, lost, diary)
         except (Cancelled, LeaseLostError):
-            log.info("job given up", job=job.id)
+            diary.note("given up: the job is no longer this worker's")
         except TwinError as error:
             self._fail(job, error.detail, [{"loc": list(p.loc), "msg": p.msg} for p in error.problems])
         except MemoryError:
             self._fail(job, "not enough memory: train on a shorter span (start, end) or fewer tags", [])
         except Exception as error:
-            log.exception("job failed", job=job.id)
+            diary.broke(error)
             self._fail(job, f"{type(error).__name__}: {error}", [])
         finally:
             ended.set()
+            self._tidy(job)
+            self._tracing.flush()
 
     def _fail(self, job: JobRow, detail: str, errors: list[dict[str, object]]) -> None:
         log.warning("job failed", job=job.id, detail=detail)
@@ -82,19 +92,34 @@ class Worker:
             self._jobs.fail(job.id, self._name, {"detail": detail, "errors": errors})
         except LeaseLostError:
             log.info("job given up", job=job.id)
+        except SQLAlchemyError as lost:  # its lease runs out, and another worker tries
+            log.warning("failure not told", job=job.id, error=str(lost))
 
-    def _keep(self, job_id: str, ended: threading.Event, lost: threading.Event) -> None:
-        """Renew the lease until the job ends; end the process where a lost job does not end by itself."""
+    def _tidy(self, job: JobRow) -> None:
+        """Remove the checkpoint of a job that has ended; the housekeeper does where this cannot."""
+        try:
+            if self._jobs.get(job.id).state in ENDED:
+                shutil.rmtree(self._settings.jobs / job.id, ignore_errors=True)
+        except (SQLAlchemyError, TwinError):
+            log.info("checkpoint left", job=job.id)
+
+    def _keep(self, job: JobRow, ended: threading.Event, lost: threading.Event) -> None:
+        """Renew the lease until the job ends; end the process where a lost job does not end by itself, or where it
+        takes more than it may."""
+        bounds = Bounds(self._settings)
         while not ended.wait(self._beat_s):
             try:
-                self._jobs.renew(job_id, self._name)
+                if exceeded := bounds.exceeded():
+                    self._jobs.fail(job.id, self._name, {"detail": exceeded, "errors": []})
+                    os._exit(1)  # at once: its memory is to be free
+                self._jobs.renew(job.id, self._name)
             except LeaseLostError:
                 lost.set()
                 if not ended.wait(GRACE_S):
                     os._exit(1)
                 return
             except SQLAlchemyError as error:
-                log.warning("lease not renewed", job=job_id, error=str(error))
+                log.warning("lease not renewed", job=job.id, error=str(error))
 
 
 def main(settings: Settings, name: str | None = None) -> None:
@@ -109,8 +134,10 @@ def main(settings: Settings, name: str | None = None) -> None:
     def leave() -> None:
         # From a thread: an exception raised by a signal's handler is lost where a callback of JAX is running.
         stop.wait()
-        worker.release()
-        os._exit(0)
+        try:
+            worker.release()
+        finally:
+            os._exit(0)
 
     threading.Thread(target=leave, daemon=True).start()
     worker.run(stop)
@@ -145,6 +172,7 @@ class Pool:
         self._jobs = jobs
         self._spawn = multiprocessing.get_context("spawn")
         self._workers: dict[str, BaseProcess] = {}
+        self._died: set[str] = set()  # whose jobs are still to be put back
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="pool", daemon=True)
 
@@ -165,7 +193,13 @@ class Pool:
             if process.is_alive():
                 process.kill()
                 process.join()
-                self._jobs.release(name, died=False)
+                self._release(name)
+
+    def _release(self, name: str) -> None:
+        try:
+            self._jobs.release(name, died=False)
+        except SQLAlchemyError as error:  # the lease runs out
+            log.warning("jobs not put back", worker=name, error=str(error))
 
     def pids(self) -> list[int]:
         """The process ids of the workers."""
@@ -183,5 +217,15 @@ class Pool:
                 if not process.is_alive():
                     log.warning("a worker died", worker=name, exit_code=process.exitcode)
                     del self._workers[name]
-                    self._jobs.release(name, died=True)
+                    self._died.add(name)
                     self._add()
+            self._put_back()
+
+    def _put_back(self) -> None:
+        for name in list(self._died):
+            try:
+                self._jobs.release(name, died=True)
+            except SQLAlchemyError as error:
+                log.warning("jobs not put back yet", worker=name, error=str(error))
+            else:
+                self._died.discard(name)

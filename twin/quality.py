@@ -5,12 +5,13 @@ Counts are exact; lists are capped at `LISTED` and say how many there are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from twin import anomalies
 from twin.excitation import excitation
 from twin.plant import Role, Tag
 from twin.store import Upload
@@ -21,16 +22,28 @@ HELD = 60  # rows: a value held no longer than this is never called frozen
 TYPICAL = 20  # times as long as nearly all holds of the tag are: that is frozen
 
 
-def assess(telemetry: Telemetry, uploads: Iterable[Upload] = ()) -> dict[str, Any]:
+def assess(
+    telemetry: Telemetry,
+    uploads: Iterable[Upload] = (),
+    stamps: np.ndarray | None = None,
+    bad: Mapping[str, Sequence[tuple[pd.Timestamp, pd.Timestamp]]] | None = None,
+) -> dict[str, Any]:
     """The quality of telemetry, ready for JSON.
 
     Args:
         telemetry: rows on the plant's grid.
         uploads: of the store, for what was rejected, repeated or late.
+        stamps: (rows,) datetime64[ns], the times as they were sent, for what is off the grid.
+        bad: first and last time of spans in which a tag was sent with bad quality.
     """
+    uploads = [upload for upload in uploads if not upload.taken_back]
     tags = {tag.name: _tag(telemetry, i, tag) for i, tag in enumerate(telemetry.plant.tags)}
+    for name, spans in (bad or {}).items():
+        tags[name]["bad_quality"] = _bad(spans)
     moved = excitation(telemetry)
-    warnings = _warnings(tags) + moved.pop("warnings")
+    clock = anomalies.clock(telemetry.times if stamps is None else stamps, telemetry.plant.sample_period_s)
+    clock["uploads_ahead"] = _ahead(uploads)
+    warnings = _warnings(tags) + _of_clock(clock, telemetry.plant.sample_period_s) + moved.pop("warnings")
     return {
         "rows": len(telemetry),
         "start": _iso(telemetry.times[0]) if len(telemetry) else None,
@@ -38,6 +51,7 @@ def assess(telemetry: Telemetry, uploads: Iterable[Upload] = ()) -> dict[str, An
         "sample_period_s": telemetry.plant.sample_period_s,
         "gaps": _gaps(telemetry),
         "tags": tags,
+        "clock": clock,
         "uploads": _uploads(uploads),
         **moved,
         "warnings": warnings,
@@ -85,7 +99,34 @@ def _tag(telemetry: Telemetry, column: int, tag: Tag) -> dict[str, Any]:
     answer["constant"] = bool(known.any() and answer["min"] == answer["max"])
     frozen = np.zeros(len(values), bool) if tag.role is Role.MV else _frozen(values, telemetry.run)
     answer["frozen"] = _spans(telemetry, frozen, apart=values)
+    measured = tag.role is not Role.MV  # an MV may step as it likes
+    spikes = anomalies.spikes(values, telemetry.run) if measured else np.zeros(len(values), bool)
+    answer["spikes"] = _spans(telemetry, spikes)
+    jumps = anomalies.jumps(values, telemetry.run, tag.unit) if measured else []
+    listed = [
+        {"at": _iso(telemetry.times[j.row]), "before": j.before, "after": j.after, "unit": j.unit}
+        for j in jumps[:LISTED]
+    ]
+    answer["level_shifts"] = {"count": len(jumps), "first": listed}
+    answer["bad_quality"] = _bad([])
     return answer
+
+
+def _bad(spans: Sequence[tuple[pd.Timestamp, pd.Timestamp]]) -> dict[str, Any]:
+    """Spans of bad quality, the longest first."""
+    longest = sorted(spans, key=lambda span: span[0] - span[1])[:LISTED]
+    return {
+        "count": len(spans),
+        "total_s": float(sum((b - a).total_seconds() for a, b in spans)),
+        "longest": [{"start": a.isoformat(), "end": b.isoformat()} for a, b in longest],
+    }
+
+
+def _ahead(uploads: Iterable[Upload]) -> list[str]:
+    """Uploads with rows of times that had not come yet when they were stored."""
+    limit = pd.Timedelta(seconds=anomalies.AHEAD_S)
+    found = [u for u in uploads if u.receipt.last_time and pd.Timestamp(u.receipt.last_time) > u.at + limit]
+    return [upload.receipt.upload for upload in found][:LISTED]
 
 
 def _frozen(values: np.ndarray, run: np.ndarray) -> np.ndarray:
@@ -128,7 +169,7 @@ def _spans(telemetry: Telemetry, where: np.ndarray, apart: np.ndarray | None = N
 
 def _uploads(uploads: Iterable[Upload]) -> dict[str, int]:
     """Sums over the receipts of the uploads that were not taken back."""
-    receipts = [upload.receipt for upload in uploads if not upload.taken_back]
+    receipts = [upload.receipt for upload in uploads]
     names = ("received", "stored", "duplicate", "replaced", "late", "rejected")
     sums = {f"rows_{name}": sum(getattr(receipt, f"rows_{name}") for receipt in receipts) for name in names}
     return {"count": len(receipts), **sums, "cells_rejected": sum(receipt.cells_rejected for receipt in receipts)}
@@ -147,7 +188,32 @@ def _warnings(tags: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
         outside = tag["below_range"]["rows"] + tag["above_range"]["rows"]
         if outside:
             found.append(_warning("out_of_range", name, f"{outside} rows lie outside its range"))
+        if tag["spikes"]["count"]:
+            found.append(_warning("spikes", name, f"{tag['spikes']['count']} spikes of a few rows each"))
+        for jump in tag["level_shifts"]["first"][:1]:
+            levels = f"from {jump['before']:.4g} to {jump['after']:.4g} {tag['unit']} at {jump['at']}"
+            why = f", as if {jump['unit']} had been sent" if jump["unit"] else ", for good: another range or unit?"
+            found.append(_warning("level_shift", name, f"jumps {levels}{why}"))
+        if tag["bad_quality"]["count"]:
+            spans, seconds = tag["bad_quality"]["count"], tag["bad_quality"]["total_s"]
+            found.append(_warning("bad_quality", name, f"was sent with bad quality in {spans} spans, {seconds:g} s"))
     return found
+
+
+def _of_clock(clock: Mapping[str, Any], period_s: float) -> list[dict[str, str]]:
+    """What is odd about the times."""
+    told = []
+    usual = clock["usual_period_s"]
+    if usual is not None and abs(usual - period_s) > anomalies.OFF_PERIOD * period_s:
+        told.append(("period", f"rows come every {usual:g} s, the plant is described with {period_s:g} s"))
+    if clock["jittery_rows"]:
+        told.append(("jitter", f"{clock['jittery_rows']} rows lie more than a quarter of a period off the grid"))
+    if clock["hours"]:
+        told.append(("hour", f"gaps of just one hour, as of a clock put forward, the first at {clock['hours'][0]}"))
+    if clock["uploads_ahead"]:
+        named = ", ".join(clock["uploads_ahead"][:3])
+        told.append(("clock_ahead", f"rows of times that were still to come, in upload {named}: a clock is ahead"))
+    return [{"code": code, "tag": "", "detail": f"times: {detail}"} for code, detail in told]
 
 
 def _warning(code: str, tag: str, detail: str) -> dict[str, str]:

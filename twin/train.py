@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from twin.artifact import Twin
+from twin.artifact import Twin, libraries
 from twin.dynamics.ensemble import Ensemble
 from twin.dynamics.lti import Lti, padded
 from twin.dynamics.noise import Linear, parts
@@ -28,15 +28,15 @@ from twin.scaling import Scaler
 from twin.telemetry import Telemetry
 from twin.training.backbone import ROUNDS, Arx, Score, choose, select
 from twin.training.backtest import backtest
+from twin.training.checkpoint import Checkpoint, Standing, fingerprint
 from twin.training.correction import SHARES, out_of_fold
-from twin.training.folds import COUNT, Folds, sizes, split, spread
+from twin.training.folds import COUNT, ROWS, Folds, sizes, split, spread
 from twin.training.noise import Chosen, with_noise
 from twin.training.reduction import reduce
 from twin.training.residual import CHUNK, Cases, Evaluation, Recipe, Trainer, alarms, cases
 from twin.trust import Calibration, Seen
 from twin.windows import Grid, Window
 
-ROWS = 60  # of the default horizon
 STEPS = 5000  # of training at most
 PATIENCE = 16  # evaluations without a better one, then training stops
 BACKBONE_SHARE = 0.15  # of the progress bar
@@ -92,6 +92,7 @@ def fit(
     options: Options = Options(),
     progress: Report | None = None,
     clock: Callable[[], float] = time.monotonic,
+    checkpoint: Checkpoint | None = None,
 ) -> Twin:
     """Train a twin of the plant from its telemetry.
 
@@ -99,6 +100,8 @@ def fit(
         telemetry: rows on the plant's grid; windows never cross its gaps.
         progress: called a few times a second at most; it may raise `Cancelled`.
         clock: what the budget is measured by; `time.process_time` where the machine is busy with other work.
+        checkpoint: where training of the residual stands is kept there, and taken up where it stood; what was spent
+            of the budget until then stays spent. The backbone is chosen again: its choice is the same.
 
     Raises:
         TrainingError: too few rows, or a CV that was never measured.
@@ -117,7 +120,14 @@ def fit(
     linear = with_noise(grid, folds, chosen.fits)
     recipe = Recipe(pure=options.pure)
     trainer = Trainer(grid, folds, linear.backbones, recipe, options.seed)
-    curve, best, stopped = _train(trainer, recipe, options.budget_s, started, report, clock)
+    of = fingerprint(telemetry, {**asdict(options), **asdict(recipe), **libraries()}) if checkpoint else ""
+    standing = checkpoint.load(of, trainer.start()) if checkpoint else None
+
+    def keep(standing: Standing) -> None:
+        if checkpoint:
+            checkpoint.keep(standing, of)
+
+    curve, best, stopped, spent = _train(trainer, recipe, options.budget_s, started, report, clock, standing, keep)
     ships = best.out_of_fold <= PAYS
     dynamics = _ensemble(linear.backbones, best, ships, grid, folds)
     judged = out_of_fold(dynamics, grid, folds, [spread(folds.held_out(f), CALIBRATED) for f in range(COUNT)])
@@ -129,7 +139,7 @@ def fit(
     residuals = {"twin": judged.residuals, "arx": _linear(arx), "persistence": _persistence(arx)}
     card["backtest"] = backtest(telemetry.plant, scaler, residuals, judged.mask, judged.fold)
     card["training"]["stopped_by"] = stopped
-    card["training"]["seconds"] = clock() - started
+    card["training"]["seconds"] = clock() - spent
     card["training"]["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     twin = Twin(
         id=uuid.uuid4().hex[:12],
@@ -180,15 +190,20 @@ def _train(
     started: float,
     report: Report,
     clock: Callable[[], float],
-) -> tuple[list[dict[str, Any]], Evaluation, str]:
-    """The out-of-fold curve, the evaluation at its least, and why training stopped."""
+    standing: Standing | None,
+    keep: Callable[[Standing], None],
+) -> tuple[list[dict[str, Any]], Evaluation, str, float]:
+    """The out-of-fold curve, the evaluation at its least, why training stopped, and when it began by the clock."""
     curve: list[dict[str, Any]] = []
     best: Evaluation | None = None
     compiled, until = clock(), started + 2 * budget_s
-    for now in trainer.run(STEPS):
+    if standing:
+        curve, best, started = standing.curve, standing.best, clock() - standing.spent_s
+        compiled, until = started + standing.compiled_s, started + standing.until_s
+    for now in trainer.run(STEPS, standing.moment if standing else None):
         curve.append({"step": now.step, "out_of_fold": now.out_of_fold, **now.losses})
         if best is None or now.out_of_fold < best.out_of_fold:
-            best = now
+            best = now._replace(moment=None)
         now_s = clock()
         if len(curve) == 2:  # compiled: however long the backbone and that took, half the budget is the residual's
             compiled, until = now_s, max(started + budget_s, now_s + 0.5 * budget_s)
@@ -200,9 +215,11 @@ def _train(
         stale = now.step - best.step >= PATIENCE * CHUNK
         if stale or now_s >= until:
             break
+        if now.moment and 0 < now.step < STEPS:  # the last is not kept: there would be nothing to go on with
+            keep(Standing(now.moment, best, curve, now_s - started, compiled - started, until - started))
     assert best is not None  # noqa: S101
     stopped = "no longer improved" if stale else "time" if now_s >= until else "steps"
-    return curve, best, stopped
+    return curve, best, stopped, started
 
 
 def _ensemble(fits: tuple[Linear, ...], best: Evaluation, ships: bool, grid: Grid, folds: Folds) -> Ensemble:

@@ -44,6 +44,13 @@ def show_quality(found: dict[str, Any]) -> None:
         for name, t in found["tags"].items()
     ]
     show.table(["tag", "role", "unit", "coverage", "min", "mean", "max", "frozen", "out of range"], tags)
+    ready = found["readiness"]
+    if ready["can_train"]:
+        used, windows, dropped = ready["rows_used"], ready["windows"], ready["rows_dropped"]
+        text = f"training would use {used} rows in {windows} windows and drop {dropped}"
+    else:
+        text = f"training cannot start: {ready['why']}"
+    show.console.print(text, markup=False, highlight=False)
     gaps = found["gaps"]
     if gaps["count"]:
         rows = [[gap["start"], gap["end"], gap["seconds"]] for gap in gaps["longest"][:5]]

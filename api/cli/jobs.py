@@ -41,6 +41,16 @@ def follow_job(job: JobId, url: Url = None, key: ApiKey = None, as_json: AsJson 
         finish(follow(client, job), as_json)
 
 
+@app.command("logs")
+def job_logs(job: JobId, url: Url = None, key: ApiKey = None, as_json: AsJson = False) -> None:
+    """The log of a job: states, alarms, and what its workers told."""
+    with service(url, key) as client:
+        lines = list(client.logs(job))
+        if not told(lines, as_json):
+            for line in lines:
+                typer.echo(f"{line['at']}  {line['level']:7}  {line['message']}")
+
+
 @app.command("cancel")
 def cancel_job(job: JobId, url: Url = None, key: ApiKey = None, as_json: AsJson = False) -> None:
     """Cancel a job."""

@@ -48,12 +48,18 @@ def quality(
     plant: PlantName,
     start: Start = None,
     end: End = None,
+    html: Annotated[Path | None, typer.Option(help="Write the page with an overview here.", show_default=False)] = None,
     url: Url = None,
     key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """What the telemetry is worth: gaps, frozen spans, and whether the MVs moved enough to learn from."""
+    """What the telemetry is worth: gaps, frozen and spiking spans, odd times, whether the MVs moved enough to learn
+    from, and what training would use and drop."""
     with service(url, key) as client:
+        if html is not None:
+            html.write_text(client.quality_page(plant, start=start, end=end), encoding="utf-8")
+            typer.echo(f"written to {html}")
+            return
         found = client.quality(plant, start=start, end=end)
         if not told(found, as_json):
             from api.cli import card

@@ -32,6 +32,7 @@ from api.client.types import (
     JobAnswer,
     KeyAnswer,
     LimitBody,
+    LogAnswer,
     OptimizeAnswer,
     PlantAnswer,
     PlantBody,
@@ -144,6 +145,14 @@ class Calls:
             Request("GET", _at("plants", plant, "telemetry"), params=params, headers={"Accept": ARROW})
         )
         return frames.of_arrow(answer.content)
+
+    def quality_page(self, plant: str, *, start: When | None = None, end: When | None = None) -> Flow[str]:
+        """The quality report as a page with an overview of every tag."""
+        path = _at("plants", plant, "telemetry", "quality")
+        answer = yield from self._answer(
+            Request("GET", path, params=given(bodies.span(start, end)), headers={"Accept": "text/html"})
+        )
+        return answer.text
 
     def quality(self, plant: str, *, start: When | None = None, end: When | None = None) -> Flow[dict[str, Any]]:
         """What the telemetry is worth: gaps, frozen spans, excitation of each MV."""
@@ -336,6 +345,10 @@ class Calls:
     def job(self, job: str) -> Flow[JobAnswer]:
         """A job: its state, progress, and result or reason of failure."""
         return self._get(_at("jobs", job))
+
+    def logs(self, job: str) -> Flow[Items[LogAnswer]]:
+        """The log of a job, oldest line first."""
+        return self._pages(_at("jobs", job, "logs"))
 
     def cancel(self, job: str) -> Flow[JobAnswer]:
         """Cancel a job."""

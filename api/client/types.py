@@ -231,6 +231,15 @@ class LimitBody(TypedDict):
     ramp_s: NotRequired[float | None]
 
 
+class LogAnswer(TypedDict):
+    """A line of the log of a job."""
+
+    id: int
+    at: str
+    level: Literal["info", "warning", "error"]
+    message: str
+
+
 class ObjectiveBody(TypedDict):
     """What is wanted."""
 

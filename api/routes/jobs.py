@@ -10,15 +10,16 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api.answers import JobAnswer, Page, json_answer
+from api.answers import JobAnswer, LogAnswer, Page, json_answer
 from api.deps import After, App, Limit, Reader, Trainer, page
 from api.jobs import ENDED
-from api.tables import JobRow
+from api.tables import EventRow, JobRow
 from twin.errors import QuestionError
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 POLL_S = 0.3
+Line = Annotated[int, Query(ge=0, le=2**53, description="the `next` of the page before")]
 
 
 @router.get("", response_model=Page[JobAnswer])
@@ -43,6 +44,13 @@ def cancel_job(app: App, key: Trainer, job: str) -> Response:
     """Cancel a job. One that is cancelled stays so; one that has ended otherwise answers 409."""
     _seen(app, key, job)
     return json_answer(job_json(app.jobs.cancel(job, key.id)))
+
+
+@router.get("/{job}/logs", response_model=Page[LogAnswer])
+def job_logs(app: App, key: Reader, job: str, limit: Limit = 1000, after: Line = 0) -> Response:
+    """The log of a job, oldest line first: its states, alarms, and what its workers told of every attempt."""
+    _seen(app, key, job)
+    return page([line_json(event) for event in app.jobs.logs(job, after, limit + 1)], limit, "id")
 
 
 def _seen(app: App, key: Reader, job: str) -> JobRow:
@@ -74,6 +82,20 @@ async def job_events(
             return
         if not events:
             await asyncio.sleep(POLL_S)
+
+
+def line_json(event: EventRow) -> dict[str, object]:
+    """An event as a line of the log."""
+    data = event.data
+    if event.kind == "state":
+        error, attempt = (data.get("error") or {}).get("detail"), data.get("attempt")
+        more = f": {error}" if error else f", attempt {attempt}" if attempt else ""
+        level, message = ("error" if error else "info"), f"{data['state']}{more}"
+    elif event.kind == "alarm":
+        level, message = "warning", data["detail"]
+    else:
+        level, message = data["level"], data["message"]
+    return {"id": event.id, "at": event.at, "level": level, "message": message}
 
 
 def job_json(job: JobRow) -> dict[str, object]:

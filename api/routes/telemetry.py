@@ -26,10 +26,12 @@ from twin.quality import assess
 from twin.store import PlantTable
 from twin.telemetry import Telemetry
 from twin.timeline import iso
+from twin.training.readiness import readiness
 
 router = APIRouter(prefix="/v1/plants/{plant}/telemetry", tags=["telemetry"])
 
 ARROW = "application/vnd.apache.arrow.stream"
+BAD_POINTS = 2000  # spans of bad quality are as coarse as an overview of so many
 CHUNK_ROWS = 200_000  # about so many rows of an Arrow answer are in memory at once
 
 Start = Annotated[Time | None, Query(description="the first row, by default the first there is")]
@@ -98,15 +100,33 @@ def read(
     return json_answer(answer)
 
 
-@router.get("/quality")
+@router.get("/quality", responses={200: {"content": {"text/html": {}}}})
 def quality(
-    app: App, _: Reader, plant: PlantSlug, start: Start = None, end: End = None, as_of: AsOf = None
+    app: App,
+    _: Reader,
+    plant: PlantSlug,
+    start: Start = None,
+    end: End = None,
+    as_of: AsOf = None,
+    accept: Annotated[str, Header()] = "application/json",
 ) -> Response:
-    """Coverage, gaps, frozen and out-of-range spans by tag; what the MVs' moves can and cannot show."""
+    """Coverage, gaps, frozen, spiking and out-of-range spans by tag, bad quality, jumps of level, odd times; what the
+    MVs' moves can and cannot show; what training would use and drop. JSON, or HTML with an overview by Accept."""
     described = app.catalog.plant(plant).plant
     table = app.store.plant(plant)
-    frame = table.read(_stamp(start), _stamp(end), described.names, as_of)
-    return json_answer(assess(Telemetry.from_frame(described, frame), table.uploads()))
+    first, last = _stamp(start), _stamp(end)
+    frame = table.read(first, last, described.names, as_of)
+    bad = table.bad_spans(first, last, described.names, BAD_POINTS, as_of)
+    stamps = pd.DatetimeIndex(frame.index).tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[ns]")
+    telemetry = Telemetry.from_frame(described, frame)
+    report = {**assess(telemetry, table.uploads(), stamps, bad), "readiness": readiness(telemetry)}
+    if "text/html" not in accept:
+        return json_answer(report)
+    from twin.quality_page import POINTS, page  # matplotlib is loaded when a page is first asked for
+
+    text = page(described, report, table.overview(first, last, described.names, POINTS, as_of))
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    return Response(text, media_type="text/html", headers={"Content-Security-Policy": policy})
 
 
 @router.get("/uploads")

@@ -101,17 +101,24 @@ def test_a_dry_run_shows_the_mapping_and_sends_nothing(run: Run, tmp_path: Path,
     assert len(client.get("/v1/plants/by-dry-run/telemetry").json()["times"]) == 3
 
 
-def test_jobs_twins_and_quality_are_shown(run: Run, trained: dict[str, Any]) -> None:
+def test_jobs_twins_and_quality_are_shown(run: Run, trained: dict[str, Any], tmp_path: Path) -> None:
     name, job = trained["result"]["twin"], trained["job"]
     assert f"twin {name}" in run("jobs", "list", "--plant", "tank").stdout
     assert [j["job"] for j in body(run("jobs", "list", "--limit", 1, "--plant", "tank", "--json"))] == [job]
     assert run("jobs", "follow", job).stdout.strip() == f"twin {name}"
     assert run("jobs", "cancel", job).exit_code == 1  # it has ended
+    log = run("jobs", "logs", job).stdout
+    assert "900 rows of telemetry" in log
+    assert log.splitlines()[-1].endswith(f"twin {name} is stored")
     assert name in run("twins", "tank").stdout
     assert run("promote", "tank", name, "--alias", "spare").stdout.strip() == f"tank: spare is {name}"
     told = run("quality", "tank").stdout
     assert "excitation" in told
     assert "1060 rows" in told
+    assert "training would use 1060 rows" in told
+    page = tmp_path / "quality.html"
+    assert run("quality", "tank", "--html", page).exit_code == 0
+    assert "What training would use" in page.read_text()
     minute = ("--start", "2026-01-01T00:00:00Z", "--end", "2026-01-01T00:01:00Z")
     assert body(run("quality", "tank", *minute, "--json"))["rows"] == 12  # one each 5 s
 

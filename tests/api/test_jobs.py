@@ -7,9 +7,13 @@ import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
+from sqlalchemy.exc import IntegrityError
 
 from api.db import Database
 from api.jobs import MAX_ATTEMPTS, Jobs, LeaseLostError
+from api.routes.jobs import line_json
+from api.tables import JobRow
 from twin.errors import ConflictError, NotFoundError
 
 
@@ -31,14 +35,14 @@ def states(jobs: Jobs, job_id: str) -> list[str]:
 
 
 def test_a_job_is_leased_once_and_oldest_first(jobs: Jobs) -> None:
-    first, second = jobs.submit("a", {"seed": 1}, "boss"), jobs.submit("a", {"seed": 2}, "boss")
+    first, second = jobs.submit("a", {"seed": 1}, "boss"), jobs.submit("b", {"seed": 2}, "boss")
     assert jobs.lease("one").id == first.id
     assert jobs.lease("two").id == second.id
     assert jobs.lease("three") is None
 
 
 def test_many_workers_never_share_a_job(jobs: Jobs) -> None:
-    expected = {jobs.submit("a", {}, "boss").id for _ in range(20)}
+    expected = {jobs.submit(f"plant-{i}", {}, "boss").id for i in range(20)}
     taken: list[str] = []
 
     def work(name: str) -> None:
@@ -51,6 +55,44 @@ def test_many_workers_never_share_a_job(jobs: Jobs) -> None:
     for thread in threads:
         thread.join()
     assert sorted(taken) == sorted(expected)
+
+
+def test_a_plant_has_one_running_job_and_the_next_waits_for_its_end(jobs: Jobs) -> None:
+    first, second = jobs.submit("a", {}, "boss"), jobs.submit("a", {}, "boss")
+    other = jobs.submit("b", {}, "boss")
+    assert jobs.lease("one").id == first.id
+    assert jobs.lease("two").id == other.id
+    assert jobs.lease("three") is None
+    jobs.cancel(first.id, "boss")
+    assert jobs.lease("three").id == second.id
+
+
+def test_the_database_itself_refuses_a_second_running_job_of_a_plant(jobs: Jobs, db: Database) -> None:
+    for _ in range(2):
+        jobs.submit("a", {}, "boss")
+    with pytest.raises(IntegrityError), db.write() as session:
+        session.execute(update(JobRow).values(state="running"))
+
+
+def test_the_log_holds_states_alarms_and_what_was_told(jobs: Jobs) -> None:
+    job = jobs.submit("a", {}, "boss")
+    jobs.lease("one")
+    jobs.log(job.id, "900 rows")
+    jobs.report(job.id, "one", "progress", {"step": 25}, 0.1, 1.0)
+    jobs.report(job.id, "one", "alarm", {"detail": "collapse"}, 0.1, 1.0)
+    jobs.fail(job.id, "one", {"detail": "too few rows"})
+    lines = jobs.logs(job.id, 0, 10)
+    assert [line.kind for line in lines] == ["state", "state", "log", "alarm", "state"]
+    assert "log" not in [event.kind for event in jobs.events(job.id, 0)]
+    told = [line_json(line) for line in lines]
+    assert [(line["level"], line["message"]) for line in told] == [
+        ("info", "queued"),
+        ("info", "running, attempt 1"),
+        ("info", "900 rows"),
+        ("warning", "collapse"),
+        ("error", "failed: too few rows"),
+    ]
+    assert [line.id for line in jobs.logs(job.id, lines[1].id, 2)] == [line.id for line in lines[2:4]]
 
 
 def test_a_silent_worker_loses_its_job_to_another(db: Database) -> None:
@@ -157,7 +199,7 @@ def test_pages_of_jobs_meet_without_gap_or_overlap(jobs: Jobs) -> None:
 
 def test_counts_by_state(jobs: Jobs) -> None:
     jobs.submit("a", {}, "boss")
-    jobs.submit("a", {}, "boss")
+    jobs.submit("b", {}, "boss")
     jobs.lease("one")
     assert jobs.count() == {"queued": 1, "running": 1, "succeeded": 0, "failed": 0, "cancelled": 0}
 

@@ -78,7 +78,7 @@ def alive(pid: int) -> bool:
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads process ids from /proc")
 
 
-def test_a_killed_worker_loses_its_job_to_the_next(
+def test_a_killed_worker_loses_its_job_to_the_next_which_goes_on_where_it_stood(
     start: Callable[..., Process], measured: Telemetry, until: Callable[[Callable[[], bool], float], None]
 ) -> None:
     service = start(TWIN_ADMIN_KEY=KEY, TWIN_LEASE_S="4")
@@ -87,7 +87,8 @@ def test_a_killed_worker_loses_its_job_to_the_next(
         text = measured.frame().to_csv(date_format="%Y-%m-%dT%H:%M:%S%z")
         client.post("/v1/plants/tank/telemetry", content=text, headers={"Content-Type": "text/csv"})
         job = client.post("/v1/plants/tank/twins", json={"budget_s": 600}).json()["job"]
-        until(lambda: client.get(f"/v1/jobs/{job}").json()["state"] == "running", 240)
+        kept = service.folder / "jobs" / job / "checkpoint.safetensors"
+        until(kept.exists, 240)
         [first] = service.workers()
         os.kill(first, signal.SIGKILL)
         until(lambda: client.get(f"/v1/jobs/{job}").json()["attempts"] == 2, 240)
@@ -97,10 +98,15 @@ def test_a_killed_worker_loses_its_job_to_the_next(
         [second] = service.workers()
         assert second != first
 
+        def lines() -> str:
+            return " ".join(line["message"] for line in client.get(f"/v1/jobs/{job}/logs").json()["items"])
+
+        until(lambda: "taken up at step" in lines(), 240)
+        assert "running, attempt 2" in lines()
+
         # The end: an open event stream does not hold it up, the job goes back, no process is left.
         with client.stream("GET", f"/v1/jobs/{job}/events") as stream:
-            lines = stream.iter_lines()
-            next(lines)
+            next(stream.iter_lines())
             assert service.stop() == 0
     assert not alive(second)
     assert "Traceback" not in service.text()

@@ -220,6 +220,23 @@ def test_arrow_brings_every_row(client: httpx.Client, plant: str) -> None:
     assert [pd.Timestamp(t) for t in found["time"]] == list(TIMES)
 
 
+def test_quality_is_a_page_too_with_what_training_would_use(client: httpx.Client, plant: str) -> None:
+    text = "time,level,level__quality\n" + "".join(
+        f"{t.isoformat()},{i},{q}\n" for i, (t, q) in enumerate(zip(TIMES, ("good", "bad", "bad", "good"), strict=True))
+    )
+    post(client, plant, text)
+    path = f"/v1/plants/{plant}/telemetry/quality"
+    answer = client.get(path, headers={"Accept": "text/html,application/xhtml+xml"})
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert answer.text.count("<svg") == 1
+    assert "Nothing: too few rows to train: 4 in" in answer.text
+    assert "<script" not in answer.text
+    found = client.get(path).json()
+    assert found["tags"]["level"]["bad_quality"]["count"] == 1
+    assert found["readiness"]["can_train"] is False
+
+
 def test_quality_names_what_is_wrong(client: httpx.Client, plant: str) -> None:
     post(client, plant, "time,valve,level\n" + "".join(f"{t.isoformat()},50,{i}\n" for i, t in enumerate(TIMES)))
     found = client.get(f"/v1/plants/{plant}/telemetry/quality").json()

@@ -115,7 +115,7 @@ def test_audit_entries_of_many_writers_form_one_chain(database: Database) -> Non
 
 def test_each_job_is_leased_once_on_postgres(database: Database) -> None:
     jobs = Jobs(database, lease_s=60)
-    expected = {jobs.submit("a", {}, "boss").id for _ in range(12)}
+    expected = {jobs.submit(f"plant-{i}", {}, "boss").id for i in range(12)}
     taken: list[str] = []
     lock = threading.Lock()
 
@@ -127,6 +127,18 @@ def test_each_job_is_leased_once_on_postgres(database: Database) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(4)))
     assert sorted(taken) == sorted(expected)
+
+
+def test_a_plant_has_one_running_job_however_many_workers_ask_postgres(database: Database) -> None:
+    jobs = Jobs(database, lease_s=60)
+    for _ in range(6):
+        jobs.submit("a", {}, "boss")
+    for round_ in range(6):
+        with ThreadPoolExecutor(6) as pool:
+            taken = [job for job in pool.map(jobs.lease, [f"w{round_}-{i}" for i in range(6)]) if job]
+        assert len(taken) == 1
+        jobs.cancel(taken[0].id, "boss")
+    assert jobs.count()["cancelled"] == 6
 
 
 def test_writers_of_one_plant_on_s3_lose_nothing(s3: str, tmp_path: Path) -> None:

@@ -130,9 +130,11 @@ class Log:
         """Hold the one place of a writer, among the threads and processes of this machine."""
         name = f"plant-twin-{hashlib.sha256(self.uri.encode()).hexdigest()[:16]}.lock"
         path = self._folder.with_suffix(".lock") if self._folder else Path(tempfile.gettempdir()) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with self._writing, path.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with self._writing, contextlib.ExitStack() as held:
+            with errors(self.uri):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                lock = held.enter_context(path.open("w"))
+                fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def snapshot(self) -> Snapshot:

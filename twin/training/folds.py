@@ -9,6 +9,7 @@ import numpy as np
 from twin.errors import TrainingError
 
 COUNT = 4  # folds; as many members in the ensemble
+ROWS = 60  # of the default horizon
 HISTORY = 32  # rows the encoder reads, where there are enough
 SHORTEST = 8  # rows: neither history nor horizon is cut below this
 DISJOINT = 8  # windows of history and horizon that must fit side by side: two a fold

@@ -86,13 +86,31 @@ class Draw(NamedTuple):
     normal: jax.Array | None = None
 
 
+class Moment(NamedTuple):
+    """Where training is after `step` steps: all that the steps to come depend on, beside the data.
+
+    Attributes:
+        weights, mean: of the members, and their running mean.
+        optimiser: its state.
+        rng: the state of numpy's generator, JSON.
+    """
+
+    step: int
+    weights: Jepa
+    mean: Jepa
+    optimiser: Any
+    rng: dict[str, Any]
+
+
 class Evaluation(NamedTuple):
-    """After `step` steps: the out-of-fold error (1 is the backbone alone), the losses and the kept weights."""
+    """After `step` steps: the out-of-fold error (1 is the backbone alone), the losses and the kept weights; `moment`
+    is what training goes on from."""
 
     step: int
     out_of_fold: float
     losses: dict[str, float]
     residuals: Jepa
+    moment: Moment | None = None
 
 
 def cases(grid: Grid, folds: Folds, backbone: Linear, ends: np.ndarray, pads: np.ndarray | None = None) -> Cases:
@@ -227,16 +245,25 @@ class Trainer:
         )
         self.optimiser = optax.flatten(chain)  # one long vector compiles several times faster
 
-    def run(self, steps: int) -> Iterator[Evaluation]:
-        """Train; an evaluation every `CHUNK` steps, the first before any."""
+    def start(self) -> Moment:
+        """Before the first step."""
+        weights = jepas(self.sizes, COUNT, self.seed)
+        rng = np.random.default_rng(self.seed).bit_generator.state
+        return Moment(0, weights, weights, jax.vmap(self.optimiser.init)(weights), dict(rng))
+
+    def run(self, steps: int, moment: Moment | None = None) -> Iterator[Evaluation]:
+        """Train, from a moment on or from the start; an evaluation every `CHUNK` steps, the first before any."""
+        now = moment or self.start()
         rng = np.random.default_rng(self.seed)
-        mean = weights = jepas(self.sizes, COUNT, self.seed)
-        state = jax.vmap(self.optimiser.init)(weights)
-        yield Evaluation(0, 1.0, {}, mean)
-        for step in range(CHUNK, steps + 1, CHUNK):
+        rng.bit_generator.state = now.rng
+        weights, mean, state = now.weights, now.mean, now.optimiser
+        if moment is None:
+            yield Evaluation(0, 1.0, {}, mean, now)
+        for step in range(now.step + CHUNK, steps + 1, CHUNK):
             weights, mean, state, logged = self._chunk(weights, mean, state, self.pool, self._draw(rng))
             told = {name: float(value) for name, value in logged.items()}
-            yield Evaluation(step, told.pop("out_of_fold"), told, mean)
+            now = Moment(step, weights, mean, state, dict(rng.bit_generator.state))
+            yield Evaluation(step, told.pop("out_of_fold"), told, mean, now)
 
     def _draw(self, rng: np.random.Generator) -> Draw:
         """What a chunk of steps draws: a leading axis (CHUNK,)."""
