@@ -31,6 +31,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # a benchmark is run as a script
 from support.fault_cases import artifact_cases, clock_case, queue_case
+from support.postgres import Postgres
 
 from tests.connectors.support import free_port, wait_for_port
 from twin.plants.quadruple_tank import QuadrupleTank
@@ -105,6 +106,14 @@ class Server:
         if self.process.poll() is None:
             self.kill(signal.SIGTERM)
         self.client.close()
+
+
+def _serving(folder: Path, **settings: str) -> contextlib.closing[Server]:
+    return contextlib.closing(Server(folder / "data", **settings))
+
+
+def _postgres(folder: Path) -> contextlib.closing[Postgres]:
+    return contextlib.closing(Postgres(folder / "pg"))
 
 
 def outcome(server: Server, acknowledged: set[int], trouble: int = 0) -> dict[str, int]:
@@ -294,59 +303,55 @@ def full_disk_case(folder: Path, rng: random.Random, _: argparse.Namespace) -> d
 
 def read_only_case(folder: Path, rng: random.Random, _: argparse.Namespace) -> dict[str, int]:
     """The file system of the telemetry becomes read-only: reads go on, uploads are refused; then it is mended."""
-    with small_disk(folder / "disk", 24) as disk:
-        with contextlib.closing(Server(folder / "data", TWIN_TELEMETRY_URL=str(disk / "t"))) as server:
-            server.put_plant()
-            before, trouble = uploads_until(server, lambda i: i > rng.randrange(2, 8))
-            subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-            refused, more = uploads_until(server, lambda i: i > 5)
-            trouble += more + len(refused - before)  # what was stored before is answered as before
-            trouble += outcome(server, before)["lost"]
-            subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
-            trouble += server.block(20_000).status_code != 200
-            return outcome(server, before | {20_000}, trouble)
+    with small_disk(folder / "disk", 24) as disk, _serving(folder, TWIN_TELEMETRY_URL=str(disk / "t")) as server:
+        server.put_plant()
+        before, trouble = uploads_until(server, lambda i: i > rng.randrange(2, 8))
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        refused, more = uploads_until(server, lambda i: i > 5)
+        trouble += more + len(refused - before)  # what was stored before is answered as before
+        trouble += outcome(server, before)["lost"]
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+        trouble += server.block(20_000).status_code != 200
+        return outcome(server, before | {20_000}, trouble)
 
 
 def database_case(folder: Path, rng: random.Random, asked: argparse.Namespace) -> dict[str, int]:
     """PostgreSQL is stopped while uploads, promotions and questions come, and is back after a while."""
-    from support.postgres import Postgres
+    with _postgres(folder) as postgres, _serving(folder, TWIN_DATABASE_URL=postgres.url) as server:
+        server.put_plant()
+        keys = []
 
-    with contextlib.closing(Postgres(folder / "pg")) as postgres:
-        with contextlib.closing(Server(folder / "data", TWIN_DATABASE_URL=postgres.url)) as server:
-            server.put_plant()
-            keys = []
+        def note(i: int) -> bool:
+            answer = server.client.post("/v1/keys", json={"name": f"k{i}", "scopes": ["read"]})
+            if answer.status_code == 201:
+                keys.append(f"k{i}")
+            return answer.status_code in (201, 503)
 
-            def note(i: int) -> bool:
-                answer = server.client.post("/v1/keys", json={"name": f"k{i}", "scopes": ["read"]})
-                if answer.status_code == 201:
-                    keys.append(f"k{i}")
-                return answer.status_code in (201, 503)
-
-            trouble = sum(not note(i) for i in range(5))
-            postgres.stop()
-            end = time.monotonic() + asked.outage
-            acknowledged: set[int] = set()
-            i = 0
-            while time.monotonic() < end:
-                i += 1
-                trouble += not note(1_000 + i)
-                answer = server.block(i)
-                acknowledged |= {i} if answer.status_code == 200 else set()
-                trouble += answer.status_code not in (200, 503)
-                time.sleep(0.3)
-            postgres.start()
-            until(lambda: server.client.get("/v1/keys").status_code == 200)
-            trouble += sum(not note(2_000 + i) for i in range(3))
-            found = {key["name"] for key in server.client.get("/v1/keys").json()["items"]}
-            trouble += not server.client.get("/v1/audit/verify").json()["ok"]
-            told = outcome(server, acknowledged, trouble) if acknowledged else {"half": 0, "lost": 0}
-            lost = told["lost"] + len(set(keys) - found)
-            return {
-                "acknowledged": len(acknowledged) + len(keys),
-                "lost": lost,
-                "half": told["half"],
-                "trouble": trouble,
-            }
+        trouble = sum(not note(i) for i in range(5))
+        postgres.stop()
+        end = time.monotonic() + asked.outage
+        acknowledged: set[int] = set()
+        i = 0
+        while time.monotonic() < end:
+            i += 1
+            trouble += not note(1_000 + i)
+            answer = server.block(i)
+            acknowledged |= {i} if answer.status_code == 200 else set()
+            trouble += answer.status_code not in (200, 503)
+            time.sleep(0.3)
+        postgres.start()
+        until(lambda: server.client.get("/v1/keys").status_code == 200)
+        trouble += sum(not note(2_000 + i) for i in range(3))
+        found = {key["name"] for key in server.client.get("/v1/keys").json()["items"]}
+        trouble += not server.client.get("/v1/audit/verify").json()["ok"]
+        told = outcome(server, acknowledged, trouble) if acknowledged else {"half": 0, "lost": 0}
+        lost = told["lost"] + len(set(keys) - found)
+        return {
+            "acknowledged": len(acknowledged) + len(keys),
+            "lost": lost,
+            "half": told["half"],
+            "trouble": trouble,
+        }
 
 
 CASES: dict[str, Callable[[Path, random.Random, argparse.Namespace], dict[str, int]]] = {

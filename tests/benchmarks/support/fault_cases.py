@@ -32,12 +32,12 @@ def clock_case(folder: Path, rng: random.Random, _: argparse.Namespace) -> dict[
     job = jobs.submit("p", {}, "k")
     jobs.lease("one")
     jump = timedelta(seconds=rng.uniform(-7200, 7200))
-    with mock.patch.object(queue, "utc_now", lambda: utc_now() + jump):
+    with mock.patch.object(queue, "utc_now", return_value=utc_now() + jump):
         other = jobs.lease("two")
         ended = [name for name in ("one", "two") if _ends(db, jobs, job.id, name, name)]
         if not ended:  # a clock that was put back: the lease runs out later, and nothing before
             later = timedelta(hours=3)
-            with mock.patch.object(queue, "utc_now", lambda: utc_now() + jump + later):
+            with mock.patch.object(queue, "utc_now", return_value=utc_now() + jump + later):
                 jobs.lease("three")
                 ended = [name for name in ("three",) if _ends(db, jobs, job.id, name, name)]
     db.close()
@@ -55,7 +55,7 @@ def queue_case(folder: Path, rng: random.Random, _: argparse.Namespace) -> dict[
     job = jobs.submit("p", {}, "k")
     jobs.lease("one")
     late = rng.random() < 0.5  # in half of the runs the first one's lease has run out
-    with mock.patch.object(queue, "utc_now", lambda: utc_now() + timedelta(seconds=60 if late else 0)):
+    with mock.patch.object(queue, "utc_now", return_value=utc_now() + timedelta(seconds=60 if late else 0)):
         jobs.lease("two")
     barrier, ended = threading.Barrier(2), []
 
