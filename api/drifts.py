@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from api.catalog import CHAMPION, Catalog
 from api.metrics import Metrics
@@ -138,5 +139,8 @@ class Drifts:
     def _run(self) -> None:
         wait = FIRST_S
         while not self._stop.wait(wait):
-            self.look()
+            try:
+                self.look()
+            except SQLAlchemyError as error:  # the database is away: next time
+                log.warning("drift not judged", error=str(error))
             wait = EVERY_S

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -121,6 +123,19 @@ def test_jobs_twins_and_quality_are_shown(run: Run, trained: dict[str, Any], tmp
     assert "What training would use" in page.read_text()
     minute = ("--start", "2026-01-01T00:00:00Z", "--end", "2026-01-01T00:01:00Z")
     assert body(run("quality", "tank", *minute, "--json"))["rows"] == 12  # one each 5 s
+
+
+def test_a_fleet_is_trained_and_compared(run: Run, trained: dict[str, Any], client: httpx.Client) -> None:
+    client.put("/v1/plants/empty-one", json=QuadrupleTank.plant.to_json())
+    answer = run("fleet", "train", "tank", "empty-one", "--budget-s", 0.001, "--json")
+    assert answer.exit_code == 1  # one of them has no telemetry
+    found = {row["plant"]: row for row in body(answer)}
+    assert (found["tank"]["state"], found["empty-one"]["state"]) == ("succeeded", "failed")
+    assert "too few rows" in found["empty-one"]["error"]["detail"]
+    card = client.get(f"/v1/plants/tank/twins/{found['tank']['result']['twin']}/report").json()
+    ratios = [sum(cv["rmse"]["twin"]) / sum(cv["rmse"]["persistence"]) for cv in card["backtest"]["cvs"].values()]
+    assert found["tank"]["backtest"]["against_persistence"] == pytest.approx(statistics.median(ratios))
+    assert client.delete("/v1/plants/empty-one").status_code == 204
 
 
 def completed(words: str, address: str) -> list[str]:

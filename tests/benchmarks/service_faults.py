@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # a benchmark is run as a sc
 from support.fault_cases import artifact_cases, clock_case, queue_case
 from support.postgres import Postgres
 
-from tests.connectors.support import free_port, wait_for_port
+from tests.connectors.support import free_port
 from twin.plants.quadruple_tank import QuadrupleTank
 from twin.plants.simulator import Simulator
 from twin.storage.batch import of_frame
@@ -42,6 +42,7 @@ from twin.store import Store
 RESULTS = Path(__file__).parent / "results" / "service_faults.json"
 KEY = "the-key-of-these-faults"
 PLANT = {"name": "p", "sample_period_s": 1.0, "tags": [{"name": "y", "role": "cv"}, {"name": "u", "role": "mv"}]}
+START_S = 300.0
 BLOCK = 40  # rows an upload
 T0 = pd.Timestamp("2026-01-01", tz="UTC")
 COMPACT = """
@@ -71,7 +72,13 @@ class Server:
         command = [sys.executable, "-m", "api.cli.main", "serve"]
         log = (self.folder.parent / "log").open("a")
         self.process = subprocess.Popen(command, env=self._environment, stderr=log)
-        wait_for_port(self.port)
+        end = time.monotonic() + START_S
+        while time.monotonic() < end:
+            with contextlib.suppress(httpx.TransportError):
+                if self.client.get("/healthz").status_code == 200:
+                    return
+            time.sleep(0.1)
+        raise TimeoutError("the service does not start")
 
     def kill(self, sign: int = signal.SIGKILL) -> None:
         self.process.send_signal(sign)
