@@ -67,7 +67,7 @@ def judged(card: Mapping[str, Any]) -> dict[str, Any]:
     cvs = card["backtest"]["cvs"].values()
 
     def ratio(peer: str) -> float:
-        return median(mean(cv["rmse"]["twin"]) / max(mean(cv["rmse"][peer]), 1e-12) for cv in cvs)
+        return float(median(mean(cv["rmse"]["twin"]) / max(mean(cv["rmse"][peer]), 1e-12) for cv in cvs))
 
     return {
         "residual": card["training"]["residual"]["ships"],
