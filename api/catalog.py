@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
 from api.audit import audit
@@ -50,6 +50,15 @@ class PlantVersion:
         return f'"{self.version}-{digest.hexdigest()[:12]}"'
 
 
+# Built once: what an expression costs to build is more than what the database takes to answer it.
+SERVING = (
+    select(PlantRow.version, PlantRow.created, TwinRow.id)
+    .join(TwinRow, TwinRow.plant == PlantRow.slug)
+    .outerjoin(AliasRow, (AliasRow.plant == PlantRow.slug) & (AliasRow.alias == bindparam("name")))
+    .where(PlantRow.slug == bindparam("slug"), TwinRow.id == func.coalesce(AliasRow.twin, bindparam("name")))
+)
+
+
 class Catalog:
     """What there is."""
 
@@ -73,6 +82,19 @@ class Catalog:
             self._described.clear()
         self._described[slug, found.version, found.created] = found
         return found
+
+    def serving(self, slug: str, name: str) -> tuple[str, PlantVersion]:
+        """The id of the twin that answers under a name, and the plant as it is now; one look for every question.
+
+        Raises:
+            NotFoundError: there is no such plant or twin.
+        """
+        with self._db.engine.connect() as connection:
+            row = connection.execute(SERVING, {"slug": slug, "name": name}).first()
+        if row is None:
+            return self.twin(slug, name).id, self.plant(slug)
+        known = self._described.get((slug, row.version, row.created))
+        return row.id, known or self.plant(slug, row.version)
 
     def plants(self, limit: int, after: str | None, among: Collection[str] | None = None) -> list[PlantVersion]:
         """Plants by slug, those behind `after`; only those `among` these, where given."""

@@ -24,7 +24,8 @@ def served_twin(app: Service, slug: str, name: str) -> Twin:
 
 def served(app: Service, slug: str, name: str) -> tuple[Twin, int]:
     """`served_twin`, and the version of the plant whose limits those are."""
-    twin, now = app.registry.get(slug, name), app.catalog.plant(slug)
+    twin_id, now = app.catalog.serving(slug, name)
+    twin = app.registry.load(twin_id)
     plant = under_limits_of(twin, now.plant)
     return (twin if plant == twin.plant else replace(twin, plant=plant)), now.version
 
