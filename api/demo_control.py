@@ -26,7 +26,7 @@ from api.settings import environment
 from twin.plants.quadruple_tank import QuadrupleTank
 from twin.telemetry import Telemetry
 
-SPEED = 10  # times real time: a cycle of the tank is half a second
+SPEED = 5  # times real time: a cycle of the tank is one second
 TAGS = [tag.name for tag in QuadrupleTank.plant.tags]
 MODES = [f"{tag.name}.mode" for tag in QuadrupleTank.plant.mvs]
 FILE = """# The quadruple tank over OPC UA: for `twin collect` and `twin control`.
@@ -55,6 +55,7 @@ url = "{server}"
 [control]
 horizon_s = 300
 closed_loop_allowed = true         # it still starts in shadow, and needs a confirmation
+write_within_s = 4                 # of the period of 5; a later plan is not written
 [control.setpoints]
 level_1 = {{value = 12.4, low = 6, high = 16}}
 level_2 = {{value = 12.7, low = 6, high = 16}}
@@ -63,8 +64,10 @@ pump_1 = 0.01
 pump_2 = 0.01
 [control.mvs.pump_1]
 mode_tag = "pump_1.mode"
+safe = 3.0                         # where it is led when the controller gives up; without it, it stays
 [control.mvs.pump_2]
 mode_tag = "pump_2.mode"
+safe = 3.0
 [control.inputs]                   # the server stamps what is written to it by our clock, not by the plant's
 pump_1 = {{max_age_s = 1e9}}
 pump_2 = {{max_age_s = 1e9}}

@@ -25,6 +25,7 @@ class Mv:
     remote: tuple[float, ...]
     critical: bool
     moved: bool  # False: the configuration does not name it, so it is a DV to this controller
+    safe: float | None = None  # where it is led when the controller gives up
 
     def step(self, period_s: float) -> float:
         """The largest move of one period."""
@@ -132,6 +133,10 @@ def _mv_problems(plant: Plant, name: str, mv: MvTable) -> Iterator[Problem]:
     if mv.rate_per_s is not None and tag.rate_limit_per_s is not None and mv.rate_per_s > tag.rate_limit_per_s:
         msg = f"{mv.rate_per_s:g} is faster than the plant's limit, {tag.rate_limit_per_s:g}"
         yield Problem(("mvs", name, "rate_per_s"), msg)
+    if mv.safe is not None and not low <= mv.safe <= high:
+        yield Problem(("mvs", name, "safe"), f"{mv.safe:g} is outside its limits, {low:g} to {high:g}")
+    if mv.safe is not None and mv.rate_per_s is None and tag.rate_limit_per_s is None:
+        yield Problem(("mvs", name, "safe"), "needs a rate limit, at which it is reached: give rate_per_s")
 
 
 def _mv(plant: Plant, name: str, table: MvTable | None) -> Mv:
@@ -151,6 +156,7 @@ def _mv(plant: Plant, name: str, table: MvTable | None) -> Mv:
         remote=tuple(mine.remote),
         critical=mine.critical,
         moved=table is not None,
+        safe=mine.safe,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,8 +14,9 @@ from api.control.configuration import Configuration, setpoints
 from api.control.inputs import Inputs, Snapshot
 from api.control.journal import Journal, JournalError
 from api.control.link import LinkError, Planner
-from api.control.modes import Event, Mode, Permit, after
+from api.control.modes import WRITING, Event, Mode, Permit, after
 from api.control.question import aimless, question
+from api.control.ramp import ramp
 from api.control.record import clamped, outlook, stage_cost
 from api.control.rows import Rows, iso
 from api.control.verify import doubts_of_answer, doubts_of_moves
@@ -39,7 +41,7 @@ class Decision:
 
 
 class Controller:
-    """Reads, checks, asks, verifies and, in `closed` alone, writes.
+    """Reads, checks, asks, verifies and, in `closed` alone, writes; its last moves are the way to the safe values.
 
     Args:
         mode: to begin with; a controller never begins closed.
@@ -87,11 +89,15 @@ class Controller:
         snapshot = await self._inputs.take(at, now, self._forecast, self._written, self._clock.real(max(limit_s, 0.01)))
         self.rows.add(at, snapshot.row)
         self._written, self._forecast = {}, {}
-        if snapshot.override and self.mode is Mode.CLOSED:
+        if snapshot.override and self.mode in WRITING:
             await self.change(Event.OVERRIDE, "the plant", snapshot.override)
-        decision = Decision() if self.mode is Mode.OFF else await self._decide(snapshot, due)
+        if self.mode is Mode.SHEDDING:
+            decision = self._ramped(snapshot)
+        else:
+            decision = Decision() if self.mode is Mode.OFF else await self._decide(snapshot, due)
         written, read_back = await self._act(snapshot, decision, due)
-        self._ready = decision.fault is None and not snapshot.override and self.mode is not Mode.OFF
+        planned = self.mode not in (Mode.OFF, Mode.SHEDDING)
+        self._ready = planned and decision.fault is None and not snapshot.override
         record = self._record(snapshot, decision, due, began) | {
             "written": written,
             "read_back": read_back,
@@ -113,7 +119,7 @@ class Controller:
         await self.change(Event(mode.value), by, reason, permit)
 
     async def change(self, event: Event, by: str, reason: str, permit: Permit = Permit()) -> None:
-        """Take an event; leaving `closed` hands the MVs back first.
+        """Take an event; a mode that no longer writes hands the MVs back first.
 
         Raises:
             RefusedModeError: it leads nowhere.
@@ -122,12 +128,13 @@ class Controller:
         if following is self.mode:
             return
         trouble = ""
-        if self.mode is Mode.CLOSED:
+        if self.mode in WRITING and following not in WRITING:
             trouble = await self._actuator.release()
             self._written = {}
         before, self.mode, self.why, self._since = self.mode, following, reason, self._clock.now()
-        if following is Mode.CLOSED:
+        if following in WRITING:
             self._watchdog = Watchdog(self._watchdog.patience, self._watchdog.critical_patience)
+        if following is Mode.CLOSED:
             self._twin = self.last.get("twin")
         record = {"kind": "mode", "from": before, "to": following, "event": event, "by": by, "reason": reason}
         self._log(self._head() | record | ({"release_failed": trouble} if trouble else {}))
@@ -201,36 +208,61 @@ class Controller:
             decision.moves = {mv.name: float(answer["next"][mv.name]) for mv in free}
         return decision
 
+    def _ramped(self, snapshot: Snapshot) -> Decision:
+        """The next moves toward the safe values."""
+        if snapshot.link:
+            return Decision(("plant_lost", snapshot.link))
+        configuration = self._configuration
+        moves = ramp(configuration.mvs, snapshot.good, snapshot.held, configuration.period_s)
+        moved = [mv for mv in configuration.mvs if mv.name in moves]
+        doubts = doubts_of_moves(moves, moved, snapshot.good, configuration.period_s)
+        return Decision(doubts[0]) if doubts else Decision(moves=moves)
+
     async def _act(
         self, snapshot: Snapshot, decision: Decision, due: float
     ) -> tuple[dict[str, float] | None, dict[str, float] | None]:
-        """Write, if the mode is closed at this moment and the plan passed: what was written and read back."""
-        if self.mode is not Mode.CLOSED or decision.fault is not None:
+        """Write, if the mode writes at this moment and the moves passed: what was written and read back."""
+        if self.mode not in WRITING or decision.fault is not None:
+            return None, None
+        if self.mode is Mode.SHEDDING and not decision.moves:
             return None, None
         moves = decision.moves
         present = {name: snapshot.good[name] for name in moves}
-        intent = self._head() | {"kind": "intent", "moves": moves, "present": present}
+        intent = self._head() | {"kind": "intent", "mode": self.mode, "moves": moves, "present": present}
         try:
             until = due + self._configuration.write_within_s
             read_back = await self._actuator.move(moves, present, snapshot.at, until, intent)
         except WriteFault as fault:
             decision.fault = (fault.code, fault.detail)
             return None, None
-        if self.mode is Mode.CLOSED:
+        if self.mode in WRITING:
             self._written = dict(moves)
         return dict(moves), read_back
 
     async def _watch(self, snapshot: Snapshot, decision: Decision) -> None:
-        """Shed where it must be; otherwise the heart goes on beating in a cycle that wrote nothing."""
-        if self.mode is not Mode.CLOSED:
+        """Give up where it must be; otherwise the heart goes on beating in a cycle that wrote nothing."""
+        if self.mode not in WRITING:
             return
+        ramping = self.mode is Mode.SHEDDING
         code = decision.fault[0] if decision.fault else None
-        told = self._watchdog.note(code, snapshot.critical is not None)
+        told = self._watchdog.note(code, snapshot.critical is not None and not ramping)
         if told:
             detail = decision.fault[1] if decision.fault else ""
-            await self.change(Event.SHED, "the controller", f"{told}: {detail}" if detail else told)
+            event = Event.SHED if ramping or code == "journal" or not self._ramped(snapshot).moves else Event.RAMP
+            await self.change(event, "the controller", f"{told}: {detail}" if detail else told)
+        elif ramping and not decision.fault and not decision.moves:
+            await self.change(Event.SHED, "the controller", self._arrived(snapshot))
         elif decision.fault:
             await self._actuator.beat()
+
+    def _arrived(self, snapshot: Snapshot) -> str:
+        """How the way to the safe values ended."""
+        left = [
+            f"{mv.name} ({snapshot.held.get(mv.name, 'not measured')})"
+            for mv in self._configuration.mvs
+            if mv.safe is not None and not abs(snapshot.good.get(mv.name, math.nan) - mv.safe) <= mv.tolerance
+        ]
+        return "the safe values are reached" + (f", but for {', '.join(left)}" if left else "")
 
     def _head(self) -> dict[str, Any]:
         """What every record begins with; records of a run are numbered."""

@@ -3,16 +3,18 @@
 NAMUR NE 194 (2024) asks an external application for a state machine with a defined way on and off, a watchdog,
 validity checks and a fall-back. These are its modes and ways here:
 
-| from \\ event | off | shadow | advisory | closed | override | shed | restart |
-|---|---|---|---|---|---|---|---|
-| **off** | off | shadow | advisory | refused | off | off | off |
-| **shadow** | off | shadow | advisory | closed, if permitted | shadow | shadow | shadow |
-| **advisory** | off | shadow | advisory | closed, if permitted | advisory | advisory | advisory |
-| **closed** | off | shadow | advisory | closed | advisory | shadow | shadow |
+| from \\ event | off | shadow | advisory | closed | override | shed | ramp | restart |
+|---|---|---|---|---|---|---|---|---|
+| **off** | off | shadow | advisory | refused | off | off | off | off |
+| **shadow** | off | shadow | advisory | closed, if permitted | shadow | shadow | shadow | shadow |
+| **advisory** | off | shadow | advisory | closed, if permitted | advisory | advisory | advisory | advisory |
+| **closed** | off | shadow | advisory | closed | advisory | shadow | shedding | shadow |
+| **shedding** | off | shadow | advisory | refused | advisory | shadow | shedding | shadow |
 
 `closed` is permitted where somebody with the scope `control` confirmed it, the controller's configuration allows it
-and its last cycle was good. No other way leads there, a restart least of all. Every way out of `closed` hands the MVs
-back to the base layer first.
+and its last cycle was good. No other way leads there, a restart least of all. A controller that gives up by itself takes
+the event `ramp` where MVs have safe values that it can still lead them to, and `shed` otherwise. Every way out of `closed`
+and `shedding` hands the MVs back to the base layer first.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ class Mode(StrEnum):
     SHADOW = "shadow"  # computes and logs
     ADVISORY = "advisory"  # shows what it would move
     CLOSED = "closed"  # writes
+    SHEDDING = "shedding"  # leads the MVs to their safe values, then hands them back
 
 
 class Event(StrEnum):
@@ -39,6 +42,7 @@ class Event(StrEnum):
     CLOSED = "closed"
     OVERRIDE = "override"  # the operator takes over at the plant
     SHED = "shed"  # the controller gives up by itself
+    RAMP = "ramp"  # the same, by way of the safe values
     RESTART = "restart"
 
 
@@ -73,16 +77,18 @@ class RefusedModeError(Exception):
     """The mode does not change, and why."""
 
 
-_OFF, _SHADOW, _ADVISORY, _CLOSED = Mode
+_OFF, _SHADOW, _ADVISORY, _CLOSED, _SHEDDING = Mode
+WRITING = (_CLOSED, _SHEDDING)  # no other mode writes to MVs
 TABLE: dict[Mode, dict[Event, Mode | None]] = {
     mode: {
         Event.OFF: _OFF,
         Event.SHADOW: _SHADOW,
         Event.ADVISORY: _ADVISORY,
-        Event.CLOSED: None if mode is _OFF else _CLOSED,
-        Event.OVERRIDE: _ADVISORY if mode is _CLOSED else mode,
-        Event.SHED: _SHADOW if mode is _CLOSED else mode,
-        Event.RESTART: _SHADOW if mode is _CLOSED else mode,
+        Event.CLOSED: None if mode in (_OFF, _SHEDDING) else _CLOSED,
+        Event.OVERRIDE: _ADVISORY if mode in WRITING else mode,
+        Event.SHED: _SHADOW if mode in WRITING else mode,
+        Event.RAMP: _SHEDDING if mode in WRITING else mode,
+        Event.RESTART: _SHADOW if mode in WRITING else mode,
     }
     for mode in Mode
 }
@@ -96,7 +102,8 @@ def after(mode: Mode, event: Event, permit: Permit = Permit()) -> Mode:
     """
     following = TABLE[mode][event]
     if following is None:
-        raise RefusedModeError("from off, go to shadow or advisory first: what has not been computed cannot be written")
+        told = f"from {mode}, go to shadow or advisory first: what has not been computed cannot be written"
+        raise RefusedModeError(told)
     if following is Mode.CLOSED and mode is not Mode.CLOSED and permit.missing():
         raise RefusedModeError(f"closed needs {permit.missing()}")
     return following

@@ -14,15 +14,15 @@ from itertools import pairwise
 from typing import Any
 
 Record = Mapping[str, Any]
-MODES = ("off", "shadow", "advisory", "closed")
-OVERRIDES = ("override", "shed", "off", "shadow", "advisory")  # events that end closed loop
+MODES = ("off", "shadow", "advisory", "closed", "shedding")
+OVERRIDES = ("override", "shed", "ramp", "off", "shadow", "advisory")  # events that end closed loop
 
 
 def summarize(records: Sequence[Record]) -> dict[str, Any]:
     """The report of records in the order in which they were made; cycles of several runs may follow each other."""
     cycles = [record for record in records if record.get("kind") == "cycle"]
     closed = [record for record in cycles if record.get("mode") == "closed"]
-    written = [record for record in cycles if record.get("written")]
+    written = [record for record in closed if record.get("written")]
     missed = sum(int(record.get("missed") or 0) for record in cycles)
     return {
         "start": cycles[0]["at"] if cycles else None,

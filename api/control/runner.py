@@ -14,7 +14,7 @@ from api.control.clock import Clock
 from api.control.controller import Controller
 from api.control.journal import finite
 from api.control.link import LinkError
-from api.control.modes import Event, Mode, RefusedModeError
+from api.control.modes import WRITING, Event, Mode, RefusedModeError
 
 log = structlog.get_logger()
 
@@ -76,7 +76,7 @@ class Runner:
             await self.exchange()
             due = self._following(due)
             await self._wait(due, stop)
-        if self._controller.mode is Mode.CLOSED:
+        if self._controller.mode in WRITING:
             await self._controller.change(Event.SHED, "the controller", "it was stopped")
         await self.exchange()
 

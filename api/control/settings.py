@@ -55,6 +55,8 @@ class MvTable(Table):
         remote: values of the mode tag for which it does.
         critical: without it the controller sheds; otherwise it goes on with the others.
         tolerance: how far the value read back may lie from the one written; a thousandth of the span by default.
+        safe: where the controller leads it at its rate limit, before it hands back, when it ends closed loop by itself;
+            without it the MV stays where it is.
     """
 
     low: float | None = None
@@ -64,6 +66,7 @@ class MvTable(Table):
     remote: list[float] = Field(default=[1.0], min_length=1)
     critical: bool = False
     tolerance: float | None = Field(default=None, gt=0)
+    safe: float | None = None
 
 
 class InputTable(Table):

@@ -1,26 +1,29 @@
 """A day of plant time in closed loop over OPC UA: the controller beside do-mpc with the plant's true equations.
 
-    python tests/benchmarks/control_day.py [hours]
+    python tests/benchmarks/control_day.py [--hours 24] [--only controller|truth]
 
 The quadruple tank is served over OPC UA; the controller reads, plans by REST and writes as `twin control` does, in step
 with the plant, as fast as the machine. Setpoints change every hour, an unmeasured leak every hour and a half. Prints a
 table and writes `results/control_day.json`. Costs are those of `closed_loop.py`: mean over rows of squared setpoint
-errors of the true CVs over their spans, plus 0.01 times squared moves over theirs.
+errors of the true CVs over their spans, plus 0.01 times squared moves over theirs. Each side keeps what its plant
+did in `cache/`, hour by hour; the two may run side by side, and are compared over the rows that both have.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
-import sys
 import tempfile
 import time
 import warnings
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from support.oracle import TrueModel
-from support.rig import Killable, rig
+from support.rig import Killable, Rig, rig
 from support.scenarios import QUADRUPLE_TANK
 
 RESULTS = Path(__file__).parent / "results"
@@ -65,7 +68,22 @@ def score(states: list[np.ndarray], moves: list[np.ndarray], wanted: np.ndarray)
     return {"cost": float(cost), "rms_cm": float(30 * np.sqrt((errors**2).mean())), "cv_violations": int(beyond.sum())}
 
 
-def oracle(rows: int) -> dict[str, float]:
+def keep(side: str, states: list[np.ndarray], moves: list[np.ndarray], told: dict[str, Any]) -> None:
+    """Write down what the plant did under one side so far."""
+    CACHE.mkdir(exist_ok=True)
+    np.savez(CACHE / f"control_day_{side}.npz", states=np.array(states), moves=np.array(moves), told=json.dumps(told))
+
+
+def kept(side: str) -> tuple[np.ndarray, np.ndarray, dict[str, Any]] | None:
+    """What was written down: (rows, states), (rows + 1, MVs), and what else was told."""
+    path = CACHE / f"control_day_{side}.npz"
+    if not path.exists():
+        return None
+    with np.load(path) as found:
+        return found["states"], found["moves"], json.loads(str(found["told"]))
+
+
+def oracle(rows: int) -> None:
     """do-mpc with the true equations on the same noise and wander."""
     simulator, _, resting = QUADRUPLE_TANK.start()
     controller = TrueModel(QUADRUPLE_TANK.process, QUADRUPLE_TANK.equations, QUADRUPLE_TANK.task)
@@ -81,10 +99,11 @@ def oracle(rows: int) -> dict[str, float]:
         controller.observe(simulator.advance(decided))
         states.append(simulator.state.copy())
         moves.append(simulator.moves.copy())
-    return score(states, moves, wanted) | {"cpu_ms": 1e3 * (time.process_time() - begun) / rows}
+        if (k + 1) % ROWS_PER_HOUR == 0 or k + 1 == rows:
+            keep("truth", states, moves, {"cpu_ms": 1e3 * (time.process_time() - begun) / (k + 1)})
 
 
-async def ours(folder: Path, killable: Killable, rows: int) -> dict[str, float]:
+async def ours(folder: Path, killable: Killable, rows: int) -> None:
     """The controller over OPC UA."""
     simulator, _, resting = QUADRUPLE_TANK.start()
     wanted = targets(rows)
@@ -104,51 +123,62 @@ async def ours(folder: Path, killable: Killable, rows: int) -> dict[str, float]:
             record = await r.cycle()
             if record["mode"] != "closed":
                 await r.close_loop()
-            if k % 500 == 499:
-                print(f"row {k + 1}: {score(r.states, r.moves, wanted[: len(r.states)])}", flush=True)
-        cpu_ms = 1e3 * (time.process_time() - begun) / rows
-        faults: dict[str, int] = {}
-        for record in r.records:
-            if record["fault"]:
-                faults[record["fault"]["code"]] = faults.get(record["fault"]["code"], 0) + 1
-        walls = sorted(record["wall_s"] for record in r.records)
-        return score(r.states[:rows], r.moves[: rows + 1], wanted) | {
-            "mv_violations": r.violations(),
-            "writes": len(r.writes),
-            "cycles": len(r.records),
-            "cycles_not_written": len(r.records) - len(r.writes),
-            "faults": faults,
-            "ends_of_closed_loop": sum(record["mode"] != "closed" for record in r.records),
-            "cycle_ms_p50": 1e3 * walls[len(walls) // 2],
-            "cycle_ms_p99": 1e3 * walls[len(walls) * 99 // 100],
-            "controller_cpu_ms": cpu_ms,
-        }
+            if (k + 1) % ROWS_PER_HOUR == 0 or k + 1 == rows:
+                keep("controller", r.states, r.moves, _told(r, 1e3 * (time.process_time() - begun) / (k + 1)))
+                print(f"row {k + 1}: {score(r.states, r.moves, wanted[: k + 1])}", flush=True)
 
 
-def main(hours: float) -> None:
-    """Train, run both, compare."""
-    rows = round(hours * ROWS_PER_HOUR)
-    with tempfile.TemporaryDirectory() as folder:
-        killable = Killable(CACHE / "control")
-        try:
-            print(f"twin {killable.trained(QUADRUPLE_TANK, BUDGET_S)}; {rows} rows", flush=True)
-            mine = asyncio.run(ours(Path(folder), killable, rows))
-        finally:
-            killable.kill()
-    print(json.dumps(mine), flush=True)
-    truth = oracle(rows)
-    print(f"cost {mine['cost']:.3e}, true model {truth['cost']:.3e}: {mine['cost'] / truth['cost']:.3f}")
-    result = {
-        "hours": hours,
-        "rows": rows,
-        "controller": mine,
-        "true_model": truth,
+def _told(r: Rig, cpu_ms: float) -> dict[str, Any]:
+    """What the controller did so far."""
+    walls = sorted(record["wall_s"] for record in r.records)
+    return {
+        "mv_violations": r.violations(),
+        "writes": len(r.writes),
+        "cycles": len(r.records),
+        "cycles_not_written": len(r.records) - len(r.writes),
+        "faults": dict(Counter(record["fault"]["code"] for record in r.records if record["fault"])),
+        "ends_of_closed_loop": sum(record["mode"] != "closed" for record in r.records),
+        "cycle_ms_p50": 1e3 * walls[len(walls) // 2],
+        "cycle_ms_p99": 1e3 * walls[len(walls) * 99 // 100],
+        "controller_cpu_ms": cpu_ms,
     }
-    result["cost_of_true_model"] = mine["cost"] / truth["cost"]
+
+
+def compare() -> None:
+    """Print and write the two sides, over the rows that both have."""
+    sides = {side: found for side in ("controller", "truth") if (found := kept(side))}
+    rows = min(len(states) for states, _, _ in sides.values())
+    wanted, result = targets(rows), {"rows": rows, "hours": rows / ROWS_PER_HOUR}
+    for side, (states, moves, told) in sides.items():
+        result[side] = score(list(states[:rows]), list(moves[: rows + 1]), wanted) | told
+        print(f"{side:11} {json.dumps(result[side])}", flush=True)
+    if len(sides) == 2:
+        result["cost_of_true_model"] = result["controller"]["cost"] / result["truth"]["cost"]
+        print(f"{rows} rows: cost of the controller / of the true model {result['cost_of_true_model']:.3f}")
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "control_day.json").write_text(json.dumps(result, indent=1) + "\n")
 
 
+def main() -> None:
+    """Train, run both, compare."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hours", type=float, default=HOURS)
+    parser.add_argument("--only", choices=("controller", "truth"))
+    asked = parser.parse_args()
+    rows = round(asked.hours * ROWS_PER_HOUR)
+    if asked.only != "truth":
+        with tempfile.TemporaryDirectory() as folder:
+            killable = Killable(CACHE / "control")
+            try:
+                print(f"twin {killable.trained(QUADRUPLE_TANK, BUDGET_S)}; {rows} rows", flush=True)
+                asyncio.run(ours(Path(folder), killable, rows))
+            finally:
+                killable.kill()
+    if asked.only != "controller":
+        oracle(rows)
+    compare()
+
+
 if __name__ == "__main__":
     warnings.filterwarnings("ignore", module="do_mpc|casadi")
-    main(float(sys.argv[1]) if len(sys.argv) > 1 else HOURS)
+    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ def test_a_whole_file(tmp_path: Path) -> None:
         ("temperature = {value = 80}", "flow = {value = 80}", 20, "is no CV"),
         ('mode_tag = "flow.mode"', "high = 101.0", 22, "outside the plant's limits, 0 to 100"),
         ('mode_tag = "flow.mode"', "rate_per_s = 0.6", 22, "faster than the plant's limit, 0.5"),
+        ('mode_tag = "flow.mode"', "safe = 101.0", 22, "101 is outside its limits, 0 to 100"),
         ("horizon_s = 200", "horizon_s = 200\npermissives = {switch = 1}", 17, "no source has 'switch'"),
         ("horizon_s = 200", "horizon_s = 200\nwrite_within_s = 11", 19, "longer than the sample period"),
         (
@@ -90,6 +92,17 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, old: str, new: str,
 def test_a_file_without_the_table(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="what is to be controlled"):
         of(tmp_path, FILE.partition("[control]")[0].replace('"flow.mode" = "ns=2;s=flow.mode"\n', ""))
+
+
+def test_a_safe_value_needs_a_rate_at_which_it_is_reached() -> None:
+    tags = tuple(replace(tag, rate_limit_per_s=None) if tag.name == "flow" else tag for tag in PLANT.tags)
+    plant = replace(PLANT, tags=tags)
+    without = Settings.model_validate({**SETTINGS, "mvs": {"flow": {"safe": 5.0}}})
+    assert [(p.loc, "needs a rate limit" in p.msg) for p in problems(plant, without)] == [
+        (("mvs", "flow", "safe"), True)
+    ]
+    given = Settings.model_validate({**SETTINGS, "mvs": {"flow": {"safe": 5.0, "rate_per_s": 0.1}}})
+    assert not list(problems(plant, given))
 
 
 def test_the_plants_rate_holds_where_the_file_gives_none() -> None:

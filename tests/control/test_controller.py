@@ -15,7 +15,7 @@ import pytest
 from api.control.journal import Journal, JournalError
 from api.control.link import LinkError
 from api.control.modes import Mode, RefusedModeError
-from tests.control.support import START, Rig, instant, rig
+from tests.control.support import SETTINGS, START, Rig, instant, rig
 
 
 def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
@@ -184,6 +184,88 @@ async def test_a_bad_critical_input_sheds_at_once() -> None:
     assert record["fault"]["code"] == "bad_quality"
     assert r.changes()[-1] == ("closed", "shadow", "shed")
     assert r.moves() == []
+
+
+def led(**mvs: dict[str, Any]) -> dict[str, Any]:
+    """The MVs of the table, with more of some."""
+    return {name: table | mvs.get(name, {}) for name, table in SETTINGS["mvs"].items()}
+
+
+@in_loop
+async def test_safe_values_are_reached_at_the_rate_limit_before_the_loops_are_handed_back() -> None:
+    r = rig(mvs=led(flow={"safe": 40.0}, steam={"safe": 45.0}))
+    await r.close_loop()
+    r.plant.set({"temperature": 75.0}, quality=0)
+    await r.cycle()
+    assert r.controller.mode is Mode.SHEDDING
+    assert r.plant.written == []
+    modes = [(await r.cycle())["mode"] for _ in range(4)]
+    # From 50 by 0.5 a second, so 5 a cycle; from 20 by 1 a second: two and three cycles. The fourth finds both there.
+    assert [w for _, w in r.plant.written] == [
+        {"flow": 45.0, "steam": 30.0, "heartbeat": 1.0},
+        {"flow": 40.0, "steam": 40.0, "heartbeat": 2.0},
+        {"steam": 45.0, "heartbeat": 3.0},
+        {"flow.mode": 0.0, "steam.mode": 0.0},
+    ]
+    assert modes == ["shedding"] * 4
+    assert r.changes()[-2:] == [("closed", "shedding", "ramp"), ("shedding", "shadow", "shed")]
+    assert r.records[-1]["reason"] == "the safe values are reached"
+    assert r.planner.asked[-1]["history"]["times"][-1] < r.records[-1]["at"]  # nothing was planned on the way
+
+
+@in_loop
+async def test_closed_is_not_to_be_had_on_the_way_to_the_safe_values_but_any_other_mode_is() -> None:
+    r = rig(mvs=led(flow={"safe": 0.0}))
+    await r.close_loop()
+    r.plant.set({"temperature": 75.0}, quality=0)
+    await r.cycle()
+    with pytest.raises(RefusedModeError, match="from shedding, go to shadow or advisory first"):
+        await r.controller.request(Mode.CLOSED, "operator", "", scope=True, confirmed=True)
+    await r.cycle()
+    await r.controller.request(Mode.OFF, "operator", "mine")
+    assert r.plant.written[-1][1] == {"flow.mode": 0.0, "steam.mode": 0.0}
+    writes = len(r.plant.written)
+    await r.cycle()
+    assert len(r.plant.written) == writes
+
+
+@in_loop
+async def test_the_operator_ends_the_way_to_the_safe_values() -> None:
+    r = rig(mvs=led(flow={"safe": 0.0}))
+    await r.close_loop()
+    r.plant.set({"temperature": 75.0}, quality=0)
+    await r.cycle()
+    r.plant.set({"switch": 0.0})
+    await r.cycle()
+    assert r.changes()[-1] == ("shedding", "advisory", "override")
+    assert r.moves() == []
+
+
+@in_loop
+async def test_an_mv_that_is_not_ours_is_not_led_and_is_named() -> None:
+    r = rig(mvs=led(flow={"safe": 40.0}, steam={"safe": 45.0}))
+    await r.close_loop()
+    r.plant.set({"temperature": 75.0}, quality=0)
+    r.plant.set({"steam.mode": 0.0})
+    for _ in range(4):
+        await r.cycle()
+    assert r.moves() == [{"flow": 45.0}, {"flow": 40.0}]
+    assert r.records[-1]["reason"] == "the safe values are reached, but for steam (manual)"
+
+
+@in_loop
+async def test_a_link_that_is_lost_on_the_way_ends_it_after_patience() -> None:
+    r = rig(mvs=led(flow={"safe": 0.0}), patience=2)
+    await r.close_loop()
+    r.plant.set({"temperature": 75.0}, quality=0)
+    await r.cycle()
+    r.fresh = False
+    r.plant.cut()
+    assert (await r.cycle())["fault"]["code"] == "plant_lost"
+    assert r.controller.mode is Mode.SHEDDING
+    await r.cycle()
+    assert r.changes()[-1] == ("shedding", "shadow", "shed")
+    assert "the link is cut" in r.records[-1]["release_failed"]
 
 
 @in_loop

@@ -11,12 +11,13 @@ from api.control import modes
 from api.control.modes import Event, Mode, Permit, RefusedModeError, after
 
 FULL = Permit(scope=True, confirmed=True, allowed=True, ready=True)
-# from: off, shadow, advisory, closed, override, shed, restart; None is refused, whatever the permit
+# from: off, shadow, advisory, closed, override, shed, ramp, restart; None is refused, whatever the permit
 EXPECTED = {
-    "off": ("off", "shadow", "advisory", None, "off", "off", "off"),
-    "shadow": ("off", "shadow", "advisory", "closed", "shadow", "shadow", "shadow"),
-    "advisory": ("off", "shadow", "advisory", "closed", "advisory", "advisory", "advisory"),
-    "closed": ("off", "shadow", "advisory", "closed", "advisory", "shadow", "shadow"),
+    "off": ("off", "shadow", "advisory", None, "off", "off", "off", "off"),
+    "shadow": ("off", "shadow", "advisory", "closed", "shadow", "shadow", "shadow", "shadow"),
+    "advisory": ("off", "shadow", "advisory", "closed", "advisory", "advisory", "advisory", "advisory"),
+    "closed": ("off", "shadow", "advisory", "closed", "advisory", "shadow", "shedding", "shadow"),
+    "shedding": ("off", "shadow", "advisory", None, "advisory", "shadow", "shedding", "shadow"),
 }
 CASES = [
     (mode, event, to) for mode, row in EXPECTED.items() for event, to in zip([e.value for e in Event], row, strict=True)

@@ -1,4 +1,4 @@
-"""Whatever happens, nothing is ever written outside limits, faster than the rates, or in any mode but closed.
+"""Whatever happens, nothing is ever written outside limits, faster than the rates, or in a mode that does not write.
 
 Each example is a story of events, one a cycle, at a plant in memory whose planner answers anything at all; the test
 keeps books of its own on what was written.
@@ -24,10 +24,12 @@ NUMBER = st.one_of(
     st.floats(-20.0, 120.0),
     st.sampled_from([0.0, 10.0, math.nextafter(10.0, 0.0), 90.0, math.nextafter(90.0, 100.0), 55.0, 45.0]),
 )
+ASKED = [Mode.OFF, Mode.SHADOW, Mode.ADVISORY, Mode.CLOSED]
+SAFE = {"flow": 30.0, "steam": 0.0}
 STATUS = st.sampled_from(["optimal", "feasible", "relaxed", "abstained", "mystery", None])
 EVENT = st.one_of(
     st.tuples(st.just("answer"), NUMBER, NUMBER, STATUS),
-    st.tuples(st.just("mode"), st.sampled_from(list(Mode)), st.booleans(), st.booleans()),
+    st.tuples(st.just("mode"), st.sampled_from(ASKED), st.booleans(), st.booleans()),
     st.tuples(st.just("hand"), st.sampled_from(["flow", "steam"]), st.floats(-20.0, 120.0), st.none()),
     st.tuples(st.just("tag"), st.sampled_from(sorted(AT_REST)), NUMBER, st.sampled_from([0, 64, 192])),
     st.tuples(st.just("loop"), st.sampled_from(["flow.mode", "steam.mode", "switch"]), st.booleans(), st.none()),
@@ -38,13 +40,15 @@ EVENT = st.one_of(
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(EVENT, min_size=1, max_size=25), st.booleans())
-def test_nothing_is_written_outside_limits_rates_or_closed(story: list[tuple[Any, ...]], allowed: bool) -> None:
-    asyncio.run(_tell(story, allowed))
+@given(st.lists(EVENT, min_size=1, max_size=25), st.booleans(), st.booleans())
+def test_nothing_is_written_outside_limits_rates_or_closed(
+    story: list[tuple[Any, ...]], allowed: bool, safe: bool
+) -> None:
+    asyncio.run(_tell(story, allowed, safe))
 
 
-async def _tell(story: list[tuple[Any, ...]], allowed: bool) -> None:
-    r = rig(closed_loop_allowed=allowed, mvs=_mvs(), patience=2)
+async def _tell(story: list[tuple[Any, ...]], allowed: bool, safe: bool) -> None:
+    r = rig(closed_loop_allowed=allowed, mvs=_mvs(safe), patience=2)
     books = Books(r)
     if allowed:
         await r.close_loop()
@@ -54,11 +58,12 @@ async def _tell(story: list[tuple[Any, ...]], allowed: bool) -> None:
         books.check(allowed)
 
 
-def _mvs() -> dict[str, Any]:
-    return {
+def _mvs(safe: bool) -> dict[str, Any]:
+    mvs: dict[str, Any] = {
         "flow": {"low": 10.0, "high": 90.0, "mode_tag": "flow.mode"},
         "steam": {"mode_tag": "steam.mode"},
     }
+    return {name: mv | ({"safe": SAFE[name]} if safe else {}) for name, mv in mvs.items()}
 
 
 async def _happen(r: Rig, event: tuple[Any, ...]) -> None:
@@ -95,7 +100,7 @@ class Books:
 
         async def judged(values: Mapping[str, float]) -> None:
             self.writes += 1
-            if r.controller.mode is not Mode.CLOSED:
+            if r.controller.mode not in (Mode.CLOSED, Mode.SHEDDING):
                 self.wrong.append(f"{values} in {r.controller.mode}")
             for mv, (low, high, rate) in LIMITS.items():
                 if mv in values:
@@ -104,6 +109,8 @@ class Books:
                         self.wrong.append(f"{mv} = {values[mv]!r} outside its limits")
                     if not abs(values[mv] - present) <= rate * PERIOD_S:
                         self.wrong.append(f"{mv}: {present!r} to {values[mv]!r} too fast")
+                    if r.controller.mode is Mode.SHEDDING and not _between(values[mv], present, SAFE[mv]):
+                        self.wrong.append(f"{mv}: {present!r} to {values[mv]!r} leads away from {SAFE[mv]!r}")
                     if r.plant._now[f"{mv}.mode"][1] != 1.0:
                         self.wrong.append(f"{mv} written in manual")
             if set(values) - {"flow", "steam", "heartbeat", "flow.mode", "steam.mode"}:
@@ -115,6 +122,10 @@ class Books:
     def check(self, allowed: bool) -> None:
         assert self.wrong == []
         assert allowed or self.writes == 0
+
+
+def _between(value: float, one: float, other: float) -> bool:
+    return min(one, other) <= value <= max(one, other)
 
 
 @settings(max_examples=60, deadline=None)

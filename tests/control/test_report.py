@@ -48,7 +48,7 @@ RECORDS = [
 def test_a_report_worked_out_by_hand() -> None:
     report = summarize(RECORDS)
     assert (report["start"], report["end"], report["cycles"], report["missed"]) == ("t1", "t8", 6, 2)
-    assert report["by_mode"] == {"off": 0, "shadow": 3, "advisory": 0, "closed": 3}
+    assert report["by_mode"] == {"off": 0, "shadow": 3, "advisory": 0, "closed": 3, "shedding": 0}
     assert report["service_factor"] == 2 / 8
     assert report["written_share_of_closed"] == 2 / 3
     assert report["faults"] == {"late": 1}

@@ -7,7 +7,7 @@ import { html, useState } from "../lib.js";
 import { path, plant, slug } from "../state.js";
 
 const EVERY_MS = 3000;
-const MODES = { off: "off", shadow: "shadow: it computes and logs", advisory: "advisory: it shows its moves", closed: "closed: it writes to the plant" };
+const MODES = { off: "off", shadow: "shadow: it computes and logs", advisory: "advisory: it shows its moves", closed: "closed: it writes to the plant", shedding: "shedding: it leads the MVs to their safe values" };
 const FROM_HERE = ["off", "shadow", "advisory"];
 
 export function Controller() {
