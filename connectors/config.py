@@ -34,7 +34,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from connectors.edge import SinkEdge, SourceEdge
-from connectors.errors import ConfigError, ConnectorError, Fault
+from connectors.errors import ConfigError, ConnectorError, Fault, Grave
 from connectors.kinds import Context, module_of
 from connectors.lines import Lines, line_of_error
 from connectors.options import Options, Strict
@@ -141,9 +141,9 @@ class Config:
         except ValidationError as error:
             raise ConfigError(self.path, _faults(error, loc, self.lines)) from None
 
-    def fault(self, loc: Loc, msg: str) -> Fault:
+    def fault(self, loc: Loc, msg: str, grave: Grave = "wrong") -> Fault:
         """Something wrong at a place of the file."""
-        return Fault(loc, self.lines.of(loc), msg)
+        return Fault(loc, self.lines.of(loc), msg, grave)
 
     def error(self, loc: Loc, msg: str) -> ConfigError:
         """One thing wrong, to raise."""

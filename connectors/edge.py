@@ -84,6 +84,9 @@ class SourceEdge:
     async def faults(self) -> Mapping[str, str]:
         return await self._source.faults()
 
+    async def units(self) -> Mapping[str, str]:
+        return await self._source.units()
+
     def _sound(self, batch: Samples) -> Samples:
         """Without rows from the future and of tags that are not mapped; they are counted and named."""
         early = batch.times > self._clock.now() + self._future
@@ -128,6 +131,9 @@ class SinkEdge:
             if tag not in self._scales:
                 raise ConnectorError.of_tag(tag, "is not mapped")
         await self._sink.write({tag: self._scales[tag].outward(value) for tag, value in values.items()})
+
+    async def faults(self) -> Mapping[str, str]:
+        return await self._sink.faults()
 
 
 def _scales(options: Options, plant: Plant) -> dict[str, Scale]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from twin.errors import Problem, TwinError
 
@@ -36,13 +37,26 @@ class MissingExtra(ConnectorError):
         super().__init__(f"'{kind}' needs an extra: pip install 'plant-twin[{extra}]'")
 
 
+Grave = Literal["wrong", "missing", "doubt", "away"]
+
+
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong in a configuration file: where (a path of keys), its line, and what."""
+    """One thing wrong in a configuration file: where (a path of keys), its line, and what.
+
+    Attributes:
+        grave: "wrong" would bring wrong numbers, "missing" is what the file names and the other side lacks, "doubt" is
+            for a person to judge, "away" may mend itself: nobody answers yet.
+    """
 
     loc: tuple[str | int, ...]
     line: int
     msg: str
+    grave: Grave = "wrong"
+
+    def sentence(self, path: Path) -> str:
+        """File, line, place and what is wrong."""
+        return f"{path}:{self.line}: {'.'.join(map(str, self.loc))}: {self.msg}"
 
 
 class ConfigError(ConnectorError):
@@ -56,5 +70,5 @@ class ConfigError(ConnectorError):
     def __init__(self, path: Path, faults: Iterable[Fault]) -> None:
         self.path = path
         self.faults = tuple(sorted(faults, key=lambda fault: fault.line))
-        lines = [f"{path}:{fault.line}: {'.'.join(map(str, fault.loc))}: {fault.msg}" for fault in self.faults]
-        super().__init__("\n".join(lines), [Problem(fault.loc, fault.msg) for fault in self.faults])
+        told = "\n".join(fault.sentence(path) for fault in self.faults)
+        super().__init__(told, [Problem(fault.loc, fault.msg) for fault in self.faults])

@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import math
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from fnmatch import fnmatch
 from types import TracebackType
 from typing import Any, BinaryIO, Literal, Self, cast
@@ -20,6 +19,7 @@ import pyarrow as pa
 import pyarrow.fs as fs
 from pydantic import Field, field_validator
 
+from connectors.base import LastValues
 from connectors.errors import ConnectorError
 from connectors.formats.files import ARROW, CSV, PARQUET, read_upload
 from connectors.kinds import Context
@@ -28,7 +28,7 @@ from connectors.protocol import NS, Health, Samples
 from connectors.ticks import Ticks
 from twin.errors import TelemetryError
 from twin.plant import RESERVED, Plant, Role, Tag
-from twin.storage.batch import BAD, GOOD, QUALITY, TIME
+from twin.storage.batch import GOOD, QUALITY, TIME
 
 TYPES = {"csv": CSV, "txt": CSV, "parquet": PARQUET, "pq": PARQUET, "arrow": ARROW, "arrows": ARROW}
 
@@ -69,12 +69,11 @@ def source(options: SourceOptions, context: Context) -> FolderSource:
     return FolderSource(options, context)
 
 
-class FolderSource:
+class FolderSource(LastValues[SourceOptions]):
     """The files of one folder, in the order of their age."""
 
     def __init__(self, options: SourceOptions, context: Context) -> None:
-        self._options = options
-        self._clock = context.clock
+        super().__init__(options, context)
         self._names = {mapped.address: tag for tag, mapped in options.tags.items()}
         # The readers look for the tags of a plant, and a plant has a CV and an input.
         tags = (*(Tag(address, Role.CV) for address in self._names), Tag("no column", Role.DV))
@@ -82,8 +81,6 @@ class FolderSource:
         self._fs: Any = None
         self._root = ""
         self._done: dict[str, str] = {}
-        self._latest: dict[str, tuple[int, float, int]] = {}
-        self.health = Health(options.title, "files")
 
     async def __aenter__(self) -> Self:
         def found() -> tuple[Any, str, Any]:
@@ -112,24 +109,10 @@ class FolderSource:
         while True:
             for info in await self._fresh():
                 async for part in self._read(info):
-                    self.health.count(part, self._clock.now())
-                    self._latest |= part.latest()
-                    yield part
+                    yield self._arrived(part)
                 self._done[_short(info.base_name)] = _state(info)
                 yield Samples.of((), json.dumps(self._done))
             await ticks.next()
-
-    async def read(self, tags: Sequence[str]) -> Samples:
-        """The last values read of each tag."""
-        for tag in tags:
-            if tag not in self._options.tags:
-                raise ConnectorError.of_tag(tag, "is not mapped")
-        unknown = (self._clock.now(), math.nan, BAD)
-        found = {tag: self._latest.get(tag, unknown) for tag in tags}
-        return Samples.of((time, tag, value, code) for tag, (time, value, code) in found.items())
-
-    async def faults(self) -> Mapping[str, str]:
-        return {}
 
     async def _fresh(self) -> list[fs.FileInfo]:
         """Files that were not read, the oldest first."""

@@ -103,6 +103,10 @@ class Guarded:
         await self._sink.write(values)
         self.seen(values)
 
+    async def faults(self) -> Mapping[str, str]:
+        """What the sink says of its mapping."""
+        return await self._sink.faults()
+
     def _why(self, tag: str, value: float) -> str:
         bounds = self._allowed.get(tag)
         if bounds is None:

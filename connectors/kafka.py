@@ -17,11 +17,12 @@ from aiokafka.helpers import create_ssl_context
 from pydantic import Field, field_validator
 
 from connectors import certificates
+from connectors.base import BaseSink, LastValues, check_writable
 from connectors.errors import ConnectorError
 from connectors.kinds import Context
 from connectors.options import Mapped, Options
 from connectors.payload import Fields, Row, quality, row_of, stamp
-from connectors.protocol import Health, Samples
+from connectors.protocol import Samples
 from twin.storage.batch import BAD, GOOD
 
 WAIT_MS = 500
@@ -95,19 +96,15 @@ def sink(options: SinkOptions, context: Context) -> KafkaSink:
     return KafkaSink(options, context)
 
 
-class KafkaSource:
+class KafkaSource(LastValues[SourceOptions]):
     """The topics of one cluster."""
 
     def __init__(self, options: SourceOptions, context: Context) -> None:
-        self._options = options
-        self._context = context
-        self._clock = context.clock
+        super().__init__(options, context)
         self._consumer: AIOKafkaConsumer | None = None
-        self._latest: dict[str, tuple[int, float, int]] = {}
         self._wanted: dict[str, list[Fields]] = {}
         for tag, m in options.tags.items():
             self._wanted.setdefault(m.address, []).append(Fields(tag, m.field, m.time, m.quality))
-        self.health = Health(options.title, "kafka")
 
     async def __aenter__(self) -> Self:
         consumer = AIOKafkaConsumer(
@@ -149,21 +146,9 @@ class KafkaSource:
             if rows:
                 if not self.health.connected:
                     self.health.back()
-                batch = Samples.of(rows)
-                self.health.count(batch, self._clock.now())
-                self._latest |= batch.latest()
-                yield batch
+                yield self._arrived(Samples.of(rows))
             if parts:
                 await self._commit(consumer)
-
-    async def read(self, tags: Sequence[str]) -> Samples:
-        """The last value that came of each tag: Kafka has no other."""
-        for tag in tags:
-            if tag not in self._options.tags:
-                raise ConnectorError.of_tag(tag, "is not mapped")
-        unknown = (self._clock.now(), math.nan, BAD)
-        found = {tag: self._latest.get(tag, unknown) for tag in tags}
-        return Samples.of((time, tag, value, code) for tag, (time, value, code) in found.items())
 
     async def faults(self) -> Mapping[str, str]:
         if self._consumer is None:
@@ -197,12 +182,11 @@ class KafkaSource:
             return []
 
 
-class KafkaSink:
+class KafkaSink(BaseSink[SinkOptions]):
     """Produces JSON, and waits until all replicas have it."""
 
     def __init__(self, options: SinkOptions, context: Context) -> None:
-        self._options = options
-        self._context = context
+        super().__init__(options, context)
         self._producer: AIOKafkaProducer | None = None
 
     async def __aenter__(self) -> Self:
@@ -223,11 +207,7 @@ class KafkaSink:
                 await self._producer.stop()
 
     async def write(self, values: Mapping[str, float]) -> None:
-        for tag, value in values.items():
-            if tag not in self._options.tags:
-                raise ConnectorError.of_tag(tag, "is not mapped")
-            if not math.isfinite(value):
-                raise ConnectorError.of_tag(tag, f"{value} is no number to write")
+        check_writable(self._options, values)
         for tag, value in values.items():
             mapped = self._options.tags[tag]
             body = (

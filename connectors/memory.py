@@ -36,6 +36,7 @@ class MemoryPlant:
         self.clock = clock or SystemClock()
         self.health = Health(name, "memory")
         self.writable = frozenset(values if writable is None else writable)
+        self.units_told: dict[str, str] = {}  # what it says of its units, by tag
         self.refuse: dict[str, str] = {}  # a write of this tag fails, for this reason
         self.written: list[tuple[int, dict[str, float]]] = []  # every write that was accepted: when (ns), what
         self._log: list[Samples] = []
@@ -97,6 +98,9 @@ class MemoryPlant:
     async def faults(self) -> Mapping[str, str]:
         odd = [tag for tag, (_, value, quality) in self._now.items() if math.isnan(value) and quality == BAD]
         return dict.fromkeys(odd, "has no value")
+
+    async def units(self) -> Mapping[str, str]:
+        return self.units_told
 
     async def write(self, values: Mapping[str, float]) -> None:
         self._reach()

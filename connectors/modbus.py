@@ -18,10 +18,11 @@ from pydantic import Field, field_validator
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
+from connectors.base import BaseSink, BaseSource, check_mapped, check_writable
 from connectors.errors import ConnectorError
 from connectors.kinds import Context
 from connectors.options import Mapped, Options
-from connectors.protocol import Health, Samples
+from connectors.protocol import Samples
 from connectors.ticks import Ticks
 from twin.storage.batch import BAD, GOOD
 
@@ -138,6 +139,12 @@ class SinkOptions(Options):
                     yield tag, f"{register.table} {cell} belongs to '{other}' already: the register map overlaps"
                     break
 
+    def unwritable(self) -> Iterator[tuple[str, str]]:
+        """Tags of registers that can only be read."""
+        for tag, register in self.tags.items():
+            if register.table in ("input", "discrete"):
+                yield tag, f"{register.address} can only be read; holding registers and coils can be written"
+
 
 class SourceOptions(SinkOptions):
     """A device to poll, every `period_s`."""
@@ -152,7 +159,7 @@ def source(options: SourceOptions, context: Context) -> ModbusSource:
 
 def sink(options: SinkOptions, context: Context) -> ModbusSink:
     """The sink of a configuration."""
-    return ModbusSink(options)
+    return ModbusSink(options, context)
 
 
 @dataclass(frozen=True)
@@ -180,15 +187,13 @@ def blocks(registers: Mapping[str, Register]) -> list[Block]:
     return made
 
 
-class ModbusSource:
+class ModbusSource(BaseSource[SourceOptions]):
     """The registers of one device, polled."""
 
     def __init__(self, options: SourceOptions, context: Context) -> None:
-        self._options = options
-        self._clock = context.clock
+        super().__init__(options, context)
         self._blocks = blocks(options.tags)
         self._client: AsyncModbusTcpClient | None = None
-        self.health = Health(options.title, "modbus")
 
     async def __aenter__(self) -> Self:
         self._client = await connected(self._options)
@@ -216,9 +221,7 @@ class ModbusSource:
             yield batch
 
     async def read(self, tags: Sequence[str]) -> Samples:
-        for tag in tags:
-            if tag not in self._options.tags:
-                raise ConnectorError.of_tag(tag, "is not mapped")
+        check_mapped(self._options, tags)
         found = (await self._poll(blocks({tag: self._options.tags[tag] for tag in tags}))).latest()
         return Samples.of((found[tag][0], tag, found[tag][1], found[tag][2]) for tag in tags)
 
@@ -285,11 +288,11 @@ class ModbusSource:
                 return
 
 
-class ModbusSink:
+class ModbusSink(BaseSink[SinkOptions]):
     """Holding registers and coils, written to one by one."""
 
-    def __init__(self, options: SinkOptions) -> None:
-        self._options = options
+    def __init__(self, options: SinkOptions, context: Context) -> None:
+        super().__init__(options, context)
         self._client: AsyncModbusTcpClient | None = None
 
     async def __aenter__(self) -> Self:
@@ -303,11 +306,7 @@ class ModbusSink:
             self._client.close()
 
     async def write(self, values: Mapping[str, float]) -> None:
-        for tag, value in values.items():
-            if tag not in self._options.tags:
-                raise ConnectorError.of_tag(tag, "is not mapped")
-            if not math.isfinite(value):
-                raise ConnectorError.of_tag(tag, f"{value} is no number to write")
+        check_writable(self._options, values)
         for tag, value in values.items():
             register = self._options.tags[tag]
             try:
@@ -316,6 +315,9 @@ class ModbusSink:
                 raise ConnectorError.of_tag(tag, str(error)) from error
             if answer.isError():
                 raise ConnectorError.of_tag(tag, f"the device refused {value:g}: {refusal(answer)}")
+
+    async def faults(self) -> Mapping[str, str]:
+        return dict(self._options.unwritable())
 
     async def _send(self, register: Register, value: float) -> Any:
         if self._client is None or not self._client.connected:

@@ -19,13 +19,13 @@ import aiomqtt
 from pydantic import Field, field_validator
 
 from connectors import certificates, sparkplug
+from connectors.base import BaseSink, LastValues, check_writable
 from connectors.errors import ConnectorError
 from connectors.kinds import Context
 from connectors.options import Mapped, Options
 from connectors.payload import Fields, Row, rows_of
-from connectors.protocol import Health, Samples
+from connectors.protocol import Samples
 from connectors.sparkplug_schema import DataType
-from twin.storage.batch import BAD
 
 PATIENCE_S = 5.0  # between two tries to reconnect, at most
 QUEUE = 100_000  # messages without acknowledgement (QoS 0) that wait here
@@ -102,20 +102,16 @@ def sink(options: SinkOptions, context: Context) -> MqttSink:
     return MqttSink(options, context)
 
 
-class MqttSource:
+class MqttSource(LastValues[SourceOptions]):
     """The topics of one broker."""
 
     def __init__(self, options: SourceOptions, context: Context) -> None:
-        self._options = options
-        self._context = context
-        self._clock = context.clock
-        self.health = Health(options.title, "mqtt")
+        super().__init__(options, context)
         self._topics: dict[str, list[Fields]] = {}
         for tag, topic in options.tags.items():
             self._topics.setdefault(topic.address, []).append(Fields(tag, topic.field, topic.time, topic.quality))
         addresses = {topic.address: tag for tag, topic in options.tags.items()}
         self._sparkplug = sparkplug.Decoder(addresses, self.health) if options.format == "sparkplug" else None
-        self._latest: dict[str, tuple[int, float, int]] = {}
         self._queue: asyncio.Queue[aiomqtt.Message] = asyncio.Queue(QUEUE)
         self._client: aiomqtt.Client | None = None
         self._asked: dict[str, float] = {}
@@ -141,10 +137,7 @@ class MqttSource:
                 continue
             rows = [row for message in messages for row in self._rows(message)]
             if rows:
-                batch = Samples.of(rows)
-                self.health.count(batch, self._clock.now())
-                self._latest |= batch.latest()
-                yield batch
+                yield self._arrived(Samples.of(rows))
             self._acknowledge(messages)
             await self._ask_for_births()
 
@@ -152,16 +145,7 @@ class MqttSource:
         """The last value that was published of each tag: MQTT has no other."""
         if self._client is None:
             raise ConnectorError(f"no connection to {self._options.host}:{self._options.port}")
-        for tag in tags:
-            if tag not in self._options.tags:
-                raise ConnectorError.of_tag(tag, "is not mapped")
-        unknown = (self._clock.now(), math.nan, BAD)
-        return Samples.of(
-            (time, tag, value, code) for tag in tags for time, value, code in [self._latest.get(tag, unknown)]
-        )
-
-    async def faults(self) -> Mapping[str, str]:
-        return {}
+        return await super().read(tags)
 
     async def _connect(self) -> None:
         client = made_client(self._options, self._context, self._queue)
@@ -250,12 +234,11 @@ class MqttSource:
                 self.health.last_error = str(error)
 
 
-class MqttSink:
+class MqttSink(BaseSink[SinkOptions]):
     """Publishes at QoS 1: plain numbers, `{"value": …}` where the tag has a field, or Sparkplug commands."""
 
     def __init__(self, options: SinkOptions, context: Context) -> None:
-        self._options = options
-        self._context = context
+        super().__init__(options, context)
         self._client: aiomqtt.Client | None = None
 
     async def __aenter__(self) -> Self:
@@ -271,11 +254,7 @@ class MqttSink:
             self._client = None
 
     async def write(self, values: Mapping[str, float]) -> None:
-        for tag, value in values.items():
-            if tag not in self._options.tags:
-                raise ConnectorError.of_tag(tag, "is not mapped")
-            if not math.isfinite(value):
-                raise ConnectorError.of_tag(tag, f"{value} is no number to write")
+        check_writable(self._options, values)
         for tag, value in values.items():
             mapped = self._options.tags[tag]
             if self._options.format == "sparkplug":

@@ -7,7 +7,6 @@ server keeps history the gap is read from there. A sample that comes both ways i
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -18,6 +17,7 @@ from asyncua.ua.uaerrors import UaError
 from pydantic import Field, field_validator, model_validator
 
 from connectors import certificates
+from connectors.base import BaseSink, BaseSource, check_mapped, check_writable
 from connectors.errors import ConnectorError
 from connectors.kinds import Context
 from connectors.opcua_browse import browse, lines
@@ -111,13 +111,11 @@ def sink(options: SinkOptions, context: Context) -> OpcUaSink:
     return OpcUaSink(options, context)
 
 
-class OpcUaSource:
+class OpcUaSource(BaseSource[SourceOptions]):
     """The nodes of one server, subscribed to."""
 
     def __init__(self, options: SourceOptions, context: Context) -> None:
-        self._options = options
-        self._clock = context.clock
-        self.health = Health(options.title, "opcua")
+        super().__init__(options, context)
         self._link = Link(options, context, self.health)
         self._tags = {mapped.address: tag for tag, mapped in options.tags.items()}
         self._newest = 0  # ns, of what was handed out
@@ -160,12 +158,16 @@ class OpcUaSource:
                 yield self._told(Samples.of(rows), moves=not due)
 
     async def read(self, tags: Sequence[str]) -> Samples:
+        check_mapped(self._options, tags)
         nodes = [self._node(tag) for tag in tags]
         values = await self._link.read(nodes)
         return Samples.of(row(tag, value, self._options.stamp) for tag, value in zip(tags, values, strict=True))
 
     async def faults(self) -> Mapping[str, str]:
         return await self._link.faults({tag: mapped.address for tag, mapped in self._options.tags.items()})
+
+    async def units(self) -> Mapping[str, str]:
+        return await self._link.units({tag: mapped.address for tag, mapped in self._options.tags.items()})
 
     async def offers(self) -> list[str]:
         """Lines for the file: every node of the server that holds a number."""
@@ -240,16 +242,14 @@ class OpcUaSource:
         return Samples(samples.times, samples.tags, samples.values, samples.quality, position)
 
     def _node(self, tag: str) -> str:
-        if tag not in self._options.tags:
-            raise ConnectorError.of_tag(tag, "is not mapped")
         return self._options.tags[tag].address
 
 
-class OpcUaSink:
+class OpcUaSink(BaseSink[SinkOptions]):
     """The nodes of one server, written to with the type that each has; without time stamps, which are the server's."""
 
     def __init__(self, options: SinkOptions, context: Context) -> None:
-        self._options = options
+        super().__init__(options, context)
         self._link = Link(options, context, Health(options.title, "opcua"))
         self._types: dict[str, ua.VariantType] = {}
 
@@ -263,11 +263,7 @@ class OpcUaSink:
         await self._link.close()
 
     async def write(self, values: Mapping[str, float]) -> None:
-        for tag, value in values.items():
-            if tag not in self._options.tags:
-                raise ConnectorError.of_tag(tag, "is not mapped")
-            if not math.isfinite(value):
-                raise ConnectorError.of_tag(tag, f"{value} is no number to write")
+        check_writable(self._options, values)
         addresses = {tag: self._options.tags[tag].address for tag in values}
         await self._know(addresses)
         data = [self._variant(tag, value) for tag, value in values.items()]
@@ -275,6 +271,11 @@ class OpcUaSink:
         for tag, result in zip(values, results, strict=True):
             if result.is_bad():
                 raise ConnectorError.of_tag(tag, f"the server refused {values[tag]:g}: {result.name}")
+
+    async def faults(self) -> Mapping[str, str]:
+        mine = {tag: mapped.address for tag, mapped in self._options.tags.items()}
+        found = await self._link.faults(mine)
+        return found | await self._link.unwritable({tag: a for tag, a in mine.items() if tag not in found})
 
     async def _know(self, addresses: Mapping[str, str]) -> None:
         """Learn the types of nodes that were not written to before."""

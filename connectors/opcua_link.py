@@ -17,6 +17,7 @@ from asyncua.ua.uaerrors import UaError
 from connectors import certificates
 from connectors.errors import ConnectorError
 from connectors.kinds import Context
+from connectors.opcua_units import NAME, unit_of
 from connectors.protocol import Health
 from twin.storage.batch import BAD, GOOD, UNCERTAIN
 
@@ -191,6 +192,34 @@ class Link:
             elif kind is not None and (value.Value.is_array or not numeric(kind)) and value.Value.Value is not None:
                 found[tag] = f"{address} holds {'an array of ' if value.Value.is_array else ''}{kind.name}, no number"
         return found
+
+    async def units(self, addresses: Mapping[str, str]) -> dict[str, str]:
+        """The unit of each node, by tag, as far as the server states one."""
+        found: dict[str, str] = {}
+        tags, places = list(addresses), list(addresses.values())
+        for start in range(0, len(tags), AT_ONCE):
+            below = await self.references(places[start : start + AT_ONCE])
+            told = {
+                tag: reference.NodeId.to_string()
+                for tag, references in zip(tags[start : start + AT_ONCE], below, strict=True)
+                for reference in references
+                if (reference.BrowseName.NamespaceIndex, reference.BrowseName.Name) == (0, NAME)
+            }
+            values = await self.read(list(told.values()))
+            found |= {tag: unit_of(value) for tag, value in zip(told, values, strict=True)}
+        return {tag: unit for tag, unit in found.items() if unit}
+
+    async def unwritable(self, addresses: Mapping[str, str]) -> dict[str, str]:
+        """The nodes that we may not write to, by tag."""
+        nodes = [self.client.get_node(address) for address in addresses.values()]
+        with self._telling():
+            told = await self.client.read_attributes(nodes, ua.AttributeIds.UserAccessLevel) if nodes else []
+        levels = [None if value.Value is None else value.Value.Value for value in told]
+        return {
+            tag: f"{address} may not be written by this user"
+            for (tag, address), level in zip(addresses.items(), levels, strict=True)
+            if isinstance(level, int) and not level & 1 << ua.AccessLevel.CurrentWrite
+        }
 
     async def _history(self, details: Any, left: Mapping[str, bytes | None]) -> list[Any]:
         params = ua.HistoryReadParameters()

@@ -174,6 +174,10 @@ class Source(Protocol):
         """What is wrong with the mapping, by tag: a node that is missing, a type that holds no numbers."""
         ...
 
+    async def units(self) -> Mapping[str, str]:
+        """The unit that the source itself states, by tag; tags of which it says nothing are left out."""
+        ...
+
 
 class Sink(Protocol):
     """Where values are written to."""
@@ -190,4 +194,8 @@ class Sink(Protocol):
         Raises:
             ConnectorError: with the tag and the cause; others of the same call may have been written.
         """
+        ...
+
+    async def faults(self) -> Mapping[str, str]:
+        """What is wrong with the mapping, by tag: a node that is missing or may not be written."""
         ...

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -12,13 +11,13 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, field_validator
 
+from connectors.base import LastValues
 from connectors.errors import ConnectorError
 from connectors.folder import TYPES, Column, FolderSource
 from connectors.folder import SourceOptions as FolderOptions
 from connectors.kinds import Context
 from connectors.options import Options
-from connectors.protocol import NS, Health, Samples
-from twin.storage.batch import BAD
+from connectors.protocol import NS, Samples
 
 LONGEST_S = 1.0  # that one batch covers, by our clock
 
@@ -57,19 +56,16 @@ def source(options: SourceOptions, context: Context) -> ReplaySource:
     return ReplaySource(options, context)
 
 
-class ReplaySource:
+class ReplaySource(LastValues[SourceOptions]):
     """A file, row by row in its own rhythm."""
 
     def __init__(self, options: SourceOptions, context: Context) -> None:
-        self._options = options
-        self._clock = context.clock
+        super().__init__(options, context)
         path = Path(options.file)
         folder = FolderOptions(
             path=str(path.parent), pattern=path.name, settle_s=0.0, timezone=options.timezone, tags=options.tags
         )
         self._folder = FolderSource(folder, context)
-        self._latest: dict[str, tuple[int, float, int]] = {}
-        self.health = Health(options.title, "replay")
 
     async def __aenter__(self) -> Self:
         await self._folder.__aenter__()
@@ -90,21 +86,10 @@ class ReplaySource:
                 start = int(step.times[0]) if start is None else start
                 due = began + round((int(step.times[-1]) - start) / self._options.speed)
                 await self._clock.sleep(max(due - self._clock.now(), 0) / NS)
-                told = self._restamped(step, began, start)
-                self.health.count(told, self._clock.now())
-                self._latest |= told.latest()
-                yield told
+                yield self._arrived(self._restamped(step, began, start))
             behind = None
             if not self._options.repeat or start is None:
                 return
-
-    async def read(self, tags: Sequence[str]) -> Samples:
-        for tag in tags:
-            if tag not in self._options.tags:
-                raise ConnectorError.of_tag(tag, "is not mapped")
-        unknown = (self._clock.now(), math.nan, BAD)
-        found = {tag: self._latest.get(tag, unknown) for tag in tags}
-        return Samples.of((time, tag, value, code) for tag, (time, value, code) in found.items())
 
     async def faults(self) -> Mapping[str, str]:
         names = {str(tag) for step in await self._steps() for tag in step.tags}

@@ -13,6 +13,7 @@ import httpx
 from pydantic import Field, field_validator
 
 from connectors import certificates
+from connectors.base import BaseSink, BaseSource, check_mapped, check_writable
 from connectors.errors import ConnectorError
 from connectors.kinds import Context
 from connectors.options import Options
@@ -107,14 +108,13 @@ class Api:
         await self._http.aclose()
 
 
-class RestSource:
+class RestSource(BaseSource[SourceOptions]):
     """Recorded values since the last ones, tag by tag."""
 
     def __init__(self, options: SourceOptions, context: Context) -> None:
-        self._options = options
-        self._clock = context.clock
+        super().__init__(options, context)
         self._api = Api(options, context)
-        self.health = Health(options.title, "rest")
+        self._units: dict[str, str] = {}  # by tag, as the present values tell them
 
     async def __aenter__(self) -> Self:
         for mapped in list(self._options.tags.values())[:1]:
@@ -148,10 +148,9 @@ class RestSource:
             await ticks.next()
 
     async def read(self, tags: Sequence[str]) -> Samples:
+        check_mapped(self._options, tags)
         rows = []
         for tag in tags:
-            if tag not in self._options.tags:
-                raise ConnectorError.of_tag(tag, "is not mapped")
             item = await self._api.asked("GET", f"/streams/{self._options.tags[tag].address}/value")
             rows.append(row(tag, item))
         return Samples.of(rows)
@@ -162,9 +161,13 @@ class RestSource:
             try:
                 item = await self._api.asked("GET", f"/streams/{mapped.address}/value")
                 row(tag, item)
+                self._units[tag] = str(item.get("UnitsAbbreviation") or "")
             except (ConnectorError, ValueError) as error:
                 found[tag] = str(error)
         return found
+
+    async def units(self) -> Mapping[str, str]:
+        return {tag: unit for tag, unit in self._units.items() if unit}
 
     async def _recorded(self, tag: str, since: int) -> AsyncIterator[list[Row]]:
         """What was recorded behind a time (ns), in pages."""
@@ -198,12 +201,11 @@ class RestSource:
         return sorted(rows)
 
 
-class RestSink:
+class RestSink(BaseSink[SinkOptions]):
     """Writes the present value of streams."""
 
     def __init__(self, options: SinkOptions, context: Context) -> None:
-        self._options = options
-        self._clock = context.clock
+        super().__init__(options, context)
         self._api = Api(options, context)
 
     async def __aenter__(self) -> Self:
@@ -215,11 +217,7 @@ class RestSink:
         await self._api.close()
 
     async def write(self, values: Mapping[str, float]) -> None:
-        for tag, value in values.items():
-            if tag not in self._options.tags:
-                raise ConnectorError.of_tag(tag, "is not mapped")
-            if not math.isfinite(value):
-                raise ConnectorError.of_tag(tag, f"{value} is no number to write")
+        check_writable(self._options, values)
         now = (EPOCH + dt.timedelta(microseconds=self._clock.now() // 1000)).isoformat().replace("+00:00", "Z")
         for tag, value in values.items():
             path = f"/streams/{self._options.tags[tag].address}/value"

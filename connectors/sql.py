@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from pydantic import Field, model_validator
 from sqlalchemy.exc import SQLAlchemyError
 
+from connectors.base import BaseSink, BaseSource, check_mapped, check_writable
 from connectors.errors import ConnectorError
 from connectors.kinds import Context
 from connectors.options import Options
@@ -170,16 +171,14 @@ class Database:
         return int(count) if isinstance(kind, sa.Integer) else count
 
 
-class SqlSource:
+class SqlSource(BaseSource[SourceOptions]):
     """The rows of one table."""
 
     def __init__(self, options: SourceOptions, context: Context) -> None:
-        self._options = options
-        self._clock = context.clock
+        super().__init__(options, context)
         self._db = Database(options, context)
         self._tags = {mapped.address: tag for tag, mapped in options.tags.items()}
         self._seen: dict[tuple[int, str], float] = {}  # what was handed out of the time in which rows may be late
-        self.health = Health(options.title, "sql")
 
     async def __aenter__(self) -> Self:
         await self._db.open()
@@ -213,12 +212,8 @@ class SqlSource:
             await ticks.next()
 
     async def read(self, tags: Sequence[str]) -> Samples:
-        rows = []
-        for tag in tags:
-            if tag not in self._options.tags:
-                raise ConnectorError.of_tag(tag, "is not mapped")
-            rows.append(await self._db.run(partial(self._last, tag)))
-        return Samples.of(rows)
+        check_mapped(self._options, tags)
+        return Samples.of([await self._db.run(partial(self._last, tag)) for tag in tags])
 
     async def faults(self) -> Mapping[str, str]:
         table, options = self._db.table, self._options
@@ -301,12 +296,11 @@ class SqlSource:
         return self._db.time(found[0]), tag, _number(found[1]), GOOD
 
 
-class SqlSink:
+class SqlSink(BaseSink[SinkOptions]):
     """Inserts a row (or a row a value) with our clock's time."""
 
     def __init__(self, options: SinkOptions, context: Context) -> None:
-        self._options = options
-        self._clock = context.clock
+        super().__init__(options, context)
         self._db = Database(options, context)
 
     async def __aenter__(self) -> Self:
@@ -319,11 +313,7 @@ class SqlSink:
         await self._db.close()
 
     async def write(self, values: Mapping[str, float]) -> None:
-        for tag, value in values.items():
-            if tag not in self._options.tags:
-                raise ConnectorError.of_tag(tag, "is not mapped")
-            if not math.isfinite(value):
-                raise ConnectorError.of_tag(tag, f"{value} is no number to write")
+        check_writable(self._options, values)
         options, time = self._options, self._db.moment(self._clock.now())
         named = {options.tags[tag].address: value for tag, value in values.items()}
         if options.layout == "wide":

@@ -70,9 +70,10 @@ async def _run(config: Config, check: bool) -> int:
             raise ConfigError(config.path, wrong)
         config = config.only(plant)
         told = await findings(config, plant)
+        if grave := [fault for fault in told if fault.grave == "wrong"]:
+            raise ConfigError(config.path, grave)
         for fault in told:
-            where = ".".join(map(str, fault.loc))
-            typer.secho(f"{config.path}:{fault.line}: {where}: {fault.msg}", fg="yellow", err=True)
+            typer.secho(fault.sentence(config.path), fg="yellow", err=True)
         if check:
             typer.echo(f"{config.path}: {len(config.sources)} sources, {len(told)} findings")
             return int(bool(told))

@@ -12,9 +12,9 @@ validity checks and a fall-back. These are its modes and ways here:
 | **shedding** | off | shadow | advisory | refused | advisory | shadow | shedding | shadow |
 
 `closed` is permitted where somebody with the scope `control` confirmed it, the controller's configuration allows it
-and its last cycle was good. No other way leads there, a restart least of all. A controller that gives up by itself takes
-the event `ramp` where MVs have safe values that it can still lead them to, and `shed` otherwise. Every way out of `closed`
-and `shedding` hands the MVs back to the base layer first.
+and its last cycle was good. No other way leads there, a restart least of all. A controller that gives up by itself
+takes the event `ramp` where MVs have safe values that it can still lead them to, and `shed` otherwise. Every way out
+of `closed` and `shedding` hands the MVs back to the base layer first.
 """
 
 from __future__ import annotations

@@ -79,6 +79,10 @@ class Outlets:
     ) -> None:
         await self._open.aclose()
 
+    async def faults(self) -> dict[str, str]:
+        """What the sinks say of their mappings, by tag."""
+        return {tag: why for sink in _unique(self._sinks) for tag, why in (await sink.faults()).items()}
+
     async def write(self, values: Mapping[str, float]) -> None:
         """Write all values, a call for each sink.
 

@@ -24,6 +24,7 @@ from connectors.config import Config
 from connectors.errors import ConfigError
 from connectors.kinds import Context
 from connectors.protocol import Sink, Source
+from connectors.startup import findings
 from twin.plant import Plant
 
 log = structlog.get_logger()
@@ -53,6 +54,8 @@ async def control(config: Config, speed: float = 1.0, epoch: int = 0, since: int
         plant = await _described(link, stop)
         if plant is not None:
             configuration = configured(config, plant)
+            if not await sound(config, configuration, clock, stop):
+                return
             async with assembled(config, configuration, clock, link) as (controller, runner):
                 await _backfill(controller, link, configuration, clock)
                 await runner.start()
@@ -138,6 +141,27 @@ async def _described(link: ServiceLink, stop: asyncio.Event) -> Plant | None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), WAIT_S)
     return None
+
+
+async def sound(config: Config, configuration: Configuration, clock: Clock, stop: asyncio.Event) -> bool:
+    """Wait until sources and sinks answer and ask them about their mappings; False where it was told to stop before.
+
+    Raises:
+        ConfigError: units or addresses are wrong, each with its line: nothing is controlled by such a file.
+    """
+    context = Context(clock, config.secrets)
+    written = configuration.written_tags if configuration.settings.closed_loop_allowed else ()
+    while not stop.is_set():
+        found = await findings(config, configuration.plant, context, written)
+        if grave := [fault for fault in found if fault.grave in ("wrong", "missing")]:
+            raise ConfigError(config.path, grave)
+        for fault in found:
+            log.warning(fault.msg, file=str(config.path), line=fault.line)
+        if not any(fault.grave == "away" for fault in found):
+            return True
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), WAIT_S)
+    return False
 
 
 async def _backfill(controller: Controller, link: ServiceLink, configuration: Configuration, clock: Clock) -> None:
