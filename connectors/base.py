@@ -24,6 +24,11 @@ class BaseSource(Generic[O]):
         self._clock = context.clock
         self.health = Health(options.title, options.kind)
 
+    def _answered(self) -> None:
+        """The other side has answered: a connection that was lost is back."""
+        if not self.health.connected:
+            self.health.back()
+
     async def faults(self) -> Mapping[str, str]:
         return {}
 

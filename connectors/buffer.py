@@ -1,7 +1,8 @@
 """What keeps samples on disk until the service has them: one SQLite file, written through before anything is confirmed.
 
 A batch and the position of its source are one transaction. What is sent goes as segments: a segment's rows and its key
-are fixed on disk before it is sent the first time, so that sending it again stores nothing twice.
+are fixed on disk before it is sent the first time, so that sending it again stores nothing twice. Where samples have
+filled the disk, a reserve is given up for what it takes to send them and take them off.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import asyncio
 import io
 import sqlite3
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,12 +23,14 @@ from connectors.errors import ConnectorError
 from connectors.protocol import Samples
 from connectors.threads import whole
 
+RESERVE = 1 << 20  # bytes
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS batch (id INTEGER PRIMARY KEY AUTOINCREMENT, rows INTEGER, body BLOB, segment INTEGER);
 CREATE INDEX IF NOT EXISTS batch_segment ON batch (segment);
 CREATE TABLE IF NOT EXISTS segment (id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, refused TEXT);
 CREATE TABLE IF NOT EXISTS position (source TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
+R = TypeVar("R")
 ARROW = pa.schema(
     [
         ("time", pa.timestamp("us", "UTC")),
@@ -65,6 +70,7 @@ class Buffer:
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._max = max_bytes
+        self._reserve = folder / "reserve"
         self._lock = asyncio.Lock()
         self._room = asyncio.Event()
         self._room.set()
@@ -83,6 +89,7 @@ class Buffer:
             "SELECT coalesce(sum(length(body)), 0), coalesce(sum(rows), 0) FROM batch"
         ).fetchone()
         self._measure()
+        self._keep_reserve()
 
     @property
     def full(self) -> bool:
@@ -107,11 +114,19 @@ class Buffer:
         await whole(self._append(source, samples))
 
     async def next(self, max_rows: int) -> Segment | None:
-        """The oldest segment that was not sent; None when all were."""
+        """The oldest segment that was not sent; None when all were.
+
+        Raises:
+            ConnectorError: the disk does not take its key.
+        """
         return await whole(self._next(max_rows))
 
     async def sent(self, segment: Segment) -> None:
-        """The service has it."""
+        """The service has it.
+
+        Raises:
+            ConnectorError: the disk does not take that; the segment comes once more, with the same key.
+        """
         await whole(self._sent(segment))
 
     async def refused(self, segment: Segment, why: str) -> None:
@@ -135,18 +150,40 @@ class Buffer:
 
     async def _next(self, max_rows: int) -> Segment | None:
         async with self._lock:
-            return await asyncio.to_thread(self._sealed, max_rows)
+            return await asyncio.to_thread(self._surely, lambda: self._sealed(max_rows))
 
     async def _sent(self, segment: Segment) -> None:
         async with self._lock:
-            self.bytes -= await asyncio.to_thread(self._delete, segment)
+            self.bytes -= await asyncio.to_thread(self._surely, lambda: self._delete(segment))
             self.rows -= segment.rows
             self._measure()
+            await asyncio.to_thread(self._keep_reserve)
 
     async def _refused(self, segment: Segment, why: str) -> None:
         change = ("UPDATE segment SET refused = ? WHERE id = ?", (why, segment.id))
         async with self._lock:
-            await asyncio.to_thread(self._db.execute, *change)
+            await asyncio.to_thread(self._surely, lambda: self._db.execute(*change))
+
+    def _surely(self, job: Callable[[], R]) -> R:
+        """Do what takes samples off the disk, with the reserve where the disk is full."""
+        try:
+            try:
+                return job()
+            except sqlite3.OperationalError:
+                if not self._reserve.exists():
+                    raise
+                self._reserve.unlink()
+                return job()
+        except (sqlite3.Error, OSError) as error:
+            raise ConnectorError(f"the buffer cannot be written: {error}") from None
+
+    def _keep_reserve(self) -> None:
+        """Put the reserve aside, where there is room for it."""
+        if not self._reserve.exists():
+            try:
+                self._reserve.write_bytes(bytes(RESERVE))
+            except OSError:
+                self._reserve.unlink(missing_ok=True)
 
     def _measure(self) -> None:
         (self._room.clear if self.bytes >= self._max else self._room.set)()

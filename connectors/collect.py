@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from connectors.buffer import Buffer
+from connectors.buffer import Buffer, Segment
 from connectors.errors import ConnectorError
 from connectors.forward import SegmentRefused, Sender
-from connectors.protocol import Source
+from connectors.protocol import Samples, Source
 
 SEGMENT = 200_000  # rows of a segment, about
 PATIENCE_S = 30.0  # between two tries, at most
@@ -80,26 +80,35 @@ class Collector:
 
     async def flush(self) -> bool:
         """Send all that is on the disk; whether the service took it."""
-        while (segment := await self._buffer.next(SEGMENT)) is not None:
-            try:
-                receipt = await self._sender.send(segment.body, segment.key)
-            except SegmentRefused as error:
-                await self._buffer.refused(segment, error.detail)
-                self.forwarding.aside += 1
-                self.forwarding.last_error = error.detail
-                self._tell(f"kept aside {segment.rows} samples: {error.detail}")
-                continue
-            except ConnectorError as error:
-                if error.detail != self.forwarding.last_error:
-                    self._tell(f"not sent, {self._buffer.rows} samples wait on disk: {error.detail}")
-                self.forwarding.last_error = error.detail
-                return False
-            await self._buffer.sent(segment)
-            self._count(segment.rows, receipt)
+        try:
+            while (segment := await self._buffer.next(SEGMENT)) is not None:
+                await self._send(segment)
+        except ConnectorError as error:
+            if error.detail != self.forwarding.last_error:
+                self._tell(f"not sent, {self._buffer.rows} samples wait on disk: {error.detail}")
+            self.forwarding.last_error = error.detail
+            return False
         if self.forwarding.last_error and not self.forwarding.aside:
             self._tell("the service has all samples again")
             self.forwarding.last_error = ""
         return True
+
+    async def _send(self, segment: Segment) -> None:
+        """Hand over one segment and take it off the disk.
+
+        Raises:
+            ConnectorError: it did not arrive, or the disk does not let go of it.
+        """
+        try:
+            receipt = await self._sender.send(segment.body, segment.key)
+        except SegmentRefused as error:
+            await self._buffer.refused(segment, error.detail)
+            self.forwarding.aside += 1
+            self.forwarding.last_error = error.detail
+            self._tell(f"kept aside {segment.rows} samples: {error.detail}")
+            return
+        await self._buffer.sent(segment)
+        self._count(segment.rows, receipt)
 
     def health(self) -> list[dict[str, Any]]:
         """How each source fares, as the service is told."""
@@ -117,7 +126,7 @@ class Collector:
                     batches = source.batches(self._buffer.position(name))
                     try:
                         async for batch in batches:
-                            await self._buffer.append(name, batch)
+                            await self._kept(name, batch)
                             self._news.set()
                             delay = FIRST_TRY_S
                     finally:
@@ -128,6 +137,24 @@ class Collector:
                 self._tell(f"{name}: {error.detail}; trying again in {delay:.0f} s")
             await asyncio.sleep(delay)
             delay = min(2 * delay, PATIENCE_S)
+
+    async def _kept(self, name: str, batch: Samples) -> None:
+        """Put a batch on the disk; while that takes nothing, the source waits with it."""
+        told, delay = "", FIRST_TRY_S
+        while True:
+            try:
+                await self._buffer.append(name, batch)
+            except ConnectorError as error:
+                self._sources[name].health.last_error = error.detail
+                if error.detail != told:
+                    self._tell(f"{name}: {error.detail}; it waits")
+                told = error.detail
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, PATIENCE_S)
+            else:
+                if told:
+                    self._tell(f"{name}: the disk takes samples again")
+                return
 
     async def _forward_on(self) -> None:
         delay = FIRST_TRY_S

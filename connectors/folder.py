@@ -122,8 +122,7 @@ class FolderSource(LastValues[SourceOptions]):
         except (OSError, pa.ArrowException) as error:
             self.health.failed(error)
             return []
-        if not self.health.connected:
-            self.health.back()
+        self._answered()
         settled = self._clock.now() - round(self._options.settle_s * NS)
         files = [i for i in infos if i.type is fs.FileType.File and fnmatch(i.base_name, self._options.pattern)]
         kept = {_short(i.base_name) for i in files}

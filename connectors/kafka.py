@@ -144,8 +144,7 @@ class KafkaSource(LastValues[SourceOptions]):
                 continue
             rows = [row for messages in parts.values() for message in messages for row in self._rows(message)]
             if rows:
-                if not self.health.connected:
-                    self.health.back()
+                self._answered()
                 yield self._arrived(Samples.of(rows))
             if parts:
                 await self._commit(consumer)

@@ -136,12 +136,12 @@ class RestSource(BaseSource[SourceOptions]):
             for tag in self._options.tags:
                 try:
                     async for rows in self._recorded(tag, reached[tag]):
+                        self._answered()
                         reached[tag] = max(reached[tag], rows[-1][0])
                         batch = Samples.of(rows, json.dumps(reached))
                         self.health.count(batch, self._clock.now())
                         yield batch
-                    if not self.health.connected:
-                        self.health.back()
+                    self._answered()
                 except ConnectorError as error:
                     self.health.failed(error.detail)
                     break

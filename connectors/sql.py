@@ -197,6 +197,7 @@ class SqlSource(BaseSource[SourceOptions]):
         while True:
             try:
                 async for rows in self._since(newest):
+                    self._answered()
                     fresh = [row for row in rows if not self._known(row)]
                     limit = self._clock.now() + round(self._options.future_s * NS)
                     newest = max([newest, *(row[0] for row in fresh if row[0] <= limit)])
@@ -204,8 +205,7 @@ class SqlSource(BaseSource[SourceOptions]):
                         batch = Samples.of(fresh, str(newest))
                         self.health.count(batch, self._clock.now())
                         yield batch
-                if not self.health.connected:
-                    self.health.back()
+                self._answered()
             except ConnectorError as error:
                 self.health.failed(error.detail)
             self._forget(newest)

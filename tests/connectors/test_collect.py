@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,48 @@ async def test_samples_arrive_with_time_tag_value_and_quality(tmp_path: Path) ->
     assert rows[0]["time"].timestamp() == START / NS
     assert [(r["tag"], r["value"], r["quality"]) for r in rows] == [("level", 1.5, GOOD), ("level", None, BAD)]
     assert receiver.reports[-1][0]["name"] == "memory"
+
+
+async def test_a_full_disk_makes_the_source_wait_and_what_is_on_it_is_still_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connectors.collect.FIRST_TRY_S", 0.01)
+    plant, receiver = MemoryPlant({"level": 0.0}), Receiver()
+    receiver.down = True
+    async with collecting(plant, tmp_path, receiver) as (_, buffer):
+        (pages,) = buffer._db.execute("PRAGMA page_count").fetchone()
+        buffer._db.execute(f"PRAGMA max_page_count = {pages + 4}")  # SQLite then says the same as of a disk
+        for i in range(1, 400):
+            plant.set({"level": float(i)})
+        await until(lambda: "disk is full" in plant.health.last_error)
+        waiting = buffer.rows
+        assert 0 < waiting < 400
+        receiver.down = False
+        await until(lambda: len(receiver.values) == 400)
+        await until(lambda: buffer.rows == 0)
+    assert receiver.values == [float(i) for i in range(400)]
+    assert plant.health.connected is False  # it was left once, at the end
+    assert plant.health.reconnects == 0
+
+
+async def test_the_reserve_is_given_up_for_what_takes_samples_off_a_full_disk(tmp_path: Path) -> None:
+    buffer = Buffer(tmp_path, 1 << 30)
+    await buffer.append("memory", Samples.at(START, {"level": 1.0}))
+    reserve, deletes = tmp_path / "reserve", []
+    assert reserve.stat().st_size == 1 << 20
+    segment = await buffer.next(10)
+
+    def full_until_the_reserve_is_gone() -> int:
+        deletes.append(reserve.exists())
+        if reserve.exists():
+            raise sqlite3.OperationalError("database or disk is full")
+        return delete(segment)
+
+    delete, buffer._delete = buffer._delete, lambda _: full_until_the_reserve_is_gone()  # type: ignore[method-assign]
+    await buffer.sent(segment)
+    assert deletes == [True, False]
+    assert (buffer.rows, reserve.exists()) == (0, True)  # and put aside again, as there is room
+    buffer.close()
 
 
 async def test_nothing_is_lost_or_sent_twice_while_the_service_and_the_source_are_away(tmp_path: Path) -> None:
