@@ -27,6 +27,7 @@ from twin.plants.quadruple_tank import QuadrupleTank
 from twin.telemetry import Telemetry
 
 SPEED = 5  # times real time: a cycle of the tank is one second
+WINDOW_S = 40  # of rows that a twin must have seen without a hole, at this speed
 TAGS = [tag.name for tag in QuadrupleTank.plant.tags]
 MODES = [f"{tag.name}.mode" for tag in QuadrupleTank.plant.mvs]
 FILE = """# The quadruple tank over OPC UA: for `twin collect` and `twin control`.
@@ -187,7 +188,9 @@ def _tell(url: str, key: str, file: Path) -> None:
     for body in (closed, {"setpoints": {"level_1": 14.0}}, {"mode": "advisory", "reason": "enough"}):
         print(f"{_put(where, key)} -d '{json.dumps(body)}'\n", flush=True)  # noqa: T201
     print(f"curl -s {where}/report -H 'Authorization: Bearer {key}'\n", flush=True)  # noqa: T201
-    show.console.print("Ctrl-C ends the demo")
+    show.console.print(f"`closed` waits for a good cycle: about {WINDOW_S} s after the start there are rows enough.")
+    show.console.print("Where the machine is too busy to plan in time, the controller gives up, and says why in `why`.")
+    show.console.print("Ctrl-C ends the demo.")
 
 
 def _put(where: str, key: str) -> str:

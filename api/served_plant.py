@@ -2,7 +2,8 @@
 
 Nodes of namespace 2, by their names: each tag of the plant (MVs can be written), `<mv>.mode` (1: the loop takes what is
 written; 0: it holds its own value), `heartbeat` (for the controller), `heartbeat.lost` (1 while the heartbeat stood
-still after it had begun) and `controller.permitted` (the operator's switch). Values carry the plant's time.
+still after it had begun) and `controller.permitted` (the operator's switch). Values carry the plant's time, and nodes
+their units.
 """
 
 from __future__ import annotations
@@ -53,6 +54,9 @@ class ServedPlant:
             if name in written:
                 await node.set_writable()
             self._nodes[name] = node
+            if name in plant.names and (unit := plant.tag(name).unit) != "1":
+                told = ua.EUInformation(UnitId=-1, DisplayName=ua.LocalizedText(unit))
+                await node.add_property(ua.NodeId(f"{name}.unit", 2), "0:EngineeringUnits", told)
         await self._server.start()
         host, port = self._server.bserver._server.sockets[0].getsockname()[:2]
         self.url = f"opc.tcp://{host}:{port}"

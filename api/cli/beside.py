@@ -19,6 +19,7 @@ def control(
 ) -> None:
     """Run the controller of a plant; it starts in shadow and writes nothing until somebody closes the loop."""
     import asyncio
+    import logging
 
     import pandas as pd
 
@@ -30,6 +31,9 @@ def control(
     from connectors.errors import ConnectorError
 
     logs.configure("info")
+    logging.getLogger("asyncua").setLevel(
+        logging.CRITICAL
+    )  # each record tells of a lost link
     try:
         times = (0 if time is None else pd.Timestamp(time).value for time in (epoch, since))
         asyncio.run(start.control(load(file, settings.environment()), speed, *times))

@@ -1,18 +1,20 @@
 """What a running controller does when things break: a fault table over OPC UA, each fault with several seeds.
 
-    python tests/benchmarks/control_faults.py [seeds]
+    python tests/benchmarks/control_faults.py [--seeds 3] [--only spike] [--again]
 
 The quadruple tank is served over OPC UA and controlled in step by the parts of `twin control`, planned by the real
 service. Every story: 30 cycles in closed loop at changing setpoints, the fault for 20 cycles, then it is mended, the
-operator hands back and confirms closed loop again, 20 cycles. Prints a table and writes `results/control_faults.json`.
+operator hands back and confirms closed loop again, 20 cycles. Prints a table and writes `results/control_faults.json`,
+and goes on where it stopped; `--again` begins anew. *To safe* is the plant's time from the start of the fault until the
+loops were handed back; with safe values that is when these are reached.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import math
-import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -30,6 +32,8 @@ RESULTS = Path(__file__).parent / "results"
 CACHE = Path(__file__).parent / "cache"
 SLUG = QUADRUPLE_TANK.slug
 BUDGET_S = 40.0  # of training
+SAFE = 2.5  # of each pump, where a story has safe values
+PERIOD_S = QUADRUPLE_TANK.process.plant.sample_period_s
 BEFORE, DURING, BEHIND = 30, 20, 20  # cycles
 CONTROL = """[control]
 horizon_s = 300
@@ -57,7 +61,7 @@ class Fault:
     name: str
     act: Act
     mend: Act = nothing
-    plant_reachable: bool = True
+    safe: bool = False  # whether the MVs have safe values
 
 
 async def kill_service(r: Rig, service: Killable, k: int) -> None:
@@ -167,8 +171,10 @@ async def empty_disk(r: Rig, service: Killable, k: int) -> None:
 FAULTS = (
     Fault("none", nothing),
     Fault("service killed (kill -9)", kill_service, start_service),
-    Fault("link to the plant cut", cut_link, mend_link, plant_reachable=False),
+    Fault("link to the plant cut", cut_link, mend_link),
     Fault("critical CV: bad quality", bad("level_1")),
+    Fault("critical CV: bad quality; safe values", bad("level_1"), safe=True),
+    Fault("service killed; safe values", kill_service, start_service, safe=True),
     Fault("critical CV: frozen", frozen("level_1")),
     Fault("critical CV: a spike in 5 cycles", spikes("level_1")),
     Fault("other CV: bad quality", bad("level_3")),
@@ -187,7 +193,8 @@ async def tell(fault: Fault, service: Killable, seed: int, folder: Path) -> dict
     """One story with one seed."""
     simulator = Simulator(QUADRUPLE_TANK.process, seed)
     resting = simulator.run(np.tile(simulator.moves, (150, 1)))
-    async with rig(folder, SLUG, service.url, service.key, simulator, resting, CONTROL) as r:
+    control = CONTROL.replace('.mode"}', f'.mode", safe = {SAFE}}}') if fault.safe else CONTROL
+    async with rig(folder, SLUG, service.url, service.key, simulator, resting, control) as r:
         await r.cycle()
         await r.close_loop()
         for _ in range(BEFORE):
@@ -211,9 +218,11 @@ async def tell(fault: Fault, service: Killable, seed: int, folder: Path) -> dict
             await r.cycle()
         return {
             "modes": changes,
+            "to_safe_s": next((k * PERIOD_S for k, mode in changes if mode not in ("closed", "shedding")), None),
             "faults": _count(record["fault"]["code"] for record in during if record["fault"]),
             "findings": _count(f["code"] for record in during for f in record["findings"]),
-            "writes": sum(bool(record["written"]) for record in during),
+            "writes": sum(bool(record["written"]) for record in during if record["mode"] == "closed"),
+            "ramped": sum(bool(record["written"]) for record in during if record["mode"] == "shedding"),
             "first_not_written": next((k + 1 for k, record in enumerate(during) if not record["written"]), None),
             "held": _count(f"{mv}: {why}" for record in during for mv, why in record["held"].items()),
             "dropped": _count(tag for record in during for tag in record["dropped"]),
@@ -230,7 +239,7 @@ def _bump(r: Rig, writes: int) -> float:
     if len(r.writes) <= writes:
         return math.nan
     _, written, present = r.writes[writes]
-    return max(abs(written[mv] - present[mv]) / (0.05 * 5.0) for mv in written)
+    return max(abs(written[mv] - present[mv]) / (0.05 * PERIOD_S) for mv in written)
 
 
 def _count(codes: Any) -> dict[str, int]:
@@ -240,38 +249,44 @@ def _count(codes: Any) -> dict[str, int]:
     return counts
 
 
-def main(seeds: int) -> None:
+def main() -> None:
     """Tell every story with every seed."""
-    results: dict[str, list[dict[str, Any]]] = {}
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--again", action="store_true")
+    asked = parser.parse_args()
+    path = RESULTS / "control_faults.json"
+    results: dict[str, dict[str, Any]] = {} if asked.again or not path.exists() else json.loads(path.read_text())
     service = Killable(CACHE / "control_faults")
     try:
         service.trained(QUADRUPLE_TANK, BUDGET_S)
         if len(service.client.get(f"/v1/plants/{SLUG}/twins").json()["items"]) < 2:
             service.second(SLUG, BUDGET_S)
-        print(
-            f"{'fault':34} {'seed':>4} {'written':>8} {'hands back':>10} {'lost':>5} {'cm':>6} {'bump':>5} {'viol':>4}"
-        )
+        head = ("seed", "written", "ramped", "to safe s", "lost", "cm", "bump", "viol")
+        print(f"{'fault':38}" + "".join(f"{name:>10}" for name in head))
         for fault in FAULTS:
-            for seed in range(30, 30 + seeds):
-                with tempfile.TemporaryDirectory() as folder:
-                    told = asyncio.run(tell(fault, service, seed, Path(folder)))
-                results.setdefault(fault.name, []).append(told)
+            for seed in range(30, 30 + asked.seeds) if asked.only in fault.name else ():
+                told = results.get(fault.name, {}).get(str(seed))
+                if told is None:
+                    with tempfile.TemporaryDirectory() as folder:
+                        told = asyncio.run(tell(fault, service, seed, Path(folder)))
+                    results.setdefault(fault.name, {})[str(seed)] = told
+                    RESULTS.mkdir(exist_ok=True)
+                    path.write_text(json.dumps(results, indent=1) + "\n")
                 _print(fault, seed, told)
-                RESULTS.mkdir(exist_ok=True)
-                (RESULTS / "control_faults.json").write_text(json.dumps(results, indent=1) + "\n")
     finally:
         service.kill()
 
 
 def _print(fault: Fault, seed: int, told: dict[str, Any]) -> None:
-    back = next((str(k) for k, mode in told["modes"] if mode != "closed"), "stays")
-    print(
-        f"{fault.name:34} {seed:4d} {told['writes']:5d}/{DURING} {back:>10} {told['heartbeat_lost']!s:>5}"
-        f" {told['worst_error_cm']:6.2f} {told['return_step_share']:5.2f} {told['mv_violations']:4d}"
-        f"  {told['faults']} {told['held']} {told['dropped']}",
-        flush=True,
-    )
+    safe = "stays" if told["to_safe_s"] is None else f"{told['to_safe_s']:g}"
+    cells = (seed, told["writes"], told["ramped"], safe, "yes" if told["heartbeat_lost"] else "")
+    bump = "" if math.isnan(told["return_step_share"]) else f"{told['return_step_share']:.2f}"
+    cells += (f"{told['worst_error_cm']:.2f}", bump, told["mv_violations"])
+    line = f"{fault.name:38}" + "".join(f"{cell:>10}" for cell in cells)
+    print(f"{line}  {told['faults']} {told['held']} {told['dropped']}", flush=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
+    main()
