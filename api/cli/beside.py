@@ -31,9 +31,7 @@ def control(
     from connectors.errors import ConnectorError
 
     logs.configure("info")
-    logging.getLogger("asyncua").setLevel(
-        logging.CRITICAL
-    )  # each record tells of a lost link
+    logging.getLogger("asyncua").setLevel(logging.CRITICAL)  # each record tells of a lost link
     try:
         times = (0 if time is None else pd.Timestamp(time).value for time in (epoch, since))
         asyncio.run(start.control(load(file, settings.environment()), speed, *times))

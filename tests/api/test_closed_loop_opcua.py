@@ -14,10 +14,11 @@ import pytest
 
 from api.control.link import ServiceLink
 from api.control.modes import Mode
-from api.control.start import assembled, configured
+from api.control.start import assembled, configured, sound
 from api.serve_plant import at_rest
 from api.served_plant import ServedPlant
 from connectors.config import load
+from connectors.errors import ConfigError
 from tests.api.conftest import KEY
 from tests.control.support import Pace
 from twin.plants.quadruple_tank import QuadrupleTank
@@ -84,6 +85,14 @@ async def _story(address: str, folder: Path) -> None:
         pace = Pace(simulator.time.value)
         link = ServiceLink(address, KEY, "tank")
         configuration = configured(config, QuadrupleTank.plant)
+        assert await sound(config, configuration, pace, asyncio.Event())
+        path.write_text(
+            path.read_text().replace('"heartbeat" = "ns=2;s=heartbeat"', '"heartbeat" = "ns=2;s=haertbeat"')
+        )
+        with pytest.raises(ConfigError, match="the server has no node ns=2;s=haertbeat") as refused:
+            await sound(load(path, {"TWIN_KEY": KEY}), configuration, pace, asyncio.Event())
+        (line,) = [fault.line for fault in refused.value.faults]
+        assert "haertbeat" in path.read_text().splitlines()[line - 1]
         async with aclosing(link), assembled(config, configuration, pace, link) as (controller, runner):
             for time, row in zip(resting.frame().index, resting.values, strict=True):
                 controller.rows.add(time.value, dict(zip(resting.plant.names, row.tolist(), strict=True)))
@@ -129,3 +138,32 @@ async def _story(address: str, folder: Path) -> None:
                 await served.advance()
             assert (simulator.moves == pumps).all()
             assert await served.value("heartbeat.lost") == 1
+
+
+def test_a_value_that_is_written_while_the_plant_makes_a_row_counts_in_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("asyncua")
+
+    async def story() -> None:
+        simulator = Simulator(QuadrupleTank(), 8, START)
+        at_rest(simulator, 2)
+        async with ServedPlant(simulator) as served:
+            before = await served.value("pump_1")
+            read = served.value
+
+            async def then_written(name: str) -> float:
+                found = await read(name)
+                if name == "pump_2":  # pump_1 has been read already
+                    monkeypatch.setattr(served, "value", read)
+                    await served.set("pump_1", before + 0.1)
+                return found
+
+            monkeypatch.setattr(served, "value", then_written)
+            row = await served.advance()
+            assert row["pump_1"] == before
+            assert await served.value("pump_1") == before + 0.1
+            row = await served.advance()
+            assert row["pump_1"] == before + 0.1
+
+    asyncio.run(story())

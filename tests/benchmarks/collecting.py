@@ -1,12 +1,13 @@
 """Values a second that each source brings to the collector's disk on one core, and how late they are.
 
-    python tests/benchmarks/collecting.py [--only opcua mqtt …] [--seconds 5]
+    python tests/benchmarks/collecting.py [--only opcua mqtt …] [--seconds 5] [--times 3]
 
 The servers run in processes of their own (node-opcua, mosquitto, librdkafka's mock, pymodbus, SQLite, a folder);
 what is counted is this process: source, unit conversion, and the buffer with its fsync. *Busy* offers more than can be
 taken: values per second of CPU time, and per second of the clock on a machine that others use too. *Paced* offers about
 3,000 values a second: lag is the clock minus the source's time stamp when the sample is on disk, p50 and p99.
-Sources that are polled or read from a store have no lag but their period.
+Sources that are polled or read from a store have no lag but their period. Each figure is the median of the runs; of
+values per CPU second the least and the most stand beside it, and the load of the machine (its 1-minute average).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import asyncio
 import json
 import os
+import statistics
 import subprocess
 import tempfile
 import time
@@ -93,35 +95,51 @@ async def _counted(source: SourceEdge, buffer: Buffer, seconds: float) -> dict[s
     return {"values": count, "cpu_s": used, "clock_s": clock, "lag_p50_s": p50, "lag_p99_s": p99}
 
 
+def measured(
+    busy: Callable[[], feeds.Feed], paced: Callable[[], feeds.Feed] | None, seconds: float, times: int
+) -> dict[str, Any]:
+    """The figures of one source over several runs."""
+    most, late = [], []
+    for _ in range(times):
+        with busy() as given:
+            most.append(asyncio.run(taken(dict(given), seconds)))
+        if paced is not None:
+            with paced() as given:
+                late.append(asyncio.run(taken(dict(given), seconds)))
+    per_cpu_s = [run["values"] / max(run["cpu_s"], 1e-9) for run in most]
+    return {
+        "values": statistics.median(run["values"] for run in most),
+        "per_cpu_s": statistics.median(per_cpu_s),
+        "least": min(per_cpu_s),
+        "most": max(per_cpu_s),
+        "per_s": statistics.median(run["values"] / max(run["clock_s"], 1e-9) for run in most),
+        "lag_p50_s": statistics.median(run["lag_p50_s"] for run in late) if late else None,
+        "lag_p99_s": statistics.median(run["lag_p99_s"] for run in late) if late else None,
+        "load": os.getloadavg()[0],
+    }
+
+
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--times", type=int, default=3)
     asked = parser.parse_args()
-    results: dict[str, dict[str, float | None]] = {}
-    print(f"{'':34}{'values':>10}{'/ CPU s':>10}{'/ s':>10}{'lag p50 s':>11}{'p99 s':>8}")
+    results: dict[str, dict[str, Any]] = {}
+    heads = ("values", "/ CPU s", "least", "most", "/ s", "lag p50 s", "p99 s", "load")
+    print(f"{'':34}" + "".join(f"{head:>11}" for head in heads))
     for name, (busy, paced) in CASES.items():
         if asked.only and not any(name.startswith(only) for only in asked.only):
             continue
-        with busy() as given:
-            most = asyncio.run(taken(dict(given), asked.seconds))
-        late: dict[str, float] = {}
-        if paced is not None:
-            with paced() as given:
-                late = asyncio.run(taken(dict(given), asked.seconds))
-        row = {
-            "values": most["values"],
-            "per_cpu_s": most["values"] / max(most["cpu_s"], 1e-9),
-            "per_s": most["values"] / max(most["clock_s"], 1e-9),
-            "lag_p50_s": late.get("lag_p50_s"),
-            "lag_p99_s": late.get("lag_p99_s"),
-        }
-        results[name] = row
-        lag = f"{row['lag_p50_s']:11.3f}{row['lag_p99_s']:8.3f}" if late else f"{'':>11}{'':>8}"
-        print(f"{name:34}{row['values']:10.0f}{row['per_cpu_s']:10.0f}{row['per_s']:10.0f}{lag}", flush=True)
+        results[name] = row = measured(busy, paced, asked.seconds, asked.times)
+        rates = "".join(f"{row[key]:11.0f}" for key in ("values", "per_cpu_s", "least", "most", "per_s"))
+        lags = "".join(
+            f"{row[key]:11.3f}" if row[key] is not None else f"{'':11}" for key in ("lag_p50_s", "lag_p99_s")
+        )
+        print(f"{name:34}{rates}{lags}{row['load']:11.1f}", flush=True)
     RESULTS.mkdir(exist_ok=True)
-    document = {"seconds": asked.seconds, "cores": os.cpu_count(), "sources": results}
+    document = {"seconds": asked.seconds, "times": asked.times, "cores": os.cpu_count(), "sources": results}
     (RESULTS / "collecting.json").write_text(json.dumps(document, indent=1) + "\n")
 
 
