@@ -114,6 +114,7 @@ class MqttSource(LastValues[SourceOptions]):
         self._sparkplug = sparkplug.Decoder(addresses, self.health) if options.format == "sparkplug" else None
         self._queue: asyncio.Queue[aiomqtt.Message] = asyncio.Queue(QUEUE)
         self._client: aiomqtt.Client | None = None
+        self._coming: asyncio.Task[aiomqtt.Message] | None = None  # the next message, while it is waited for
         self._asked: dict[str, float] = {}
 
     async def __aenter__(self) -> Self:
@@ -180,6 +181,10 @@ class MqttSource(LastValues[SourceOptions]):
     async def _leave(self) -> None:
         client, self._client = self._client, None
         self.health.connected = False
+        if self._coming is not None:
+            self._coming.cancel()
+            await asyncio.wait({self._coming})
+            self._coming = None
         while not self._queue.empty():  # the broker repeats what was not acknowledged
             self._queue.get_nowait()
         if client is not None:
@@ -195,9 +200,15 @@ class MqttSource(LastValues[SourceOptions]):
         if self._client is None:
             raise aiomqtt.MqttError("not connected")
         messages = []
-        if self._queue.empty():  # not for ever: a birth may have to be asked for once more
-            with suppress(TimeoutError):
-                messages = [await asyncio.wait_for(anext(self._client.messages), 1.0)]
+        if self._coming or self._queue.empty():
+            # A wait that is cancelled could take a message along, which the broker would then not repeat before it has
+            # lost us: so it is left, not cancelled, when a second is over and a birth may have to be asked for again.
+            self._coming = self._coming or asyncio.create_task(self._client.messages.__anext__())
+            await asyncio.wait({self._coming}, timeout=1.0)
+            if not self._coming.done():
+                return []
+            done, self._coming = self._coming, None
+            messages = [done.result()]
         while not self._queue.empty() and len(messages) < BATCH:
             messages.append(self._queue.get_nowait())
         return messages

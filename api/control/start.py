@@ -21,7 +21,7 @@ from api.control.ports import Inlets, Outlets, guarded
 from api.control.runner import Runner
 from api.control.settings import Settings
 from connectors.config import Config
-from connectors.errors import ConfigError
+from connectors.errors import ConfigError, Fault
 from connectors.kinds import Context
 from connectors.protocol import Sink, Source
 from connectors.startup import findings
@@ -151,12 +151,14 @@ async def sound(config: Config, configuration: Configuration, clock: Clock, stop
     """
     context = Context(clock, config.secrets)
     written = configuration.written_tags if configuration.settings.closed_loop_allowed else ()
+    told: set[Fault] = set()
     while not stop.is_set():
         found = await findings(config, configuration.plant, context, written)
         if grave := [fault for fault in found if fault.grave in ("wrong", "missing")]:
             raise ConfigError(config.path, grave)
-        for fault in found:
+        for fault in set(found) - told:
             log.warning(fault.msg, file=str(config.path), line=fault.line)
+        told |= set(found)
         if not any(fault.grave == "away" for fault in found):
             return True
         with suppress(TimeoutError):

@@ -8,10 +8,13 @@ import contextlib
 import json
 import math
 import subprocess
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiomqtt
+import paho.mqtt.client as paho
 import pytest
 
 from connectors.errors import ConnectorError
@@ -101,6 +104,23 @@ async def test_a_value_is_acknowledged_only_when_it_is_safe(port: int) -> None:
     async with source(mine, Context()) as plant, Taken(plant.batches()) as taken, edge(port) as client:
         await client.publish("safe/flow", "2.0", qos=1)
         assert (await taken.until(len)).values.tolist() == [2.0]
+
+
+async def test_a_message_that_comes_while_this_machine_stands_still_is_taken(port: int) -> None:
+    sender = paho.Client(paho.CallbackAPIVersion.VERSION2)
+    sender.connect("127.0.0.1", port)
+    sender.loop_start()
+    async with source(options(port, {"flow": "still/flow"}), Context()) as plant, Taken(plant.batches()) as taken:
+        for i in range(3):
+            await asyncio.sleep(0.3)  # the source waits for a message, a second at most
+            timer = threading.Timer(0.3, sender.publish, ("still/flow", str(float(i)), 1))
+            timer.start()
+            time.sleep(1.3)
+            timer.join()
+        got = await taken.until(lambda got: len(set(got.values)) == 3, 10.0)
+    sender.disconnect()
+    sender.loop_stop()
+    assert sorted(set(got.values)) == [0.0, 1.0, 2.0]
 
 
 async def test_nothing_is_lost_while_the_network_is_cut_or_the_broker_restarts(tmp_path: Path) -> None:
