@@ -71,6 +71,7 @@ class ArrowReader:
 
     def _slices(self) -> Iterator[pa.RecordBatch]:
         for batch in self._stream:
+            batch.validate(full=True)  # offsets that point elsewhere would be read from there
             self._left -= batch.nbytes
             if self._left < 0:
                 raise TelemetryError("the Arrow stream unpacks to more than is accepted; send it in parts")
@@ -90,5 +91,6 @@ def _clear(what: str) -> Iterator[None]:
 def _chunks(batches: Iterator[pa.RecordBatch], columns: tuple[str, ...]) -> Iterator[Chunk]:
     row = 1
     for batch in batches:
+        batch.validate(full=True)
         yield Chunk({name: batch.column(name) for name in columns}, np.arange(row, row + len(batch)))
         row += len(batch)

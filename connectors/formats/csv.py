@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -58,7 +60,7 @@ class CsvReader:
     def _open(self, columns: tuple[str, ...], broken: _Broken) -> pacsv.CSVStreamingReader:
         """Every cell stays text, and every row stays in order: on that the row numbers rest."""
         return pacsv.open_csv(
-            io.BufferedReader(self._body, BLOCK),
+            io.BufferedReader(_Utf8(self._body), BLOCK),
             pacsv.ReadOptions(use_threads=False, block_size=BLOCK, skip_rows=1, column_names=self.names),
             pacsv.ParseOptions(delimiter=self.separator, invalid_row_handler=broken.note),
             pacsv.ConvertOptions(
@@ -69,6 +71,27 @@ class CsvReader:
                 strings_can_be_null=True,
             ),
         )
+
+
+class _Utf8(io.RawIOBase):
+    """A body whose bytes that are no UTF-8 are replaced: of a broken row with such bytes the reader tells nobody."""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._raw, self._left = raw, b""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._left:
+            block = self._raw.read(len(buffer)) or b""
+            self._left = self._decoder.decode(block, final=not block).encode()
+            if not block:
+                break
+        count = min(len(buffer), len(self._left))
+        buffer[:count], self._left = self._left[:count], self._left[count:]
+        return count
 
 
 class _Broken:

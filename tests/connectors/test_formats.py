@@ -256,6 +256,30 @@ def test_text_of_any_arrow_type(text: pa.DataType) -> None:
     assert (batch.table["u"].to_pylist(), refused(batch)) == ([1.0, None], [(2, "u")])
 
 
+def test_offsets_that_point_out_of_an_arrow_stream_are_refused() -> None:
+    times = pa.array(Z[:4])
+    table = pa.table({"time": times, "tag": ["u", "y", "u", "y"], "value": [1.0, 2.0, 3.0, 4.0]})
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    body = sink.getvalue()
+    offsets = np.arange(5, dtype="<i4").tobytes()
+    assert body.count(offsets) == 1
+    wild = np.array([0, 1, 2, 1 << 30, 4], "<i4").tobytes()
+    with pytest.raises(TelemetryError, match="damaged"):
+        one(body.replace(offsets, wild), ARROW)
+
+
+def test_broken_rows_with_bytes_that_are_no_text_are_counted() -> None:
+    rows = [f"{time},1,2\n".encode() for time in Z[:4]]
+    rows[1] = b"\xff\xfe,\x8b\n"
+    rows[2] = f"{Z[2]},\xb0,2\n".encode("latin-1")
+    batch = one(b"time,u,y\n" + b"".join(rows))
+    assert batch.received == 4
+    assert refused(batch) == [(2, None), (3, "u")]
+    assert batch.table["y"].to_pylist() == [2.0, 2.0, 2.0]
+
+
 def test_local_times_need_a_zone_and_must_be_told_apart() -> None:
     body = "time,u\n2026-03-29T02:30:00,1\n2026-07-01 12:00:00,2\n2026-10-25T02:30:00,3\n2026-10-25T12:00:00Z,4\n"
     batch = one(body, timezone="Europe/Berlin")

@@ -40,6 +40,14 @@ class Service:
             return math.nan
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def memory_mib(self) -> float:
+        """What the serving process holds in memory, MiB, from /proc (Linux); NaN elsewhere."""
+        try:
+            status = Path(f"/proc/{self._pid}/status").read_text()
+        except OSError:
+            return math.nan
+        return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
     def put_plant(self, slug: str, plant: Plant) -> None:
         """Register a plant."""
         self._answer(self._client.put(f"/v1/plants/{slug}", json=plant.to_json()))
