@@ -39,6 +39,7 @@ support.PATIENCE_S = 300.0  # for a service to start on a busy machine
 DISK = 4 << 20  # bytes of the buffer's own file system
 NODE = Path(__file__).parents[1] / "connectors" / "node"
 RESULTS = Path(__file__).parent / "results"
+CACHE = Path(__file__).parent / "cache"
 KEY = "the-key-of-these-faults"
 MINE = os.getpid() % 200  # several may run side by side
 NAMESPACE, LINK, FAR, ADDRESS = f"twinfaults{MINE}", f"twinf{MINE}a", f"twinf{MINE}b", f"10.213.{MINE}.2"
@@ -273,9 +274,10 @@ def tried(kind: str, fault: Fault, seconds: float, times: int) -> Iterator[dict[
 
 def kept(name: str, seconds: float, more: dict[str, float] | None = None) -> list[dict[str, float]]:
     """What was found of a fault of such a length so far; `more` is written to it first."""
-    RESULTS.mkdir(exist_ok=True)
+    for folder in (RESULTS, CACHE):
+        folder.mkdir(exist_ok=True)
     path, key = RESULTS / "collecting_faults.json", f"{name}, {seconds:g} s"
-    with (RESULTS / "collecting_faults.lock").open("w") as lock:
+    with (CACHE / "collecting_faults.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         found = json.loads(path.read_text()) if path.exists() else {}
         if more is not None:
