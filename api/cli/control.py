@@ -16,6 +16,7 @@ def show_report(report: dict[str, Any]) -> None:
         ("cycles", report["cycles"]),
         ("missed", report["missed"]),
         ("service factor", _percent(report["service_factor"])),
+        *_timing(report["timing"]),
         *((f"in {mode}", count) for mode, count in report["by_mode"].items() if count),
         *((f"failed: {code}", count) for code, count in report["faults"].items()),
     ]
@@ -34,6 +35,17 @@ def show_report(report: dict[str, Any]) -> None:
         (side, item["rows"], item["mean_cost"]) for side, item in report["benefit"].items() if item and "_" not in side
     ]
     show.table(["cost of a row", "rows", "mean"], sides, "closed loop against shadow; other times, other disturbances")
+
+
+def _timing(timing: dict[str, Any]) -> list[tuple[str, str]]:
+    """Start after due, duration and late plans."""
+    names = {"jitter_s": "begun after due", "took_s": "taken by a cycle"}
+    rows = [
+        (f"{what}, p50 and p99", f"{timing[name]['p50']:.3f} and {timing[name]['p99']:.3f} s")
+        for name, what in names.items()
+        if timing[name]
+    ]
+    return [*rows, ("late plans", str(timing["late"]))]
 
 
 def _percent(share: float | None) -> str:
