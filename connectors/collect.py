@@ -83,10 +83,11 @@ class Collector:
         try:
             while (segment := await self._buffer.next(SEGMENT)) is not None:
                 await self._send(segment)
-        except ConnectorError as error:
-            if error.detail != self.forwarding.last_error:
-                self._tell(f"not sent, {self._buffer.rows} samples wait on disk: {error.detail}")
-            self.forwarding.last_error = error.detail
+        except Exception as error:
+            detail = _sentence(error)
+            if detail != self.forwarding.last_error:
+                self._tell(f"not sent, {self._buffer.rows} samples wait on disk: {detail}")
+            self.forwarding.last_error = detail
             return False
         if self.forwarding.last_error and not self.forwarding.aside:
             self._tell("the service has all samples again")
@@ -132,9 +133,9 @@ class Collector:
                     finally:
                         await batches.aclose()  # type: ignore[attr-defined]
                 return
-            except ConnectorError as error:
-                source.health.failed(error.detail)
-                self._tell(f"{name}: {error.detail}; trying again in {delay:.0f} s")
+            except Exception as error:  # whatever it is, it ends neither the other sources nor this one
+                source.health.failed(_sentence(error))
+                self._tell(f"{name}: {_sentence(error)}; trying again in {delay:.0f} s")
             await asyncio.sleep(delay)
             delay = min(2 * delay, PATIENCE_S)
 
@@ -192,3 +193,8 @@ class Collector:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _sentence(error: Exception) -> str:
+    """What went wrong; with its type where nobody foresaw it."""
+    return error.detail if isinstance(error, ConnectorError) else f"{type(error).__name__}: {error}"

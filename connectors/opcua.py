@@ -149,9 +149,12 @@ class OpcUaSource(BaseSource[SourceOptions]):
                 start = start if due else self._newest - round(self._options.overlap_s * NS)
                 due = [now + settle for settle in SETTLED_S]
             if due and due[0] <= now and self._link.up:
-                async for batch in self._history(start):
-                    yield batch
-                due.pop(0)
+                try:
+                    async for batch in self._history(start):
+                        yield batch
+                    due.pop(0)
+                except ConnectorError as error:  # lost once more on the way: it is read when the link is back
+                    self.health.last_error = error.detail
             rows = [] if event is None else await self._gathered(subscription, event)
             rows += await self._refreshed()
             if rows:

@@ -30,6 +30,18 @@ AT_ONCE_HISTORY = 20  # nodes of one request for history
 PER_NODE = 5_000  # values of a node that history is asked for at a time
 PATIENCE_S = 5.0  # between two tries to reconnect, at most
 SESSION_S = 3600.0  # that a server may keep a session, with what its subscription holds, while we are away
+GONE = (  # answers that say that the connection or the session is no more
+    ua.StatusCodes.BadConnectionClosed,
+    ua.StatusCodes.BadCommunicationError,
+    ua.StatusCodes.BadSecureChannelClosed,
+    ua.StatusCodes.BadSecureChannelIdInvalid,
+    ua.StatusCodes.BadServerNotConnected,
+    ua.StatusCodes.BadSessionClosed,
+    ua.StatusCodes.BadSessionIdInvalid,
+    ua.StatusCodes.BadSessionNotActivated,
+    ua.StatusCodes.BadShutdown,
+    ua.StatusCodes.BadTimeout,
+)
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -154,7 +166,11 @@ class Link:
     async def history(
         self, addresses: Sequence[str], start: int, end: int
     ) -> AsyncIterator[list[tuple[str, ua.DataValue]]]:
-        """What the server kept between two times (ns), in parts; nothing of nodes that it keeps no history of."""
+        """What the server kept between two times (ns), in parts; nothing of nodes that it keeps no history of.
+
+        Raises:
+            ConnectorError: the connection was lost on the way; all of it has to be asked for again.
+        """
         details = ua.ReadRawModifiedDetails()
         details.IsReadModified = False
         details.StartTime, details.EndTime = moment(start), moment(end)
@@ -232,9 +248,13 @@ class Link:
             wanted.ContinuationPoint = point
             params.NodesToRead.append(wanted)
         try:
-            return list(await self.client.uaclient.history_read(params))
-        except UaError as error:  # a server without history says so of the whole request
-            self._health.last_error = f"history: {error}"
+            with self._telling():
+                return list(await self.client.uaclient.history_read(params))
+        except ConnectorError as error:
+            cause = error.__cause__
+            if not isinstance(cause, UaError) or getattr(cause, "code", None) in GONE:
+                raise
+            self._health.last_error = f"history: {cause}"  # a server without history says so of the whole request
             return [ua.HistoryReadResult(StatusCode=ua.StatusCode(ua.StatusCodes.Bad)) for _ in left]
 
     async def _lost(self, error: Exception) -> None:

@@ -115,6 +115,31 @@ async def test_a_full_disk_makes_the_source_wait_and_what_is_on_it_is_still_sent
     assert plant.health.reconnects == 0
 
 
+async def test_a_source_that_fails_in_a_way_nobody_foresaw_is_tried_again_and_ends_no_other(tmp_path: Path) -> None:
+    plant, broken, receiver = MemoryPlant({"level": 1.0}), MemoryPlant({"temperature": 2.0}, name="broken"), Receiver()
+    batches, raised = broken.batches, []
+
+    async def failing(position: str | None = None) -> AsyncIterator[Samples]:
+        if not raised:
+            raised.append(True)
+            raise RuntimeError("dictionary changed size")
+        async for batch in batches(position):
+            yield batch
+
+    broken.batches = failing  # type: ignore[method-assign]
+    buffer, told = Buffer(tmp_path, 1 << 30), []
+    collector = Collector({"memory": plant, "broken": broken}, buffer, receiver, 0.02, told.append)
+    running = asyncio.create_task(collector.run())
+    await until(lambda: set(receiver.values) == {1.0, 2.0})
+    plant.set({"level": 3.0})
+    await until(lambda: 3.0 in receiver.values)
+    assert "broken: RuntimeError: dictionary changed size; trying again in 0 s" in told
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    buffer.close()
+
+
 async def test_the_reserve_is_given_up_for_what_takes_samples_off_a_full_disk(tmp_path: Path) -> None:
     buffer = Buffer(tmp_path, 1 << 30)
     await buffer.append("memory", Samples.at(START, {"level": 1.0}))

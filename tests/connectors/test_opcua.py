@@ -115,6 +115,32 @@ async def test_nothing_is_lost_while_the_network_is_cut(node: Node) -> None:
             assert plant.health.reconnects == 1
 
 
+async def test_a_link_that_is_lost_again_while_the_gap_is_read_loses_nothing(node: Node) -> None:
+    async with Network(node.port) as network:
+        url = f"opc.tcp://127.0.0.1:{network.port}"
+        # A queue of one: what changed meanwhile is in the server's history alone.
+        async with source(options(url, queue=1), Context()) as plant, Taken(plant.batches()) as taken:
+            await taken.until(lambda got: "level" in got.tags)
+            await network.cut()
+            sent = [300.0 + i for i in range(10)]
+            for value in sent:
+                node.set("Level", value)
+                await asyncio.sleep(0.02)
+            asked, read = [], plant._link.client.uaclient.history_read
+
+            async def lost_once(params: object) -> object:
+                asked.append(params)
+                if len(asked) == 1:
+                    raise ConnectionError("Connection is closed")
+                return await read(params)
+
+            plant._link.client.uaclient.history_read = lost_once
+            await network.mend()
+            got = await taken.until(lambda got: set(sent) <= set(got.values))
+            assert of_tag(got.where(got.values >= 300.0), "level") == sent
+            assert len(asked) >= 2
+
+
 async def test_history_fills_the_time_before_the_start_and_behind_a_position(node: Node) -> None:
     first = time.time_ns()
     for value in (201.0, 202.0, 203.0):
