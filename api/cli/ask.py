@@ -111,15 +111,17 @@ def step_test(
     with service(url, key) as client:
         if csv is not None:
             csv.write_text(client.step_test_csv(plant, body), encoding="utf-8")
-            typer.echo(f"written to {csv}")
+            if not told({"csv": str(csv)}, as_json):
+                typer.echo(f"written to {csv}")
             return
         answer = client.ask(plant, "step-tests", body)
         if told(answer, as_json):
             return
         from api.cli import show
 
+        units = {tag["name"]: tag["unit"] for tag in client.plant(plant)["tags"]}
         columns = ["low", "high", "settling_s", "switching_s", "switches", "why"]
-        rows = [[name, *(chosen[c] for c in columns)] for name, chosen in answer["mvs"].items()]
-        show.table(["MV", *columns], rows, f"{answer['times'][0]} to {answer['times'][-1]}")
+        rows = [[name, units[name], *(chosen[c] for c in columns)] for name, chosen in answer["mvs"].items()]
+        show.table(["MV", "unit", *columns], rows, f"{answer['times'][0]} to {answer['times'][-1]}")
         for note in answer["notes"]:
             typer.echo(note)

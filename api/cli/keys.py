@@ -51,7 +51,9 @@ def revoke_key(
     key_id: Annotated[str, typer.Argument(help="The id that `twin keys list` shows.")],
     url: Url = None,
     key: ApiKey = None,
+    as_json: AsJson = False,
 ) -> None:
     """Revoke a key."""
     with service(url, key) as client:
         client.revoke_key(key_id)
+        told({"revoked": key_id}, as_json)

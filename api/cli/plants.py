@@ -64,9 +64,11 @@ def delete_plant(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     url: Url = None,
     key: ApiKey = None,
+    as_json: AsJson = False,
 ) -> None:
     """Forget a plant with its telemetry and twins."""
     if not yes:
-        typer.confirm(f"Delete {plant} with its telemetry and twins?", abort=True)
+        typer.confirm(f"Delete {plant} with its telemetry and twins?", abort=True, err=True)
     with service(url, key) as client:
         client.delete_plant(plant)
+        told({"deleted": plant}, as_json)

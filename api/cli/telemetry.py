@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,9 @@ Paths = Annotated[
 Timezone = Annotated[
     str | None, typer.Option(help="Of times without an offset, such as Europe/Berlin.", show_default=False)
 ]
+PartsAbove = Annotated[
+    float, typer.Option(help="Files above so many MB go in parts: after an interruption, the same command goes on.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Read everything, show what it would be, send nothing.")]
 
 
@@ -26,6 +30,7 @@ def upload(
     paths: Paths,
     timezone: Timezone = None,
     dry_run: DryRun = False,
+    parts_above_mb: PartsAbove = 32.0,
     url: Url = None,
     key: ApiKey = None,
     as_json: AsJson = False,
@@ -40,7 +45,7 @@ def upload(
             if not told(found if len(paths) > 1 or paths[0].is_dir() else found[0], as_json):
                 surveys.show_all(client.plant(plant), found, timezone)
             raise typer.Exit(0 if readable else REFUSED)
-        receipts = _send(client, plant, files, timezone, quiet=as_json)
+        receipts = _send(client, plant, files, timezone, parts_above_mb * 1e6, quiet=as_json)
         told(receipts if len(paths) > 1 or paths[0].is_dir() else receipts[0], as_json)
 
 
@@ -87,7 +92,9 @@ def _files(paths: list[Path]) -> list[Path]:
     return found
 
 
-def _send(client: Client, plant: str, files: list[Path], timezone: str | None, quiet: bool) -> list[Any]:
+def _send(
+    client: Client, plant: str, files: list[Path], timezone: str | None, parts_above: float, quiet: bool
+) -> list[Any]:
     from api.cli import show
 
     receipts = []
@@ -100,9 +107,38 @@ def _send(client: Client, plant: str, files: list[Path], timezone: str | None, q
             def moved(sent: int, total: int, before: int = done) -> None:
                 bars.update(bar, completed=before + sent)
 
-            receipt = client.upload(plant, path, timezone=timezone, on_progress=moved)
+            if path.stat().st_size > parts_above:
+                receipt = _in_parts(client, plant, path, timezone, moved)
+            else:
+                receipt = client.upload(plant, path, timezone=timezone, on_progress=moved)
             done += path.stat().st_size
             receipts.append(receipt)
             if not quiet:
                 show.receipt(path.name, receipt)
     return receipts
+
+
+def _in_parts(client: Client, plant: str, path: Path, timezone: str | None, moved: Callable[[int, int], None]) -> Any:
+    """Send a file in parts, from where an earlier command was interrupted."""
+    from api.cli import show
+    from api.cli.resume import Notes, key_of
+    from api.client.errors import RefusedError, UnreachableError
+
+    notes, key = Notes(), key_of(client.url, plant, path, timezone)
+    try:
+        receipt = client.upload_in_parts(
+            plant,
+            path,
+            at=notes.find(key),
+            timezone=timezone,
+            on_begin=lambda at: notes.keep(key, at),
+            on_progress=moved,
+        )
+    except RefusedError:
+        notes.drop(key)
+        raise
+    except (UnreachableError, KeyboardInterrupt):
+        show.errors.print("What has arrived is kept: the same command goes on from there.")
+        raise
+    notes.drop(key)
+    return receipt

@@ -19,13 +19,16 @@ Archive = Annotated[Path, typer.Argument(help="The archive, tar; compressed wher
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
-def backup(archive: Archive) -> None:
+def backup(archive: Archive, as_json: AsJson = False) -> None:
     """Copy database, telemetry and twins into an archive; the service may run meanwhile."""
     from api import backup as archives
     from api.cli import show
 
     with _refusals():
         manifest = archives.backup(settings(), archive, _step)
+    if as_json:
+        show.as_json({"archive": str(archive), **manifest})
+        return
     for missing in manifest["elsewhere"]:
         show.errors.print(f"not in it: {missing}", style="yellow", markup=False)
     size = archive.stat().st_size / 1e6
@@ -35,6 +38,7 @@ def backup(archive: Archive) -> None:
 def restore(
     archive: Archive,
     data_dir: Annotated[Path | None, typer.Option(help="A new or empty folder; TWIN_DATA_DIR by default.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Put an archive into a new data folder, every file checked against the archive's digests."""
     from api import backup as archives
@@ -43,6 +47,9 @@ def restore(
     folder = data_dir or settings().data_dir
     with _refusals():
         manifest = archives.restore(archive, folder, _step)
+    if as_json:
+        show.as_json({"data_dir": str(folder), **manifest})
+        return
     show.console.print(f"{folder}: as of {manifest['created']}, written by version {manifest['version']}", markup=False)
 
 

@@ -81,12 +81,18 @@ def question(
     coverage: float | None,
 ) -> dict[str, Any]:
     """What predict and optimize have in common."""
-    if history is not None and not isinstance(history, Mapping):
-        from api.client import frames
-
-        history = frames.history(history)
-    body = {"twin": twin, "at": moment(at), "history": history, "horizon_s": horizon_s, "coverage": coverage}
+    rows = None if history is None else history_of(history)
+    body = {"twin": twin, "at": moment(at), "history": rows, "horizon_s": horizon_s, "coverage": coverage}
     return given({**body, "disturbances": steps(disturbances)})
+
+
+def history_of(rows: pd.DataFrame | Mapping[str, Any]) -> Mapping[str, Any]:
+    """Measured rows, the last of which is where a question starts: a frame, or a body."""
+    if isinstance(rows, Mapping):
+        return rows
+    from api.client import frames
+
+    return frames.history(rows)
 
 
 def _steps(of_tag: float | Sequence[StepBody | tuple[float, float]]) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import httpx
 
-from api.client import bodies, uploads
+from api.client import bodies, parts, uploads
 from api.client.bodies import Moves, When, given, moment, steps
 from api.client.errors import JobError, UnreachableError, WaitedError, refusal
 from api.client.events import Event, Parser
@@ -28,7 +28,11 @@ from api.client.types import (
     AuditVerdictAnswer,
     BacktestAnswer,
     CalibrationAnswer,
+    ControllerAnswer,
+    ControllerRecordAnswer,
+    ControlReportAnswer,
     DriftAnswer,
+    FileAnswer,
     JobAnswer,
     KeyAnswer,
     LimitBody,
@@ -113,6 +117,49 @@ class Calls:
         headers["Idempotency-Key"] = idempotency_key or str(uuid.uuid4())
         path = _at("plants", plant, "telemetry")
         return self._json("POST", path, content=content, headers=headers, params=given({"timezone": timezone}))
+
+    def upload_in_parts(
+        self,
+        plant: str,
+        source: Path | str,
+        *,
+        at: str | None = None,
+        content_type: str | None = None,
+        timezone: str | None = None,
+        idempotency_key: str | None = None,
+        part_bytes: int = parts.PART_BYTES,
+        on_begin: Callable[[str], None] | None = None,
+        on_progress: uploads.Progress | None = None,
+    ) -> Flow[ReceiptAnswer]:
+        """Store a file that is sent in parts, for large ones and links that break; the receipt.
+
+        Args:
+            source: a file; CSV, Parquet or Arrow by its ending, .gz behind it.
+            at: where an earlier attempt was going, as `on_begin` was told: only what has not arrived is sent.
+            content_type, timezone, idempotency_key: as of `upload`.
+        """
+        path = Path(source)
+        headers = uploads.headers_of(path) if content_type is None else {"Content-Type": content_type}
+        about = {name.lower().replace("-", "_"): value for name, value in headers.items()}
+        told = about | given({"timezone": timezone, "idempotency_key": idempotency_key})
+        sender = parts.Parts(
+            _at("plants", plant, "telemetry", "files"), path, told, self._retry, part_bytes, on_progress
+        )
+        return sender.send(at, on_begin)
+
+    def file(self, plant: str, file: str) -> Flow[FileAnswer]:
+        """How much of a file that comes in parts has arrived; its receipt when it is stored."""
+        return self._get(_at("plants", plant, "telemetry", "files", file))
+
+    def give_up_file(self, plant: str, file: str) -> Flow[None]:
+        """Give up a file that is on its way."""
+        return self._json("DELETE", _at("plants", plant, "telemetry", "files", file))
+
+    def sources(self, plant: str) -> Flow[Items[dict[str, Any]]]:
+        """How each source of a running collector fares."""
+        for source in (yield from self._get(_at("plants", plant, "sources")))["sources"]:
+            yield Give(source)
+        return Items()
 
     def telemetry(
         self,
@@ -202,9 +249,24 @@ class Calls:
         answer = yield from self._answer(Request("GET", path, headers={"Accept": "text/html"}))
         return answer.text
 
-    def step_responses(self, plant: str, twin: str = "champion") -> Flow[StepResponsesAnswer]:
-        """What a step of each MV does to each CV."""
-        return self._get(_at("plants", plant, "twins", twin, "step-responses"))
+    def step_responses(
+        self,
+        plant: str,
+        twin: str = "champion",
+        *,
+        at: When | None = None,
+        history: pd.DataFrame | Mapping[str, Any] | None = None,
+    ) -> Flow[StepResponsesAnswer]:
+        """What a step of each MV does to each CV: around the middle of what was seen, or at an operating point.
+
+        Args:
+            at: the operating point is where the plant was then.
+            history: it is where this frame ends; the answer then also has a `gain_map` over the range of each MV.
+        """
+        path = _at("plants", plant, "twins", twin, "step-responses")
+        if history is None:
+            return self._get(path, at=moment(at))
+        return self._json("POST", path, given({"at": moment(at), "history": bodies.history_of(history)}))
 
     def aliases(self, plant: str) -> Flow[dict[str, str]]:
         """The aliases of a plant and the twins that they name."""
@@ -335,6 +397,35 @@ class Calls:
     ) -> Flow[DriftAnswer]:
         """Whether a twin is to be trained again, by the rows since its training."""
         return self._get(_at("plants", plant, "twins", twin, "drift"), **bodies.span(start, end))
+
+    # The controller
+
+    def controller(self, plant: str) -> Flow[ControllerAnswer]:
+        """The running controller: its mode, its last cycle, and what was asked of it."""
+        return self._get(_at("plants", plant, "controller"))
+
+    def ask_controller(
+        self,
+        plant: str,
+        *,
+        mode: str | None = None,
+        confirm: str | None = None,
+        setpoints: Mapping[str, float] | None = None,
+        reason: str | None = None,
+    ) -> Flow[ControllerAnswer]:
+        """Ask for a mode (`closed` needs `confirm`, the slug of the plant) or setpoints; what is left out stays."""
+        body = given({"mode": mode, "confirm": confirm, "setpoints": setpoints, "reason": reason})
+        return self._json("PUT", _at("plants", plant, "controller"), body)
+
+    def controller_cycles(self, plant: str, *, kind: str | None = None) -> Flow[Items[ControllerRecordAnswer]]:
+        """Its cycles and changes of mode and setpoints, newest first; `kind` is cycle, mode or setpoints."""
+        return self._pages(_at("plants", plant, "controller", "cycles"), kind=kind)
+
+    def controller_report(
+        self, plant: str, *, start: When | None = None, end: When | None = None
+    ) -> Flow[ControlReportAnswer]:
+        """How it did: service factor, time at limits, overrides, forecasts against values, benefit."""
+        return self._get(_at("plants", plant, "controller", "report"), start=moment(start), end=moment(end))
 
     # Jobs
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import statistics
@@ -46,7 +47,7 @@ def test_plants_are_put_listed_shown_and_deleted(run: Run, tmp_path: Path) -> No
     shown = run("plants", "show", "by-hand").stdout
     assert "pump_1" in shown
     assert "0.05" in shown
-    assert run("plants", "delete", "by-hand", "--yes").exit_code == 0
+    assert body(run("plants", "delete", "by-hand", "--yes", "--json")) == {"deleted": "by-hand"}
     gone = run("plants", "show", "by-hand")
     assert (gone.exit_code, "no plant 'by-hand'" in gone.stderr) == (1, True)
 
@@ -238,3 +239,25 @@ heavy = {"jax", "pandas", "numpy", "httpx", "fastapi", "sqlalchemy", "pydantic",
 assert not heavy, heavy
 """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_step_test_is_designed_shown_and_written(run: Run, trained: dict[str, Any], tmp_path: Path) -> None:
+    """Pump 1 between two levels a volt apart, inside 0.5 V to 4 V and 0.05 V/s; pump 2 stays."""
+    words = ("step-test", "tank", "--settling-s", "60", "--length-s", "1800", "--mv", "pump_1")
+    words = (*words, "--amplitude", "pump_1=0.5")
+    chosen = body(run(*words, "--json"))["mvs"]["pump_1"]
+    assert chosen["high"] - chosen["low"] == pytest.approx(1.0)
+    shown = run(*words).stdout
+    assert f"{chosen['low']:.4g}" in shown
+    assert "pump_1" in shown
+    assert "settling_s" in shown
+    assert run(*words, "--csv", tmp_path / "test.csv").stdout.startswith("written to")
+    rows = list(csv.DictReader((tmp_path / "test.csv").open()))
+    moves = [float(row["pump_1"]) for row in rows]
+    assert min(moves) >= chosen["low"] - 1e-9
+    assert max(moves) <= chosen["high"] + 1e-9
+    assert len(set(moves)) > 2  # it does move, on ramps
+    assert max(abs(b - a) for a, b in zip(moves, moves[1:], strict=False)) <= 0.05 * 5 + 1e-9
+    assert len({row["pump_2"] for row in rows if row.get("pump_2")}) <= 1
+    refused = run("step-test", "tank", "--mv", "pump_9")
+    assert (refused.exit_code, "pump_9" in refused.stderr) == (1, True)
