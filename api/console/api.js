@@ -2,6 +2,7 @@
 import { signal } from "./lib.js";
 
 export const key = signal(sessionStorage.getItem("key"));
+export const refused = signal(null); // why a key that was given has been forgotten
 
 /** An RFC 9457 problem: `message` says what was wrong, `errors` where. `status` is 0 where no answer came. */
 export class Problem extends Error {
@@ -25,8 +26,12 @@ function problemOf(status, text) {
   } catch {
     body.detail = `the service answered ${status}`;
   }
-  if (status === 401) remember(null);
-  return new Problem(status, body.detail ?? body.title ?? `the service answered ${status}`, body.errors);
+  const problem = new Problem(status, body.detail ?? body.title ?? `the service answered ${status}`, body.errors);
+  if (status === 401) {
+    if (key.value) refused.value = problem;
+    remember(null);
+  }
+  return problem;
 }
 
 async function send(method, path, { query = {}, body, headers = {}, signal: abort } = {}) {

@@ -78,14 +78,14 @@ export function overlay(plot, { lines = [], marks = [], delays = [], moves }) {
   });
 }
 
-/** Text that stays readable over lines. */
+/** Text that stays readable over lines: on a ground of its own. */
 function say(ctx, text, x, y) {
+  const { width, actualBoundingBoxAscent: above, actualBoundingBoxDescent: below } = ctx.measureText(text);
+  const room = 2 * devicePixelRatio;
   ctx.save();
-  ctx.setLineDash([]);
-  ctx.lineJoin = "round";
-  ctx.lineWidth = 3 * devicePixelRatio;
-  ctx.strokeStyle = colour("panel");
-  ctx.strokeText(text, x, y);
+  ctx.globalAlpha = 0.85;
+  ctx.fillStyle = colour("panel");
+  ctx.fillRect((ctx.textAlign === "right" ? x - width : x) - room, y - above - room, width + 2 * room, above + below + 2 * room);
   ctx.restore();
   ctx.fillText(text, x, y);
 }
@@ -114,13 +114,13 @@ function upright(ctx, { top, height, ratio, x }, mark) {
 }
 
 /** A dead time: from the move to where its effect begins. */
-function bracket(ctx, { top, height, ratio, x }, { from, to, label }, row) {
+function bracket(ctx, { top, height, ratio, x }, { from, to, label, drawn = label }, row) {
   const [a, b, at] = [x(from), x(to), top + height - (6 + 13 * row) * ratio];
   ctx.strokeStyle = ctx.fillStyle = colour("ink");
   ctx.setLineDash([]);
   stroke(ctx, a, at, b, at);
   for (const end of [a, b]) stroke(ctx, end, at - 3 * ratio, end, at + 3 * ratio);
-  say(ctx, label, b + 4 * ratio, at + 4 * ratio);
+  say(ctx, drawn, b + 4 * ratio, at + 4 * ratio);
 }
 
 /** A circle where a move ends, a small square where its ramp begins. */

@@ -1,5 +1,6 @@
 // Trends: uPlot with bands, limits as lines, "now", gaps, a shared cursor, spans that zoom, and moves that can be dragged.
 import { ground, overlay } from "./chart_draw.js";
+import { isLong } from "./components.js";
 import { Navigation } from "./chart_nav.js";
 import { Moves } from "./drag.js";
 import { number, time, zone } from "./format.js";
@@ -16,7 +17,7 @@ const stepped = uPlot.paths.stepped({ align: -1 }); // a row's MV was in force o
  * series: [{label, values, colour, width?, dash?, points?, quiet?}], quiet ones without a legend entry.
  * bands: [{low, high, colour}], each a list of values.
  * lines: [{value, label, kind}], kind "limit" or "setpoint"; marks: [{x, label}], vertical.
- * bad: [[from, to]], spans of bad quality; delays: [{from, to, label}], dead times.
+ * bad: [[from, to]], spans of bad quality; delays: [{from, to, label, drawn}], dead times, and what is drawn beside them.
  * moves: {handles: [{x, value, kind, i}], add, drag, remove, start, period_s}, drawn as handles that can be dragged.
  * onZoom: is given the span that wheel, drag, fingers or keys ask for.
  */
@@ -52,7 +53,7 @@ export function Chart(props) {
     kept.current.drawn = plot;
   });
   return html`<figure class="chart">
-    <figcaption><b>${title}</b> <span class="quiet">${unit}</span> <span class="legend" ref=${legend}></span></figcaption>
+    <figcaption class=${isLong(title) ? "two" : ""}><b>${title}</b> <span class="quiet">${unit}</span> <span class="legend" ref=${legend}></span></figcaption>
     <div ref=${place} role="img" tabindex=${props.onZoom ? 0 : undefined} aria-label=${`${title}: ${describe(props, x)}`}></div>
   </figure>`;
 }
@@ -97,7 +98,7 @@ function build(place, legend, kept) {
     scales: { x: { time: true, range: () => get().span ?? ends(get().x) }, y: { range: (_, low, high) => range(low, high, get()) } },
     axes: [axis({ space: 76, size: 22, values: clock }), axis({ size: 48, space: 22, values: (_, ticks) => ticks.map((v) => number(v)) })],
     series: [{}, ...series.map(line), ...bands.flatMap(() => [edge, edge])],
-    bands: bands.map((_, i) => ({ series: [first + 2 * i, first + 2 * i + 1], fill: () => `${colour(get().bands[i].colour)}2e` })),
+    bands: bands.map((_, i) => ({ series: [first + 2 * i, first + 2 * i + 1], fill: () => `${colour(get().bands[i].colour)}${theme.value === "dark" ? "55" : "30"}` })),
     hooks: {
       setCursor: [(plot) => tell(plot, legend, get())],
       setData: [(plot) => tell(plot, legend, get())],

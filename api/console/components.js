@@ -10,6 +10,17 @@ const SYMBOL = { ok: "✓", attention: "▲", alarm: "◆", "": "" };
 export const Mark = ({ kind = "", children }) =>
   html`<span class=${`mark ${kind}`}>${SYMBOL[kind] && html`<span aria-hidden="true">${SYMBOL[kind]} </span>`}${children}</span>`;
 
+const LONG = 24; // characters
+const SOME = 4; // names that are told
+
+export const isLong = (name) => name.length > LONG;
+
+/** The name of a tag; a long one in smaller letters, broken where it must be. */
+export const Name = ({ of: name }) => html`<span class=${isLong(name) ? "long" : "whole"}>${name}</span>`;
+
+/** Names in a sentence: the first few where they are many. */
+export const some = (names) => (names.length > SOME + 1 ? `${names.slice(0, SOME).join(", ")} and ${names.length - SOME} more` : names.join(", "));
+
 /** What the service refused and where, in its own words. */
 export function Trouble({ error }) {
   if (!error) return null;
@@ -85,7 +96,7 @@ export function Chips({ tags, chosen, choose }) {
 }
 
 export const Band = ({ triple, digits = 3 }) =>
-  triple ? html`${number(triple.mean, digits)} <span class="quiet">${number(triple.low, digits)} … ${number(triple.high, digits)}</span>` : "–";
+  triple ? html`<span class="whole">${number(triple.mean, digits)} <span class="quiet">(${number(triple.low, digits)} … ${number(triple.high, digits)})</span></span>` : "–";
 
 /** Save text or a Blob as a file. */
 export function save(name, content, type = "text/csv") {

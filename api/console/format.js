@@ -1,7 +1,7 @@
 // Numbers, times and durations as people read them.
 import { signal } from "./lib.js";
 
-const SIGNIFICANT = 4;
+export const SIGNIFICANT = 4;
 
 /** The time zone of everything shown: an IANA name. */
 export const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -49,7 +49,7 @@ export function instant(text) {
 export function duration(seconds) {
   if (!Number.isFinite(seconds)) return "–";
   const s = Math.abs(seconds);
-  if (s < 120) return `${number(s, 3)} s`;
+  if (s < 120) return `${number(s < 10 ? s : Math.round(s), 3)} s`;
   if (s < 7200) return `${Math.round(s / 60)} min`;
   if (s < 172800) return `${Math.floor(s / 3600)} h ${Math.round((s % 3600) / 60)} min`;
   return `${Math.round(s / 86400)} d`;

@@ -49,7 +49,8 @@ export async function lastRow(name = slug.value) {
 
 async function readHealth() {
   const answer = await fetch("/readyz").catch(() => null);
-  health.value = answer ? await answer.json() : { ready: false, reasons: ["the service does not answer"] };
+  if (answer && problem.value) readPlants(); // it answers again
+  health.value = answer ? await answer.json() : { ready: false, silent: true, reasons: ["the service does not answer"] };
 }
 
 effect(() => {

@@ -172,7 +172,7 @@ def test_the_report_and_promotion(console: Page, rig: Rig) -> None:
         expect(panel.locator("table.matrix td svg, table.matrix td p")).to_have_count(cvs * mvs)
     gain = card["step_responses"]["gains"]["pump_1"]["level_1"]
     row = console.get_by_role("row").filter(has_text="pump_1 → level_1")
-    expect(row).to_contain_text(f"{shown(gain['mean'], 3)} {shown(gain['low'], 3)} … {shown(gain['high'], 3)}")
+    expect(row).to_contain_text(f"{shown(gain['mean'], 3)} ({shown(gain['low'], 3)} … {shown(gain['high'], 3)})")
     console.get_by_text("As a table").click()
     row = console.locator("details tr").filter(has_text=re.compile("^level_1"))
     expect(row.locator("td").nth(2)).to_have_text(shown(card["backtest"]["cvs"]["level_1"]["rmse"]["twin"][0], 3))

@@ -1,6 +1,6 @@
 // Data: the plant's tags, uploads with their receipts, the quality of what is stored; keys for admins.
 import { get, remove } from "../api.js";
-import { Mark, Trouble, useRead } from "../components.js";
+import { Mark, Name, Trouble, useRead } from "../components.js";
 import { number, time } from "../format.js";
 import { html, useState } from "../lib.js";
 import { path, plant, slug } from "../state.js";
@@ -34,10 +34,10 @@ function Tags({ edit }) {
   return html`<section class="panel">
     <div class="bar"><h2>${name}</h2><button onClick=${() => edit("this")}>Change</button><button onClick=${() => edit("new")}>Describe another plant</button></div>
     <p class="quiet small"><code>${slug.value}</code>, version ${version}, a row every ${number(sample_period_s)} s</p>
-    <div class="scroll"><table>
+    <div class="scroll tall" tabindex="0" role="region" aria-label="Tags"><table>
       <thead><tr><th>Tag</th><th>Role</th><th>Unit</th><th>Range</th><th>Limits</th><th class="n">Rate/s</th></tr></thead>
-      <tbody>${tags.map((tag) => html`<tr title=${tag.description}><td>${tag.name}</td><td>${tag.role.toUpperCase()}</td><td>${tag.unit}</td>
-        <td>${pair(tag.low, tag.high)}</td><td>${pair(tag.limit_low, tag.limit_high)}</td><td class="n">${number(tag.rate_limit_per_s)}</td></tr>`)}</tbody>
+      <tbody>${tags.map((tag) => html`<tr title=${tag.description}><td><${Name} of=${tag.name} /></td><td>${tag.role.toUpperCase()}</td><td>${tag.unit}</td>
+        <td class="whole">${pair(tag.low, tag.high)}</td><td class="whole">${pair(tag.limit_low, tag.limit_high)}</td><td class="n">${number(tag.rate_limit_per_s)}</td></tr>`)}</tbody>
     </table></div>
   </section>`;
 }

@@ -1,5 +1,5 @@
 // Optimize: what is wanted and what must hold, the plan against its limits, and the certificate.
-import { Chooser, Mark, Trouble, Trust, useChosen } from "../components.js";
+import { Chooser, Mark, Name, Trouble, Trust, useChosen } from "../components.js";
 import { number, percent, time } from "../format.js";
 import { html, useEffect, useMemo } from "../lib.js";
 import { href, of, plant } from "../state.js";
@@ -7,7 +7,7 @@ import { STATUS, localised } from "../words.js";
 import { Form } from "./optimize_form.js";
 import { PlanInput, PlanTrend } from "./optimize_charts.js";
 import { Planning } from "./optimize_state.js";
-import { WhyNotBetter, spanOf, tagOf } from "./optimize_why.js";
+import { WhyNotBetter, marginOf, spanOf, tagOf } from "./optimize_why.js";
 import { asRamps } from "./ramps.js";
 
 export function Optimize() {
@@ -25,14 +25,14 @@ export function Optimize() {
             ${of("mv").map((tag) => html`<${PlanInput} key=${tag.name} planning=${planning} tag=${tag} />`)}
           </div>
         </section>
+        <${Certificate} entries=${plan.certificate} />
       </div>
       <aside>
         <${Outcome} planning=${planning} plan=${plan} />
         <${WhyNotBetter} planning=${planning} plan=${plan} />
         <${Cost} cost=${plan.cost} before=${planning.before.value?.cost} />
       </aside>
-    </div>
-    <${Certificate} entries=${plan.certificate} />`}`;
+    </div>`}`;
 }
 
 function Outcome({ planning, plan }) {
@@ -51,7 +51,7 @@ function Outcome({ planning, plan }) {
     <p>${sentence(localised(plan.status_detail))}</p>
     ${plan.next && html`<h3>${plan.status === "abstained" ? "Hold" : "Do next"}</h3>
       <table><thead><tr><th>MV</th><th class="n">To</th><th>Unit</th><th class="n">Now</th>${before && html`<th class="n">Before</th>`}</tr></thead>
-        <tbody>${Object.entries(plan.next).map(([name, value]) => html`<tr><td>${name}</td><td class="n"><b>${number(value)}</b></td>
+        <tbody>${Object.entries(plan.next).map(([name, value]) => html`<tr><td><${Name} of=${name} /></td><td class="n"><b>${number(value)}</b></td>
           <td class="quiet">${tagOf(name).unit}</td><td class="n quiet">${number(present(name))}</td>
           ${before && html`<td class="n quiet">${number(before.next?.[name])}</td>`}</tr>`)}</tbody></table>`}
     <h3>Can this be trusted?</h3>
@@ -61,8 +61,11 @@ function Outcome({ planning, plan }) {
   </section>`;
 }
 
-/** Text of the service as a sentence. */
-const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+/** Text of the service as a sentence; the name of a tag keeps its spelling. */
+function sentence(text) {
+  const named = plant.value.tags.some((tag) => text.startsWith(tag.name));
+  return `${named ? text : text.charAt(0).toUpperCase() + text.slice(1)}.`;
+}
 
 /** Broken limits first, then the nearest. */
 const byMargin = (a, b) => a.margin / spanOf(a) - b.margin / spanOf(b);
@@ -77,8 +80,8 @@ function Certificate({ entries }) {
     <h3>Certificate: the worst of each limit over the horizon</h3>
     <div class="scroll"><table>
       <thead><tr><th>Tag</th><th>Side</th><th class="n">Limit</th><th class="n">Worst</th><th class="n">Margin</th><th>Unit</th><th>Verdict</th><th class="n">Rank</th><th class="n">Coverage</th></tr></thead>
-      <tbody>${[...entries].sort(byMargin).map((e) => html`<tr><td>${e.tag}</td><td>${e.side}</td><td class="n">${e.ramp && html`<span class="quiet">${number(e.ramp.first)} → </span>`}${number(e.limit)}</td><td class="n">${number(e.worst)}</td>
-        <td class="n">${number(e.margin, 3)}</td><td class="quiet">${tagOf(e.tag).unit}${e.side === "rate" ? "/s" : ""}</td><td>${kept(e)}</td>
+      <tbody>${[...entries].sort(byMargin).map((e) => html`<tr><td><${Name} of=${e.tag} /></td><td>${e.side}</td><td class="n">${e.ramp && html`<span class="quiet">${number(e.ramp.first)} → </span>`}${number(e.limit)}</td><td class="n">${number(e.worst)}</td>
+        <td class="n">${number(marginOf(e), 3)}</td><td class="quiet">${tagOf(e.tag).unit}${e.side === "rate" ? "/s" : ""}</td><td>${kept(e)}</td>
         <td class="n">${e.rank ?? (e.hard ? "hard" : "–")}</td><td class="n">${e.coverage === 1 ? "exact" : percent(e.coverage)}</td></tr>`)}</tbody>
     </table></div>
   </section>`;

@@ -1,10 +1,11 @@
 // What is wanted of a plan, as a form that starts from the plant: empty fields leave the plant's own limits in force.
-import { NumberField } from "../components.js";
+import { Name, NumberField, isLong } from "../components.js";
 import { number, percent } from "../format.js";
 import { html } from "../lib.js";
-import { health, of } from "../state.js";
+import { health, of, plant } from "../state.js";
 
 const COVERAGES = [0.8, 0.9, 0.95, 0.99];
+const MANY = 16; // tags
 
 function Cell({ planning, tag, field, hint, min }) {
   const row = planning.rows.value[tag.name];
@@ -17,12 +18,12 @@ function Check({ planning, tag, field }) {
     onChange=${(e) => planning.set(tag.name, field, e.target.checked)} /></td>`;
 }
 
-const Name = ({ tag }) => html`<td title=${tag.description}>${tag.name} <span class="quiet small">${tag.unit}</span></td>`;
+const Tag = ({ tag }) => html`<td title=${tag.description}><${Name} of=${tag.name} /> <span class="quiet small">${tag.unit}</span></td>`;
 
 function Cvs({ planning }) {
   return html`<table>
     <thead><tr><th>Controlled</th><th class="n">Now</th><th>Setpoint</th><th title="of its setpoint">Weight</th><th>Low</th><th>High</th><th title="of its limits: 1 matters most">Rank</th><th title="per unit and hour; positive is a cost, negative an income">Price/h</th><th title="its limits are relaxed after those of every rank">Hard</th></tr></thead>
-    <tbody>${of("cv").map((tag) => html`<tr><${Name} tag=${tag} /><td class="n quiet">${number(planning.present(tag.name))}</td>
+    <tbody>${of("cv").map((tag) => html`<tr><${Tag} tag=${tag} /><td class="n quiet">${number(planning.present(tag.name))}</td>
       <${Cell} ...${{ planning, tag, field: "setpoint" }} /><${Cell} ...${{ planning, tag, field: "weight", hint: 1, min: 0 }} />
       <${Cell} ...${{ planning, tag, field: "low", hint: tag.limit_low }} /><${Cell} ...${{ planning, tag, field: "high", hint: tag.limit_high }} />
       <${Cell} ...${{ planning, tag, field: "rank", min: 1 }} /><${Cell} ...${{ planning, tag, field: "price" }} />
@@ -33,12 +34,12 @@ function Cvs({ planning }) {
 function Mvs({ planning }) {
   return html`<table>
     <thead><tr><th>Manipulated</th><th class="n">Now</th><th title="where it should be if nothing else asks">Rest at</th><th>Low</th><th>High</th><th title="largest change a second">Rate/s</th><th title="per unit and hour; positive is a cost, negative an income">Price/h</th><th title="weight of its moves: more is calmer">Calm</th><th title="it stays where it is">Hold</th></tr></thead>
-    <tbody>${of("mv").map((tag) => html`<tr><${Name} tag=${tag} /><td class="n quiet">${number(planning.present(tag.name))}</td>
+    <tbody>${of("mv").map((tag) => html`<tr><${Tag} tag=${tag} /><td class="n quiet">${number(planning.present(tag.name))}</td>
       <${Cell} ...${{ planning, tag, field: "setpoint" }} />
       <${Cell} ...${{ planning, tag, field: "low", hint: tag.low }} /><${Cell} ...${{ planning, tag, field: "high", hint: tag.high }} />
       <${Cell} ...${{ planning, tag, field: "rate_per_s", hint: tag.rate_limit_per_s, min: 0 }} /><${Cell} ...${{ planning, tag, field: "price" }} />
       <${Cell} ...${{ planning, tag, field: "suppression", hint: 0.01, min: 0 }} /><${Check} ...${{ planning, tag, field: "hold" }} /></tr>`)}
-      ${of("dv").map((tag) => html`<tr><${Name} tag=${tag} /><td class="n quiet">${number(planning.present(tag.name))}</td><td colspan="7"><label class="inline quiet">disturbance, expected at
+      ${of("dv").map((tag) => html`<tr><${Tag} tag=${tag} /><td class="n quiet">${number(planning.present(tag.name))}</td><td colspan="7"><label class="inline quiet">disturbance, expected at
         <${NumberField} label=${`${tag.name} expected`} value=${planning.rows.value[tag.name].disturbance} placeholder="held"
           change=${(v) => planning.set(tag.name, "disturbance", v)} /></label></td></tr>`)}</tbody>
   </table>`;
@@ -50,12 +51,18 @@ function More({ planning }) {
   return html`<details><summary class="small">Zones, where to end, largest moves, MVs in manual</summary><div class="halves wide">
     <div class="scroll"><table><thead><tr><th>Controlled</th><th title="inside a zone nothing costs">Zone from</th><th>Zone to</th><th>Weight</th>
         <th title="where it is to be at the end of the horizon">End at</th><th>Weight</th><th title="a limit that is broken now is approached over so long">Ramp in, s</th></tr></thead>
-      <tbody>${of("cv").map((tag) => html`<tr><${Name} tag=${tag} />${cell(tag, "zone_low")}${cell(tag, "zone_high")}${cell(tag, "zone_weight", 0)}
+      <tbody>${of("cv").map((tag) => html`<tr><${Tag} tag=${tag} />${cell(tag, "zone_low")}${cell(tag, "zone_high")}${cell(tag, "zone_weight", 0)}
         ${cell(tag, "end")}${cell(tag, "end_weight", 0)}${cell(tag, "ramp_s", 0)}</tr>`)}</tbody></table></div>
     <div class="scroll"><table><thead><tr><th>Manipulated</th><th title="where it is to come to rest">End at</th><th>Weight</th>
         <th title="from one row to the next">Largest move</th><th title="its operator moves it: a disturbance to this plan">In manual</th></tr></thead>
-      <tbody>${of("mv").map((tag) => html`<tr><${Name} tag=${tag} />${cell(tag, "end")}${cell(tag, "end_weight", 0)}${cell(tag, "max_move", 0)}
+      <tbody>${of("mv").map((tag) => html`<tr><${Tag} tag=${tag} />${cell(tag, "end")}${cell(tag, "end_weight", 0)}${cell(tag, "max_move", 0)}
         <${Check} ...${{ planning, tag, field: "manual" }} /></tr>`)}</tbody></table></div></div></details>`;
+}
+
+/** Tables of many tags scroll by themselves, so that the plan stays near. */
+function Rows({ label, children }) {
+  if (plant.value.tags.length <= MANY) return html`<div class="scroll">${children}</div>`;
+  return html`<div class="scroll tall low" tabindex="0" role="region" aria-label=${label}>${children}</div>`;
 }
 
 export function Form({ planning }) {
@@ -73,7 +80,8 @@ export function Form({ planning }) {
         onChange=${(e) => (planning.beyond.value = e.target.checked)} /> beyond the trained range</label>
       <button class="primary" disabled=${planning.busy.value || !planning.horizon.value}>${planning.busy.value ? "Planning …" : "Plan"}</button>
     </div>
-    <div class="halves wide"><div class="scroll"><${Cvs} planning=${planning} /></div><div class="scroll"><${Mvs} planning=${planning} /></div></div>
+    <div class=${plant.value.tags.some((tag) => isLong(tag.name)) ? "" : "halves wide"}>
+      <${Rows} label="Controlled"><${Cvs} planning=${planning} /><//><${Rows} label="Manipulated"><${Mvs} planning=${planning} /><//></div>
     <${More} planning=${planning} />
     ${planning.busy.value && health.value?.ready === false && html`<p class="quiet small" role="status">The twin's programs are still being compiled; the first plan waits for them.</p>`}
     <p class="quiet small">Grey numbers are the plant's own. A limit here can tighten them, never widen them.</p>

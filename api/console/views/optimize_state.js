@@ -26,7 +26,7 @@ export class Planning {
       if (last !== null) this.history.value = await this.#history(last);
       this.before.value = log.items[0] ? logged(log.items[0]) : null;
     } catch (error) {
-      this.error.value = error.status === 404 ? new Error(`${error.message}. Train a twin first, in the view Twin.`) : error;
+      this.error.value = error;
     }
   }
 

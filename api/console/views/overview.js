@@ -26,6 +26,7 @@ function Standing({ value, error }) {
     <div class="bar"><h2>Champion</h2>${champion && html`<a href=${href("twin")}>report</a>`}</div>
     ${!champion && html`<p>No twin answers yet: <a href=${href("twin")}>train one</a>.</p>`}
     <${Trouble} error=${error} />
+    ${champion && !value && !error && html`<p class="quiet" role="status">Asking the twin …</p>`}
     ${value && html`<dl>
         <dt>Twin</dt><dd><code>${value.twin.twin}</code></dd>
         <dt>Trained</dt><dd>${time(value.twin.created)}</dd>
@@ -89,7 +90,7 @@ function Recommendation({ item: { id, created, outcome, request } }) {
 export function Overview() {
   const { value, error } = useRead(standing, [slug.value, plant.value.aliases.champion], SLOW_MS);
   return html`<${Plants} />
-    <div class="split">
+    <div class="split live">
       <div><${Live} forecast=${value?.forecast} /></div>
       <div><${Standing} value=${value} error=${error} /><${Controller} /><${Jobs} /><${Recommendations} /></div>
     </div>`;

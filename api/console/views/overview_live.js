@@ -1,6 +1,6 @@
 // The plant as it is now: each value in its range and against its limits, and where it goes if nothing is moved.
 import { telemetry } from "../api.js";
-import { Mark, Trouble, useRead } from "../components.js";
+import { Mark, Name, Trouble, useRead } from "../components.js";
 import { duration, number, time } from "../format.js";
 import { html } from "../lib.js";
 import { href, lastRow, plant, slug } from "../state.js";
@@ -67,12 +67,12 @@ function Values({ role, live, forecast }) {
       const value = values.at(-1);
       const [kind, words] = against(tag, value);
       return html`<tr title=${tag.description}>
-        <td><a href=${href("trends", { tags: tag.name })}>${tag.name}</a></td>
+        <td><a href=${href("trends", { tags: tag.name })}><${Name} of=${tag.name} /></a></td>
         <td class="n"><b>${number(value)}</b></td>
         <td class="quiet">${tag.unit}</td>
         <td><${Gauge} tag=${tag} value=${value} kind=${kind} /></td>
         <td><${Spark} values=${values} /></td>
-        <td><${Mark} kind=${kind}>${words}<//></td>
+        <td class="whole"><${Mark} kind=${kind}>${words}<//></td>
         <${Ahead} tag=${tag} forecast=${forecast} kind=${kind} />
       </tr>`;
     })}

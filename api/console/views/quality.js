@@ -1,6 +1,6 @@
 // The quality report: what is missing, frozen or out of range, and whether the MVs moved enough to learn from.
 import { get } from "../api.js";
-import { Mark, Trouble, useRead } from "../components.js";
+import { Mark, Name, Trouble, useRead } from "../components.js";
 import { duration, number, percent, time } from "../format.js";
 import { html } from "../lib.js";
 import { href, path, slug } from "../state.js";
@@ -37,17 +37,22 @@ function around({ start, end }, tag) {
   return href("trends", { start: Math.round(a - room), end: Math.round(b + room), ...(tag && { tags: tag }) });
 }
 
+const rowsWith = ({ holes, frozen, below_range, above_range }) => holes.rows + frozen.rows + below_range.rows + above_range.rows;
+
+/** Tags with something wrong come first, the others as the plant has them. */
+const worstFirst = ([, a], [, b]) => rowsWith(b) - rowsWith(a);
+
 function Tags({ tags }) {
   const spans = (name, part) => {
     if (!part.count) return html`<td class="n quiet">0</td>`;
     const [longest] = part.longest;
-    return html`<td class="n"><a href=${around(longest, name)} title=${`longest from ${time(longest.start)}`}>${part.rows} rows</a></td>`;
+    return html`<td class="n whole"><a href=${around(longest, name)} title=${`longest from ${time(longest.start)}`}>${part.rows} rows</a></td>`;
   };
-  return html`<div class="scroll"><table>
+  return html`<div class="scroll tall" tabindex="0" role="region" aria-label="Quality by tag"><table>
     <thead><tr><th>Tag</th><th class="n">Covered</th><th class="n">Missing</th><th class="n">Frozen</th><th class="n">Below</th><th class="n">Above</th><th>Seen</th></tr></thead>
-    <tbody>${Object.entries(tags).map(([name, t]) => html`<tr><td>${name}</td><td class="n">${percent(t.coverage)}</td>
+    <tbody>${Object.entries(tags).sort(worstFirst).map(([name, t]) => html`<tr><td><${Name} of=${name} /></td><td class="n">${percent(t.coverage)}</td>
       ${spans(name, t.holes)}${spans(name, t.frozen)}${spans(name, t.below_range)}${spans(name, t.above_range)}
-      <td>${t.min === undefined ? "–" : `${number(t.min, 3)} … ${number(t.max, 3)}`} <span class="quiet">${t.unit}</span></td></tr>`)}</tbody></table></div>`;
+      <td class="whole">${t.min === undefined ? "–" : `${number(t.min, 3)} … ${number(t.max, 3)}`} <span class="quiet">${t.unit}</span></td></tr>`)}</tbody></table></div>`;
 }
 
 function Moves({ q }) {
@@ -58,7 +63,7 @@ function Moves({ q }) {
     <thead><tr><th>MV</th><th class="n">Moves</th><th class="n">Of its range</th><th>Can its effect be learnt?</th></tr></thead>
     <tbody>${entries.map(([mv, m]) => {
       const [kind, words] = VERDICT[m.verdict] ?? ["", m.verdict];
-      return html`<tr><td>${mv}</td><td class="n">${m.moves}</td><td class="n">${m.range_used == null ? "–" : percent(m.range_used)}</td><td><${Mark} kind=${kind}>${words}<//></td></tr>`;
+      return html`<tr><td><${Name} of=${mv} /></td><td class="n">${m.moves}</td><td class="n">${m.range_used == null ? "–" : percent(m.range_used)}</td><td><${Mark} kind=${kind}>${words}<//></td></tr>`;
     })}</tbody></table>
     <p class="quiet small">Persistent excitation: rank ${rank} of ${full}.</p></div>`;
 }

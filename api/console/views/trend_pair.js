@@ -43,7 +43,8 @@ function delaysOf({ deadTimes, scenarios, active, at }, cv) {
     const delay = deadTimes.value?.[mv]?.[cv]?.mean;
     if (!delay || !steps.length) return [];
     const from = at.value + Math.min(...steps.map((step) => step.after_s));
-    return [{ from, to: from + delay, label: `${mv}: dead time ${duration(delay)}` }];
+    const words = `dead time ${duration(delay)}`;
+    return [{ from, to: from + delay, label: `${mv}: ${words}`, drawn: moves.length > 1 ? `${mv}: ${words}` : words }];
   });
 }
 

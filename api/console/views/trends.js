@@ -3,7 +3,7 @@ import { get, telemetry } from "../api.js";
 import { Chart } from "../charts.js";
 import { Trouble } from "../components.js";
 import { html, useEffect, useRef, useState } from "../lib.js";
-import { href, path, plant, route, slug } from "../state.js";
+import { href, of, path, plant, route, slug } from "../state.js";
 import { setpointLines } from "./setpoints.js";
 import { limitLines } from "./trend_pair.js";
 import { Tags, TrendsBar } from "./trends_bar.js";
@@ -17,7 +17,14 @@ const APART_MS = 1000; // moves nearer than that are one, and one way back
 
 function initialTags() {
   const asked = (route.value.query.get("tags") ?? "").split(",").filter((name) => plant.value.tags.some((t) => t.name === name));
-  return asked.length ? asked : plant.value.tags.slice(0, MOST_TAGS).map((tag) => tag.name);
+  return asked.length ? asked : mixed();
+}
+
+/** The first CVs and the first MVs, half and half where there are enough of both. */
+function mixed() {
+  const [cvs, mvs] = [of("cv"), of("mv")];
+  const few = cvs.slice(0, Math.max(MOST_TAGS / 2, MOST_TAGS - mvs.length));
+  return [...few, ...mvs].slice(0, MOST_TAGS).map((tag) => tag.name);
 }
 
 function initialSpan() {

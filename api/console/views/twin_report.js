@@ -1,5 +1,5 @@
 // The report of a twin: backtest, step responses, gains, coverage of the bands, and how it was trained.
-import { Mark } from "../components.js";
+import { Mark, Name, some } from "../components.js";
 import { duration, number, percent, time } from "../format.js";
 import { html } from "../lib.js";
 import { Key, Lines } from "../plots.js";
@@ -9,7 +9,7 @@ import { Steps } from "./twin_steps.js";
 const WHO = [
   { who: "twin", label: "twin", colour: "s1" },
   { who: "arx", label: "ARX", colour: "s2", dash: "4 2" },
-  { who: "persistence", label: "nothing changes", colour: "base", dash: "1 2" },
+  { who: "persistence", label: "nothing changes", colour: "base", dash: "6 2 1.5 2" },
 ];
 
 export function Report({ card }) {
@@ -29,7 +29,7 @@ function Summary({ card }) {
       <dt>Looks</dt><dd>${card.history} rows back, ${duration(card.horizon_s)} ahead (calibrated)</dd>
       <dt>Needs</dt><dd>${card.min_history_rows} rows without a gap before a question</dd></dl>
     ${unknown.map(([mv, why]) => html`<p><${Mark} kind="attention">The effect of ${mv} is not known: ${why}<//></p>`)}
-    ${worse.map(([cv]) => html`<p><${Mark} kind="attention">${cv}: at the end of the horizon the twin is no better than saying that nothing changes.<//></p>`)}
+    ${worse.length > 0 && html`<p><${Mark} kind="attention">${some(worse.map(([cv]) => cv))}: at the end of the horizon the twin is no better than saying that nothing changes.<//></p>`}
   </section>`;
 }
 
@@ -39,7 +39,7 @@ function Backtest({ backtest, diagnostics }) {
   return html`<section class="panel"><h2>Backtest</h2>
     <p class="quiet small">Root mean square error of forecasts over ${backtest.windows} windows by horizon, ${backtest.how}; lower is better. The scale is logarithmic.</p>
     <${Key} series=${WHO} />
-    <div class="charts">${cvs.map(([name, cv]) => html`<div><h3>${name} <span class="quiet">${cv.unit}</span></h3>
+    <div class="charts">${cvs.map(([name, cv]) => html`<div><h3><${Name} of=${name} /> <span class="quiet">${cv.unit}</span></h3>
       <${Lines} title=${`Error of ${name}`} unit=${cv.unit} log=${true} x=${backtest.times_s}
         series=${WHO.filter(({ who }) => cv.rmse[who]).map((w) => ({ ...w, values: cv.rmse[w.who] }))} /></div>`)}</div>
     <${Whiteness} diagnostics=${diagnostics} />
@@ -56,7 +56,7 @@ function Coverage({ backtest }) {
   return html`<section class="panel"><h2>Coverage of the bands</h2>
     <p class="quiet small">Share of values that were inside their band, measured on blocks that neither the model nor the band had seen. The dashed line is what was asked for.</p>
     <div class="charts">${cvs.map(([name, { coverage }]) => html`<div>
-      <h3>${name} <span class="quiet">asked ${percent(coverage.asked)}, measured ${percent(mean(coverage.measured))} on average</span></h3>
+      <h3><${Name} of=${name} /> <span class="quiet">asked ${percent(coverage.asked)}, measured ${percent(mean(coverage.measured))} on average</span></h3>
       <${Lines} title=${`Coverage of ${name}`} x=${backtest.times_s} rule=${coverage.asked} from=${1} height="3.4rem"
         series=${[{ label: "measured", values: coverage.measured, colour: "s1" }]} /></div>`)}</div>
   </section>`;

@@ -1,5 +1,5 @@
 // Step responses as small multiples, gains with their ranges, and whether the telemetry shows each effect at all.
-import { Band, Mark } from "../components.js";
+import { Band, Mark, Name } from "../components.js";
 import { duration, number } from "../format.js";
 import { html } from "../lib.js";
 import { Lines } from "../plots.js";
@@ -25,12 +25,12 @@ export function Steps({ steps, card }) {
   };
   return html`<section class="panel"><h2>Step responses</h2>
     <p class="quiet small">What a step of one unit in each MV does to each CV when all else holds, with the range in which the effect lies (90 %).</p>
-    <div class="scroll"><table class="matrix">
-      <thead><tr><th></th>${mvs.map((mv) => html`<th>${mv}</th>`)}</tr></thead>
-      <tbody>${cvs.map((cv) => html`<tr><th scope="row">${cv}</th>${mvs.map((mv) => cell(mv, cv))}</tr>`)}</tbody></table></div>
-    <div class="scroll"><table>
+    <div class="scroll tall high" tabindex="0" role="region" aria-label="Step responses"><table class="matrix">
+      <thead><tr><th></th>${mvs.map((mv) => html`<th><${Name} of=${mv} /></th>`)}</tr></thead>
+      <tbody>${cvs.map((cv) => html`<tr><th scope="row"><${Name} of=${cv} /></th>${mvs.map((mv) => cell(mv, cv))}</tr>`)}</tbody></table></div>
+    <div class="scroll tall high" tabindex="0" role="region" aria-label="Effects"><table>
       <thead><tr><th>Effect</th><th>Gain</th><th>Unit</th><th>Dead time, s</th><th>Settling time, s</th>${card.identifiability && html`<th>Does the telemetry show it?</th>`}</tr></thead>
-      <tbody>${mvs.flatMap((mv) => cvs.map((cv) => html`<tr><td>${mv} → ${cv}</td>
+      <tbody>${mvs.flatMap((mv) => cvs.map((cv) => html`<tr><td><${Name} of=${`${mv} → ${cv}`} /></td>
         <td><${Gain} gain=${steps.gains[mv][cv]} /></td><td class="quiet">${steps.gain_units?.[mv][cv]}</td>
         <td><${Band} triple=${steps.dead_times_s[mv][cv]} /></td><td><${Band} triple=${steps.settling_times_s[mv][cv]} /></td>
         ${card.identifiability && html`<td><${Shown} verdict=${effectOf(card, mv, cv)} /></td>`}</tr>`))}</tbody></table></div>

@@ -2,7 +2,7 @@
 import { Chooser, Moment, NumberField, Trouble, save, useChosen } from "../components.js";
 import { percent } from "../format.js";
 import { html, useEffect, useMemo, useState } from "../lib.js";
-import { of, plant } from "../state.js";
+import { health, of, plant } from "../state.js";
 import { CvTrend, InputTrend } from "./trend_pair.js";
 import { asCsv, asPng } from "./whatif_export.js";
 import { Scenarios } from "./whatif_moves.js";
@@ -32,13 +32,13 @@ export function WhatIf() {
             ${[...of("mv"), ...of("dv")].map((tag) => html`<${InputTrend} key=${tag.name} inquiry=${inquiry} tag=${tag} />`)}
           </div>
         </section>
+        ${answer.value && html`<${Comparison} answer=${answer.value} />`}
       </div>
       <aside>
         <${Scenarios} inquiry=${inquiry} />
-        ${answer.value && html`<${Verdict} inquiry=${inquiry} answer=${answer.value} />`}
+        ${answer.value ? html`<${Verdict} inquiry=${inquiry} answer=${answer.value} />` : !error.value && html`<${Waiting} />`}
       </aside>
-    </div>
-    ${answer.value && html`<${Comparison} answer=${answer.value} />`}`}`;
+    </div>`}`;
 }
 
 function Bar({ inquiry }) {
@@ -59,6 +59,10 @@ function Bar({ inquiry }) {
     <span class="quiet small answered" aria-live="off">${took.value ? `answered in ${took.value} ms` : ""}</span>
   </div>`;
 }
+
+/** The first answer of a twin may wait for its programs. */
+const Waiting = () => html`<section class="panel" role="status"><p class="quiet">Asking the twin …
+  ${health.value?.ready === false && "Its programs are still being compiled; this first time takes up to a minute."}</p></section>`;
 
 /** The address of this page holds the whole question. Without a secure connection a page may not write the clipboard. */
 function CopyLink() {

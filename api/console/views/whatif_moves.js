@@ -1,10 +1,11 @@
 // The scenarios of what-if and their moves as lists: the way in by keyboard.
-import { NumberField } from "../components.js";
+import { Name, NumberField } from "../components.js";
 import { duration, number } from "../format.js";
 import { html } from "../lib.js";
 import { of } from "../state.js";
 import { colourOf } from "./trend_pair.js";
 
+const FEW = 6; // CVs whose dead times are told in a line
 const MOST = 4; // scenarios side by side: as many as there are line colours
 
 export function Scenarios({ inquiry }) {
@@ -38,7 +39,7 @@ function Moves({ inquiry, tag, kind }) {
   const field = (i, name, label) => html`<${NumberField} label=${`${tag.name}, move ${i + 1}: ${label}`} value=${steps[i][name]}
     change=${(v) => v !== null && inquiry.edit(tag.name, i, { [name]: v })} />`;
   return html`<div>
-    <div class="bar"><h3>${tag.name}</h3><button class="plain push" aria-label=${`Add a move of ${tag.name}`}
+    <div class="bar"><h3><${Name} of=${tag.name} /></h3><button class="plain push" aria-label=${`Add a move of ${tag.name}`}
       onClick=${() => inquiry.addStep(tag.name, kind)}>add</button></div>
     <p class="quiet small">now ${number(inquiry.present(tag.name))} ${tag.unit}; ${limits}${rate}</p>
     ${steps.length > 0 && html`<div class="moves">
@@ -55,5 +56,8 @@ function DeadTimes({ inquiry, mv }) {
   const times = inquiry.deadTimes.value?.[mv];
   if (!times || !inquiry.steps(mv).length) return null;
   const words = Object.entries(times).map(([cv, t]) => (t ? `${cv} ${t.mean ? duration(t.mean) : "none"}` : `${cv} not known`));
-  return html`<p class="quiet small">Dead time to ${words.join(", ")}.</p>`;
+  if (words.length <= FEW) return html`<p class="quiet small">Dead time to ${words.join(", ")}.</p>`;
+  const known = Object.values(times).flatMap((t) => (t ? [t.mean] : []));
+  const span = known.length ? `${duration(Math.min(...known))} to ${duration(Math.max(...known))}` : "not known";
+  return html`<details class="quiet small"><summary>Dead time ${span}</summary><ul>${words.map((line) => html`<li>${line}</li>`)}</ul></details>`;
 }

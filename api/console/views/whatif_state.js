@@ -1,6 +1,6 @@
 // The question that the what-if view asks, and its answer. It asks again on every change, one request at a time.
 import { get, post, telemetry } from "../api.js";
-import { duration, time } from "../format.js";
+import { SIGNIFICANT, duration, time } from "../format.js";
 import { batch, effect, signal } from "../lib.js";
 import { href, lastRow, path, plant, route, slug } from "../state.js";
 import { asSteps } from "./ramps.js";
@@ -55,10 +55,11 @@ export class Inquiry {
     try {
       const twin = await get(path("/twins/champion"));
       if (this.at.value === null) this.at.value = await lastRow();
+      if (this.at.value === null) throw new Error("There is no telemetry to start from: upload some in Data.");
       if (this.horizon.value === null) this.horizon.value = twin.horizon_s;
       get(path("/twins/champion/step-responses")).then((r) => (this.deadTimes.value = r.dead_times_s), () => null);
     } catch (error) {
-      this.error.value = error.status === 404 ? new Error(`${error.message}. Train a twin first, in the view Twin.`) : error;
+      this.error.value = error;
       return;
     }
     this.stops = [effect(() => this.#read(this.at.value, this.horizon.value)), effect(() => this.#follow())];
@@ -172,7 +173,7 @@ export class Inquiry {
     });
   }
 
-  addStep(tag, kind, step = { after_s: 0, value: this.present(tag) ?? 0 }) {
+  addStep(tag, kind, step = { after_s: 0, value: Number((this.present(tag) ?? 0).toPrecision(SIGNIFICANT)) }) {
     this.#setSteps(tag, [...this.steps(tag), { ramp_s: 0, ...step }], kind);
   }
 

@@ -1,9 +1,11 @@
 // What came of the scenarios in words and figures: trust, what was clipped, and where each CV ends.
-import { Trust } from "../components.js";
+import { Name, Trust } from "../components.js";
 import { number, percent, signed, time } from "../format.js";
 import { html } from "../lib.js";
 import { of, plant } from "../state.js";
 import { clippedOf, crossing } from "../words.js";
+
+const HALF_DIGIT = 5e-5; // of a value with four digits
 
 export function Verdict({ inquiry, answer }) {
   const asked = inquiry.asked.value[inquiry.active.value];
@@ -18,17 +20,20 @@ export function Verdict({ inquiry, answer }) {
   </section>`;
 }
 
+/** A change that the value beside it would not show is none. */
+const seen = (change, value) => (Math.abs(change) < HALF_DIGIT * Math.abs(value) ? 0 : change);
+
 export function Comparison({ answer }) {
   const cell = (tag, band, change) => {
     const crossed = crossing(tag, answer.times, band);
-    return html`<td class="n">${number(band.mean.at(-1))} ${change && html`<span class="quiet">(${signed(change.at(-1), 3)})</span>`}
+    return html`<td class="n">${number(band.mean.at(-1))} ${change && html`<span class="quiet">(${signed(seen(change.at(-1), band.mean.at(-1)), 3)})</span>`}
       ${crossed && html`<div class="mark attention small">▲ ${crossed}</div>`}</td>`;
   };
   return html`<section class="panel">
     <h3>At the end, ${time(answer.times.at(-1), false)}</h3>
     <div class="scroll"><table>
       <thead><tr><th>CV</th><th>Unit</th><th class="n">No move</th>${answer.scenarios.map((s) => html`<th class="n">${s.name} (change)</th>`)}</tr></thead>
-      <tbody>${of("cv").map((tag) => html`<tr><td>${tag.name}</td><td class="quiet">${tag.unit}</td>${cell(tag, answer.baseline[tag.name])}
+      <tbody>${of("cv").map((tag) => html`<tr><td><${Name} of=${tag.name} /></td><td class="quiet">${tag.unit}</td>${cell(tag, answer.baseline[tag.name])}
         ${answer.scenarios.map((s) => cell(tag, s.cvs[tag.name], s.change[tag.name]))}</tr>`)}</tbody>
     </table></div>
   </section>`;
