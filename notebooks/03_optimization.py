@@ -119,9 +119,11 @@ for column, (first, answer) in zip(axes.T, relaxed.items(), strict=True):
         band = answer.cvs[name]
         ax.plot(answer.times, band.mean)
         ax.fill_between(answer.times, band.low, band.high, alpha=0.25)
-        ax.axhline(wishes[name], color="black", lw=1.5)
-        ax.set_ylabel(f"{name}, {side} {wishes[name]:g} cm")
+        ax.axhline(wishes[name], color="black", lw=1.5, label=f"{side} {wishes[name]:g} cm")
+        ax.legend(loc="center right")
     column[0].set_title(f"rank 1: {first}")
+for ax, name in zip(axes[:, 0], wishes, strict=True):
+    ax.set_ylabel(f"{name}, cm")
 plt.show()
 
 # %% [markdown]

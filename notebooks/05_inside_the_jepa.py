@@ -23,10 +23,11 @@
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 
 from twin.plants.quadruple_tank import QuadrupleTank
 from twin.plants.simulator import Simulator
-from twin.regularizers import COLLAPSED, GAUSSIAN, effective_rank
+from twin.regularizers import COLLAPSED, GAUSSIAN, effective_rank, sigreg
 from twin.scaling import Scaler
 from twin.training.backbone import choose, select
 from twin.training.folds import sizes, split
@@ -78,8 +79,9 @@ for ax, (key, title) in zip(axes, (*panels, ("latent", "latent prediction loss")
         ax.plot([e.step for e in curve[1:]], [e.losses[key] for e in curve[1:]], style, label=name)
     ax.set_title(title)
     ax.set_xlabel("training step")
-axes[0].axhline(GAUSSIAN, color="grey", lw=1)
-axes[0].axhline(COLLAPSED * Recipe().batch, color="C3", lw=1)
+for level, color, said in ((GAUSSIAN, "grey", "standard normal"), (COLLAPSED * Recipe().batch, "C3", "one point")):
+    axes[0].axhline(level, color=color, lw=1)
+    axes[0].annotate(said, (0.97, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", color=color)
 axes[0].set_yscale("log")
 axes[3].set_yscale("log")
 axes[1].legend(fontsize=8)
@@ -135,4 +137,43 @@ read = inputs @ np.linalg.lstsq(inputs[:half], levels[:half], rcond=None)[0]
 share = 1 - ((read - levels)[half:] ** 2).mean(axis=0) / levels[half:].var(axis=0)
 axes[2].bar([tag.name for tag in telemetry.plant.cvs], share)
 axes[2].set(ylim=(0, 1), title="share of variance read linearly")
+plt.show()
+
+# %% [markdown]
+# ## The family compared
+#
+# SIGReg is one way of several to keep embeddings apart. VICReg holds each dimension's variance up and its correlations
+# with the others down. EMA lets a slow copy of the network make the targets, and stops the gradient there. InfoNCE
+# pushes the futures of different windows apart. All run on the same rows, blocks and backbone for the same steps,
+# pure. Collapse shows in the least deviation and in the SIGReg statistic; what the twin is for shows in the last panel:
+# the error of its forecasts on held-out blocks, where 1 is the linear backbone alone. One plant and one seed tell
+# little about small differences: `tests/benchmarks/family.py` has three plants and three seeds.
+
+# %%
+family = {"nothing": runs["without SIGReg"], "SIGReg": runs["with SIGReg"]}
+for name, keeper in (("VICReg", "vicreg"), ("EMA", "ema"), ("InfoNCE", "infonce")):
+    family[name] = list(Trainer(grid, folds, backbone.fits, Recipe(pure=True, keeps=keeper), seed=0).run(steps))
+found = {}
+for name, curve in family.items():
+    e = jax.tree.map(lambda leaf: leaf[0], curve[-1].residuals).target(judged.future.y[0, :, -8:])
+    found[name] = {
+        "least deviation": float(e.std(axis=0).min()),
+        "effective rank, of 16": float(effective_rank(e)),
+        "SIGReg statistic": float(sigreg(e, np.asarray(random, np.float32))),
+        "out-of-fold error": curve[-1].out_of_fold,
+    }
+table = pd.DataFrame(found).T
+table.round(3)
+
+# %%
+fig, axes = plt.subplots(1, 4, figsize=(13, 2.8), sharey=True, layout="constrained")
+for ax, column in zip(axes, table, strict=True):
+    bars = ax.barh(table.index, table[column], color=["C3", "C0", "C7", "C7", "C7"])
+    ax.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
+    ax.set_title(column, fontsize=10)
+    ax.margins(x=0.2)
+axes[0].invert_yaxis()
+axes[2].set_xscale("log")
+axes[2].axvline(GAUSSIAN, color="grey", lw=1)
+axes[3].axvline(1.0, color="grey", lw=1)
 plt.show()

@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -257,7 +258,7 @@ def test_a_step_test_is_designed_shown_and_written(run: Run, trained: dict[str, 
     assert min(moves) >= chosen["low"] - 1e-9
     assert max(moves) <= chosen["high"] + 1e-9
     assert len(set(moves)) > 2  # it does move, on ramps
-    assert max(abs(b - a) for a, b in zip(moves, moves[1:], strict=False)) <= 0.05 * 5 + 1e-9
+    assert max(abs(b - a) for a, b in pairwise(moves)) <= 0.05 * 5 + 1e-9
     assert len({row["pump_2"] for row in rows if row.get("pump_2")}) <= 1
     refused = run("step-test", "tank", "--mv", "pump_9")
     assert (refused.exit_code, "pump_9" in refused.stderr) == (1, True)
