@@ -1,8 +1,8 @@
 // Two twins side by side: errors out of fold, coverage, and how far their gains agree.
-import { get } from "../api.js";
+import { get, post } from "../api.js";
 import { Mark, Trouble, useRead } from "../components.js";
 import { duration, number, percent, time } from "../format.js";
-import { html } from "../lib.js";
+import { html, useState } from "../lib.js";
 import { path } from "../state.js";
 
 const ALIKE = 0.02; // errors that differ by less are equal
@@ -14,7 +14,28 @@ export function Compare({ twin, card, other }) {
     <h2>Beside the ${other.aliases[0] ?? "other"} <code>${other.twin}</code></h2>
     <${Trouble} error=${error} />
     ${value && html`<${Table} ours=${card} theirs=${value} names=${[nameOf(twin), nameOf(other)]} />`}
+    <${OnNewRows} key=${`${twin.twin} ${other.twin}`} twin=${twin} other=${other} />
   </section>`;
+}
+
+/** Which of the two is better on rows that neither was trained on; asked for, as it takes a moment. */
+function OnNewRows({ twin, other }) {
+  const [found, setFound] = useState(null);
+  const [error, setError] = useState(null);
+  const [busy, setBusy] = useState(false);
+  const ask = async () => {
+    setBusy(true);
+    await post(path(`/twins/${other.twin}/backtest`), { against: [twin.twin] }).then(setFound, setError);
+    setBusy(false);
+  };
+  if (!found) {
+    return html`<p><button onClick=${ask} disabled=${busy}>${busy ? "Comparing …" : "Compare on rows since both trainings"}</button></p>
+      <${Trouble} error=${error} />`;
+  }
+  const [{ better, detail }] = found.comparisons;
+  const named = [twin, other].reduce((text, t) => text.replaceAll(t.twin, `the ${nameOf(t)}`), detail);
+  return html`<p aria-live="polite"><${Mark} kind=${better === twin.twin ? "ok" : ""}>On ${found.windows} forecasts of rows that neither was trained on,<//> ${named}.
+    <span class="quiet small">${time(found.start)} to ${time(found.end)}</span></p>`;
 }
 
 const nameOf = ({ twin, aliases }) => aliases[0] ?? twin;
