@@ -4,6 +4,7 @@ import { html } from "./lib.js";
 
 const W = 100;
 const H = 40;
+const FAR = 0.05; // of the right end of the axis: a left end beyond it is told
 
 const extent = (values) => {
   const known = values.filter((v) => v !== null && Number.isFinite(v));
@@ -31,7 +32,7 @@ export function Lines({ title, x, series, band, rule, from, unit = "", xUnit = "
       ${series.map((s) => html`<path class="line" d=${`M${points(s.values).join("L")}`} style=${{ stroke: `var(--${s.colour})`, strokeDasharray: s.dash }} />`)}
     </svg>
     <span class="hi">${number(high, 3)} ${unit}</span><span class="lo">${number(low, 3)}</span>
-    <span class="end">${number(right)} ${xUnit}</span>
+    ${left > FAR * right && html`<span class="start">${number(left)} ${xUnit}</span>`}<span class="end">${number(right)} ${xUnit}</span>
   </figure>`;
 }
 

@@ -82,6 +82,9 @@ def test_champion_and_challenger_side_by_side_and_promoted(
         if i == 0:
             expect(row.locator("td").nth(2)).to_have_text(f"{float(f'{a:.3g}'):.10g}")
             expect(row.locator("td").nth(3)).to_have_text(f"{float(f'{b:.3g}'):.10g}")
+    expected.append(f"{REFUSED} 422")
+    panel.get_by_role("button", name="Compare on rows since both trainings").click()
+    expect(panel.get_by_role("alert")).to_contain_text("0 forecasts can be held against")  # trained on all there is
     line = console.locator("tr").filter(has_text=challenger)
     line.get_by_role("button", name="make champion").click()
     assert rig.get("/v1/plants/tank/aliases")["champion"] == rig.twin  # asked once more first
@@ -139,3 +142,44 @@ def test_a_step_test_is_designed_and_saved(console: Page, rig: Rig) -> None:
     for mv in QuadrupleTank.plant.mvs:
         values = [float(row[mv.name]) for row in rows]
         assert mv.low <= min(values) < max(values) <= mv.high
+
+
+def test_a_plant_without_a_twin_leads_to_one(console: Page, rig: Rig) -> None:
+    """What-if and optimize say what is missing; they look again by themselves once there is a champion."""
+    body = QuadrupleTank.plant.to_json() | {"name": "No twin yet"}
+    rig.client.put("/v1/plants/no-twin", json=body).raise_for_status()
+    try:
+        for view in ("whatif", "optimize"):
+            console.goto("about:blank")
+            console.goto(f"/#/no-twin/{view}")
+            expect(console.get_by_role("heading", name="No twin answers for this plant yet")).to_be_visible()
+            expect(console.get_by_role("alert")).to_have_count(0)
+            expect(console.get_by_role("link", name="train a twin")).to_have_attribute("href", "#/no-twin/twin")
+        console.get_by_role("link", name="upload some").click()
+        expect(console.get_by_role("heading", name="Upload telemetry")).to_be_visible()
+    finally:
+        rig.client.delete("/v1/plants/no-twin").raise_for_status()
+
+
+def test_a_service_that_was_away_is_found_again(page: Page, rig: Rig, expected: list[str]) -> None:
+    expected.append("Failed to load resource: net::ERR_FAILED")
+    for path in ("**/v1/**", "**/readyz"):
+        page.route(path, lambda route: route.abort())
+    page.add_init_script(f"sessionStorage.setItem('key', '{KEY}')")
+    page.goto("/#/tank/overview")
+    expect(page.get_by_role("alert")).to_contain_text("The service does not answer")
+    expect(page.get_by_text("no answer")).to_be_visible()
+    for path in ("**/v1/**", "**/readyz"):
+        page.unroute(path)
+    expect(page.get_by_role("heading", name="Now", exact=True)).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_key_that_is_refused_later_is_told_at_the_door(page: Page, rig: Rig, expected: list[str]) -> None:
+    expected.append(f"{REFUSED} 401")
+    page.add_init_script("sessionStorage.setItem('key', 'twin_revoked-meanwhile')")
+    page.goto("/#/tank/overview")
+    expect(page.get_by_role("alert")).to_contain_text("this key is unknown")
+    page.get_by_label("API key").fill(KEY)
+    page.get_by_role("button", name="Open").click()
+    expect(page.get_by_role("navigation")).to_be_visible()

@@ -170,6 +170,10 @@ def test_the_report_and_promotion(console: Page, rig: Rig) -> None:
     for name in ("Step responses", "Gains over the operating range"):
         panel = console.locator("section", has=console.get_by_role("heading", name=name, exact=True))
         expect(panel.locator("table.matrix td svg, table.matrix td p")).to_have_count(cvs * mvs)
+    drift = rig.get(f"/v1/plants/tank/twins/{rig.twin}/drift")
+    assert drift["status"] == "unknown"  # it was trained on all there is
+    since = console.locator("section", has=console.get_by_role("heading", name="Since its training", exact=True))
+    expect(since).to_contain_text(f"Not known yet: {drift['detail']}")
     gain = card["step_responses"]["gains"]["pump_1"]["level_1"]
     row = console.get_by_role("row").filter(has_text="pump_1 → level_1")
     expect(row).to_contain_text(f"{shown(gain['mean'], 3)} ({shown(gain['low'], 3)} … {shown(gain['high'], 3)})")

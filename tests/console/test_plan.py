@@ -51,3 +51,17 @@ def test_a_plan_is_shared_and_the_one_before_beside_it(console: Page, rig: Rig) 
     cost = console.locator("aside tr").filter(has_text="total")
     expect(cost.locator("td").nth(1)).to_have_text(shown(second["cost"]["total"], 3))
     expect(cost.locator("td").nth(2)).to_have_text(shown(first["cost"]["total"], 3))
+
+
+def test_what_keeps_a_plan_from_its_setpoint(console: Page, rig: Rig) -> None:
+    """Level 1 to its high limit while both pumps may hardly run: it ends far below, and the pumps' limits are named."""
+    to(console, "Optimize")
+    console.get_by_label("level_1 setpoint").fill("17")
+    for pump in ("pump_1", "pump_2"):
+        console.get_by_label(f"{pump} high").fill("1")
+    _, found = plan(console)
+    end = found["cvs"]["level_1"]["mean"][-1]
+    assert end < 12, "two pumps at 1 V do not fill the tank"
+    why = console.locator("section", has=console.get_by_role("heading", name="Why not better?"))
+    expect(why).to_contain_text(f"level_1 comes to {shown(end)} cm by the end, not to 17.")
+    expect(why).not_to_contain_text("No limit is in the way")

@@ -5,7 +5,6 @@ import { duration, time } from "../format.js";
 import { html, useState } from "../lib.js";
 import { of, path, readPlants, slug } from "../state.js";
 import { Compare } from "./twin_compare.js";
-import { Drift } from "./twin_drift.js";
 import { Report } from "./twin_report.js";
 import { Training } from "./twin_training.js";
 
@@ -81,5 +80,5 @@ function Card({ twin: version, other }) {
     <${Trouble} error=${error ?? refused} />
     ${!card && !error && html`<p class="quiet">Reading …</p>`}
     ${card && other && html`<${Compare} twin=${version} card=${card} other=${other} />`}
-    ${card && html`<${Drift} twin=${twin} /><${Report} card=${card} />`}`;
+    ${card && html`<${Report} card=${card} />`}`;
 }

@@ -3,6 +3,7 @@ import { Mark, Name, some } from "../components.js";
 import { duration, number, percent, time } from "../format.js";
 import { html } from "../lib.js";
 import { Key, Lines } from "../plots.js";
+import { Drift } from "./twin_drift.js";
 import { GainMap, Whiteness } from "./twin_gains.js";
 import { Steps } from "./twin_steps.js";
 
@@ -14,6 +15,7 @@ const WHO = [
 
 export function Report({ card }) {
   return html`<${Summary} card=${card} />
+    <${Drift} twin=${card.twin} />
     <${Backtest} backtest=${card.backtest} diagnostics=${card.diagnostics} />
     <${Steps} steps=${card.step_responses} card=${card} />
     <${GainMap} card=${card} />

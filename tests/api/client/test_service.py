@@ -137,9 +137,10 @@ def test_twins_reports_and_aliases(twin: Client, trained: dict[str, Any], measur
     test = twin.step_test("tank", settling_s=60, options={"mvs": ["pump_1"]})
     assert list(test["mvs"]) == ["pump_1"]
     assert test["times"][0] in twin.step_test_csv("tank", {"settling_s": 60})
-    with pytest.raises(NotFoundError):
-        twin.controller("tank")
-    assert list(twin.controller_cycles("tank")) == list(twin.sources("tank")) == []
+    twin.put_plant("uncontrolled", PLANT)
+    assert not twin.controller("uncontrolled")["running"]
+    assert list(twin.controller_cycles("uncontrolled")) == list(twin.sources("uncontrolled")) == []
+    twin.delete_plant("uncontrolled")
     assert "excitation" in str(twin.quality("tank"))
     assert twin.ready()
     assert twin.alive()
