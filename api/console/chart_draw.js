@@ -114,13 +114,16 @@ function upright(ctx, { top, height, ratio, x }, mark) {
 }
 
 /** A dead time: from the move to where its effect begins. */
-function bracket(ctx, { top, height, ratio, x }, { from, to, label, drawn = label }, row) {
+function bracket(ctx, { left, top, width, height, ratio, x }, { from, to, label, drawn = label }, row) {
   const [a, b, at] = [x(from), x(to), top + height - (6 + 13 * row) * ratio];
   ctx.strokeStyle = ctx.fillStyle = colour("ink");
   ctx.setLineDash([]);
   stroke(ctx, a, at, b, at);
   for (const end of [a, b]) stroke(ctx, end, at - 3 * ratio, end, at + 3 * ratio);
-  say(ctx, drawn, b + 4 * ratio, at + 4 * ratio);
+  const fits = b + 4 * ratio + ctx.measureText(drawn).width < left + width;
+  ctx.textAlign = fits ? "left" : "right";
+  say(ctx, drawn, fits ? b + 4 * ratio : a - 4 * ratio, at + 4 * ratio);
+  ctx.textAlign = "left";
 }
 
 /** A circle where a move ends, a small square where its ramp begins. */

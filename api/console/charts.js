@@ -8,6 +8,7 @@ import { html, useLayoutEffect, useRef } from "./lib.js";
 import { colour, theme } from "./theme.js";
 import uPlot from "./vendor/uPlot.mjs";
 
+const FEW = 3; // entries of a legend that stand beside the title
 const SMALL = "11px system-ui, sans-serif";
 const stepped = uPlot.paths.stepped({ align: -1 }); // a row's MV was in force on the way to that row
 
@@ -53,10 +54,13 @@ export function Chart(props) {
     kept.current.drawn = plot;
   });
   return html`<figure class="chart">
-    <figcaption class=${isLong(title) ? "two" : ""}><b>${title}</b> <span class="quiet">${unit}</span> <span class="legend" ref=${legend}></span></figcaption>
+    <figcaption class=${isLong(title) || named(props.series) > FEW ? "two" : ""}><b>${title}</b> <span class="quiet">${unit}</span> <span class="legend" ref=${legend}></span></figcaption>
     <div ref=${place} role="img" tabindex=${props.onZoom ? 0 : undefined} aria-label=${`${title}: ${describe(props, x)}`}></div>
   </figure>`;
 }
+
+/** How many series the legend tells of. */
+const named = (series) => series.filter((s) => !s.quiet && s.values.some((v) => v != null)).length;
 
 /** The trend in words, for those who do not see it. */
 function describe({ series, unit = "", bad = [], delays = [] }, x) {
@@ -138,7 +142,7 @@ const ends = (x) => (x.length ? [x[0], x.at(-1)] : [0, 1]);
 /** Room for the values, and for limits and setpoints that are near them. */
 function range(low, high, { lines = [], within, moves }) {
   const handles = (moves?.handles ?? []).map((handle) => handle.value);
-  if (within) return handles.some((v) => v < within[0] || v > within[1]) ? spread([...within, ...handles], 0.03) : within;
+  if (within) return handles.some((v) => v < within[0] || v > within[1]) ? spread([...within, ...handles]) : within;
   if (low === null || high === null) return lines.length ? spread(lines.map((l) => l.value)) : [0, 1];
   const reach = Math.max(high - low, Math.abs(high) * 0.01, 1e-9);
   const near = lines.map((l) => l.value).filter((v) => v > low - reach && v < high + reach);

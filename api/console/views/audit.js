@@ -29,16 +29,18 @@ export function Audit() {
     <${Trouble} error=${error} />
     <div class="bar"><button onClick=${verify}>Is it what was written?</button> <button onClick=${() => more()}>Read again</button></div>
     ${verdict && html`<${Verdict} verdict=${verdict} />`}
-    <div class="scroll"><table><thead><tr><th>At</th><th>Key</th><th>Did</th><th>To</th><th>Detail</th></tr></thead>
-      <tbody>${entries.map((e) => html`<tr key=${e.id}><td>${time(e.at)}</td><td>${e.key}</td><td>${e.action}</td><td>${e.subject}</td>
+    <div class="scroll tall" tabindex="0" role="region" aria-label="Entries"><table><thead><tr><th>At</th><th>Key</th><th>Did</th><th>To</th><th>Detail</th></tr></thead>
+      <tbody>${entries.map((e) => html`<tr key=${e.id}><td class="whole">${time(e.at)}</td><td>${e.key}</td><td>${e.action}</td><td>${e.subject}</td>
         <td class="small quiet detail">${detailOf(e.detail)}</td></tr>`)}</tbody></table></div>
     ${next && html`<button onClick=${() => more(next)}>Older</button>`}
   </details>`;
 }
 
+const DIGEST = /\b([0-9a-f]{12})[0-9a-f]{20,}\b/g; // its beginning is enough to tell one from another
+
 const detailOf = (detail) =>
   Object.entries(detail ?? {})
-    .map(([name, value]) => `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`)
+    .map(([name, value]) => `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`.replace(DIGEST, "$1…"))
     .join(", ");
 
 function Verdict({ verdict }) {

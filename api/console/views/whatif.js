@@ -1,6 +1,6 @@
 // What-if: history left of now, forecasts right of it; moves are drawn on the trends or typed, and the forecast follows.
 import { Chooser, Moment, NumberField, Trouble, save, useChosen } from "../components.js";
-import { percent } from "../format.js";
+import { percent, time } from "../format.js";
 import { html, useEffect, useMemo, useState } from "../lib.js";
 import { health, of, plant } from "../state.js";
 import { CvTrend, InputTrend } from "./trend_pair.js";
@@ -55,7 +55,7 @@ function Bar({ inquiry }) {
     <label class="inline"><input type="checkbox" checked=${asChange.value} onChange=${(e) => (asChange.value = e.target.checked)} /> as change</label>
     <${CopyLink} />
     <button onClick=${() => save("what-if.csv", asCsv(inquiry))} disabled=${!inquiry.answer.value}>CSV</button>
-    <button onClick=${async () => save("what-if.png", await asPng(plant.value.name))} disabled=${!inquiry.answer.value}>PNG</button>
+    <button onClick=${async () => save("what-if.png", await asPng(`${plant.value.name}, from ${time(at.value)}`))} disabled=${!inquiry.answer.value}>PNG</button>
     <span class="quiet small answered" aria-live="off">${took.value ? `answered in ${took.value} ms` : ""}</span>
   </div>`;
 }

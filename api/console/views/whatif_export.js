@@ -30,25 +30,51 @@ export function table(columns) {
   return [[...columns.keys()].map(quoted).join(","), ...lines].join("\n") + "\n";
 }
 
-/** All charts of the page below each other as one picture. */
+const COLUMNS = 2;
+const ROW = 22; // pixels of a line of text
+
+/** All charts of the page, two beside each other, as one picture with a title. */
 export async function asPng(title) {
   const charts = [...document.querySelectorAll("figure.chart")];
   const pictures = charts.map((chart) => chart.querySelector("canvas"));
-  const caption = 22 * devicePixelRatio;
+  const row = ROW * devicePixelRatio;
+  const width = Math.max(...pictures.map((p) => p.width));
+  const height = Math.max(...pictures.map((p) => p.height)) + 2 * row;
   const sheet = document.createElement("canvas");
-  sheet.width = Math.max(...pictures.map((p) => p.width));
-  sheet.height = caption + pictures.reduce((sum, p) => sum + p.height + caption, 0);
+  sheet.width = COLUMNS * width;
+  sheet.height = row + Math.ceil(charts.length / COLUMNS) * height;
   const ctx = sheet.getContext("2d");
   ctx.fillStyle = colour("panel");
   ctx.fillRect(0, 0, sheet.width, sheet.height);
-  ctx.fillStyle = colour("ink");
-  ctx.font = `${13 * devicePixelRatio}px system-ui, sans-serif`;
-  ctx.fillText(title, 6, caption - 6);
-  let y = caption;
+  write(ctx, title, 6, row - 6, colour("ink"), true);
   charts.forEach((chart, i) => {
-    ctx.fillText(chart.querySelector("figcaption").textContent, 6, y + caption - 6);
-    ctx.drawImage(pictures[i], 0, y + caption);
-    y += pictures[i].height + caption;
+    const [x, y] = [(i % COLUMNS) * width, row + Math.floor(i / COLUMNS) * height];
+    write(ctx, `${chart.querySelector("b").textContent}  ${chart.querySelector("figcaption .quiet").textContent}`, x + 6, y + row - 6, colour("ink"), true);
+    legend(ctx, chart, x + 6, y + 2 * row - 8);
+    ctx.drawImage(pictures[i], x, y + 2 * row);
   });
   return new Promise((resolve) => sheet.toBlob(resolve, "image/png"));
+}
+
+function write(ctx, text, x, y, ink, bold = false) {
+  ctx.font = `${bold ? "600 " : ""}${(bold ? 13 : 12) * devicePixelRatio}px system-ui, sans-serif`;
+  ctx.fillStyle = ink;
+  ctx.fillText(text, x, y);
+  return x + ctx.measureText(text).width;
+}
+
+/** The entries of a chart's legend, each behind a piece of its line. */
+function legend(ctx, chart, x, y) {
+  const unit = devicePixelRatio;
+  let at = x;
+  for (const swatch of chart.querySelectorAll(".swatch")) {
+    ctx.strokeStyle = swatch.style.borderColor;
+    ctx.lineWidth = 2 * unit;
+    ctx.setLineDash(swatch.classList.contains("dashed") ? [4 * unit, 2 * unit] : []);
+    ctx.beginPath();
+    ctx.moveTo(at, y - 4 * unit);
+    ctx.lineTo(at + 16 * unit, y - 4 * unit);
+    ctx.stroke();
+    at = write(ctx, swatch.nextSibling.textContent, at + 20 * unit, y, colour("quiet")) + 12 * unit;
+  }
 }
