@@ -1,8 +1,12 @@
 // The page at `/docs`: the OpenAPI document as a list of routes with their parameters and a working example.
 import "./theme.js";
 
-const specification = await (await fetch("/openapi.json")).json();
-document.getElementById("about").textContent = specification.info.description;
+const about = document.getElementById("about");
+const answer = await fetch("/openapi.json").catch(() => null);
+if (!answer?.ok) about.textContent = "The service does not answer. Load the page again when it does.";
+const specification = answer?.ok ? await answer.json() : { info: {}, paths: {} };
+if (specification.info.description) about.textContent = specification.info.description;
+const groups = new Map(); // the place of each tag's routes
 
 function element(name, text, parent) {
   const made = document.createElement(name);
@@ -21,9 +25,18 @@ function curl(method, path, operation) {
   return lines.join(" \\\n  ");
 }
 
+function groupOf(tag) {
+  if (!groups.has(tag)) {
+    const section = element("section", "", document.getElementById("routes"));
+    element("h2", tag.charAt(0).toUpperCase() + tag.slice(1), section);
+    groups.set(tag, section);
+  }
+  return groups.get(tag);
+}
+
 for (const [path, operations] of Object.entries(specification.paths)) {
   for (const [method, operation] of Object.entries(operations)) {
-    const details = element("details", "", document.getElementById("routes"));
+    const details = element("details", "", groupOf(operation.tags?.[0] ?? "other"));
     const summary = element("summary", "", details);
     element("code", `${method.toUpperCase()} ${path}`, summary);
     summary.append(` ${operation.description ?? operation.summary}`);

@@ -35,7 +35,7 @@ PAGE = """<!doctype html>
 <body class="page">
 <header>
 <h1>Plant Twin</h1>
-<nav><a href="/">Console</a> <a href="/docs">Routes</a> {links}</nav>
+<nav aria-label="Pages"><a href="/">Console</a> <a href="/docs">Routes</a> {links}</nav>
 </header>
 <main class="prose">
 {body}
@@ -67,6 +67,11 @@ def rendered(name: str) -> File:
 
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     body = markdown.render((FOLDER / f"{name}.md").read_text(encoding="utf-8"))
-    links = " ".join(f'<a href="/docs/{other}">{escape(title)}</a>' for other, title in TITLES.items())
+    links = " ".join(_link(other, title, other == name) for other, title in TITLES.items())
     text = PAGE.format(title=escape(TITLES[name]), digest=site.digest, links=links, body=body)
     return File.of(".html", text.encode())
+
+
+def _link(name: str, title: str, here: bool) -> str:
+    current = ' aria-current="page"' if here else ""
+    return f'<a href="/docs/{name}"{current}>{escape(title)}</a>'

@@ -136,6 +136,8 @@ def test_every_page_is_served(app: FastAPI, client: httpx.Client) -> None:
         assert "script-src 'self'" in answer.headers["content-security-policy"]
     assert "<table>" in httpx.get(f"{client.base_url}/docs/safety.md").text
     assert httpx.get(f"{client.base_url}/docs/nix").status_code == 404
+    routes = httpx.get(f"{client.base_url}/docs").text
+    assert {f"/docs/{name}" for name in pages.TITLES} <= set(re.findall(r'href="([^"]+)"', routes))
 
 
 def _training(client: httpx.Client) -> bool:
