@@ -1,6 +1,6 @@
 // Overview: all plants, the open one as it is now, the twin that answers for it, and what was asked lately.
 import { get, post } from "../api.js";
-import { Mark, Trouble, Trust, useRead } from "../components.js";
+import { Mark, Trouble, Trust, some, useRead } from "../components.js";
 import { duration, number, percent, time } from "../format.js";
 import { html, useState } from "../lib.js";
 import { href, path, plant, slug } from "../state.js";
@@ -71,7 +71,7 @@ function Recommendations() {
 function Recommendation({ item: { id, created, outcome, request } }) {
   const [verdict, setVerdict] = useState(null);
   const [kind, words] = STATUS[outcome.status];
-  const next = Object.entries(outcome.next ?? {}).map(([tag, v]) => `${tag} ${number(v)}`).join(", ");
+  const next = outcome.status === "abstained" ? "MVs held" : some(Object.entries(outcome.next ?? {}).map(([tag, v]) => `${tag} ${number(v)}`));
   const check = async () => {
     try {
       const { same, differences } = await post(path(`/recommendations/${id}/replay`), {});
@@ -83,7 +83,7 @@ function Recommendation({ item: { id, created, outcome, request } }) {
   return html`<tr title=${outcome.status_detail}>
     <td><a href=${href("optimize", { q: JSON.stringify(request) })} title="Ask this again, as of now">${moment(created)}</a></td>
     <td><${Mark} kind=${kind}>${words.split(":")[0]}<//></td>
-    <td>${next} ${verdict ? html`<${Mark} kind=${verdict[0]}>${verdict[1]}<//>`
+    <td class="detail">${next} ${verdict ? html`<${Mark} kind=${verdict[0]}>${verdict[1]}<//>`
       : html`<button class="plain small" onClick=${check} title="Compute it again from the rows, twin and limits of then">check</button>`}</td></tr>`;
 }
 
