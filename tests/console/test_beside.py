@@ -171,7 +171,7 @@ def test_a_service_that_was_away_is_found_again(page: Page, rig: Rig, expected: 
     expect(page.get_by_text("no answer")).to_be_visible()
     for path in ("**/v1/**", "**/readyz"):
         page.unroute(path)
-    expect(page.get_by_role("heading", name="Now", exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name="Now", exact=True)).to_be_visible(timeout=60_000)  # it asks now and then
     expect(page.get_by_role("alert")).to_have_count(0)
 
 
