@@ -253,7 +253,7 @@ def test_a_step_test_is_designed_shown_and_written(run: Run, trained: dict[str, 
     assert "pump_1" in shown
     assert "settling_s" in shown
     assert run(*words, "--csv", tmp_path / "test.csv").stdout.startswith("written to")
-    rows = list(csv.DictReader((tmp_path / "test.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "test.csv").read_text().splitlines()))
     moves = [float(row["pump_1"]) for row in rows]
     assert min(moves) >= chosen["low"] - 1e-9
     assert max(moves) <= chosen["high"] + 1e-9
