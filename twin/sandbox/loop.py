@@ -181,13 +181,13 @@ def run(process: Process, controller: Controller, scenario: Scenario, simulator:
     """Run one scenario.
 
     Args:
-        simulator: of the process, where it stands somewhere else than at rest; it goes on from there.
+        simulator: of the process, where it stands somewhere else than at rest: its MVs are brought to rest from there.
     """
     plant = process.plant
     if simulator is None:
         gain = tuple(float(scenario.gain.get(tag.name, 1.0)) for tag in plant.mvs)
         simulator = Simulator(Altered(process, gain, scenario.noise, scenario.wander), scenario.seed)
-    resting = simulator.run(np.tile(simulator.moves, (scenario.resting, 1)))
+    resting = simulator.run(np.tile(process.moves, (scenario.resting, 1)))
     times = pd.DatetimeIndex(resting.times, tz="UTC")
     for moment, values in zip(times, resting.values.tolist(), strict=True):
         controller.observe(moment, dict(zip(plant.names, values, strict=True)))

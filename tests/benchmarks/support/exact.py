@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
@@ -76,6 +76,11 @@ class Planner:
         self.cpu_s: list[float] = []
         self.wall_s: list[float] = []
         self.iterations: list[int] = []
+
+    def disturbed(self, measured: np.ndarray, hidden: np.ndarray) -> None:
+        """Disturbances from now on, measured (DVs,) and not: held over the horizon."""
+        self._measured = measured
+        self._model = replace(self._model, hidden=jnp.asarray(hidden, jnp.float32))
 
     def decide(self, state: np.ndarray, present: np.ndarray, setpoints: np.ndarray) -> np.ndarray:
         """(MVs,) the next values, for setpoints (CVs,) or (rows, CVs)."""

@@ -12,6 +12,7 @@ from support.oracle import Equations, Task, reactor_equations, tank_equations
 from twin.plants.base import Process, steady
 from twin.plants.cstr import Cstr
 from twin.plants.quadruple_tank import QuadrupleTank
+from twin.plants.shell import ShellFractionator
 from twin.plants.simulator import Simulator
 from twin.sandbox.scenario import Event
 from twin.sandbox.scenario import Scenario as Trial
@@ -34,7 +35,7 @@ class Scenario:
 
     slug: str
     process: Process
-    equations: Equations
+    equations: Equations | None
     task: Task
     targets: tuple[tuple[int, tuple[float, ...]], ...]
     disturbance: tuple[int, str, float]
@@ -77,8 +78,13 @@ class Scenario:
 
     def _cvs_at(self, moves: tuple[float, ...]) -> np.ndarray:
         w = np.array([*moves, *(d.rest for d in self.process.disturbances)])
-        solve = jax.jit(partial(steady, self.process.derivative))
-        cvs = np.asarray(self.process.read(solve(self.process.rest(), w)))
+        if hasattr(self.process, "derivative"):
+            state = jax.jit(partial(steady, self.process.derivative))(self.process.rest(), w)
+        else:
+            rows = 10 * round(self.process.settling_s / self.process.plant.sample_period_s)
+            advance = jax.jit(lambda x: jax.lax.fori_loop(0, rows, lambda _, x: self.process.step(x, w), x))
+            state = advance(self.process.rest())
+        cvs = np.asarray(self.process.read(state))
         names = [tag.name for tag in self.process.plant.cvs]
         return cvs[[names.index(name) for name in self.task.setpoint_cvs]]
 
@@ -101,4 +107,22 @@ CSTR = Scenario(
     disturbance=(220, "feed_concentration", -0.3),
     rows=320,
 )
-SCENARIOS = (QUADRUPLE_TANK, CSTR)
+NONMINIMUM_PHASE = Scenario(
+    "quadruple-tank-nonminimum-phase",
+    QuadrupleTank.nonminimum_phase(),
+    None,
+    Task(("level_1", "level_2"), horizon=60, suppression=0.01),
+    targets=((0, (3.15, 3.15)), (20, (2.7, 3.1)), (120, (2.9, 2.7))),
+    disturbance=(220, "leak_1", 0.08),
+    rows=320,
+)
+SHELL = Scenario(
+    "shell",
+    ShellFractionator(),
+    None,
+    Task(("top_end_point", "side_end_point"), horizon=60, suppression=0.01),
+    targets=((0, (0.0, 0.0, 0.0)), (20, (0.06, -0.04, 0.02)), (120, (-0.05, 0.03, 0.0))),
+    disturbance=(220, "unmeasured_duty", 0.1),
+    rows=320,
+)
+SCENARIOS = (QUADRUPLE_TANK, CSTR)  # of `closed_loop.py`
