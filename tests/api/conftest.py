@@ -109,7 +109,7 @@ def ended(client: httpx.Client) -> Callable[[str], dict[str, Any]]:
     """Waits for a job to end; the job."""
 
     def wait(job: str) -> dict[str, Any]:
-        _until(lambda: client.get(f"/v1/jobs/{job}").json()["state"] in ("succeeded", "failed", "cancelled"), 240)
+        _until(lambda: client.get(f"/v1/jobs/{job}").json()["state"] in ("succeeded", "failed", "cancelled"), 900)
         found: dict[str, Any] = client.get(f"/v1/jobs/{job}").json()
         return found
 

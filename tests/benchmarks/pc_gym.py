@@ -7,8 +7,8 @@ periods each. The score is the sum of squared errors of the concentration after 
 force in that period, with and without preview of its changes. The planner has the true model; its peer is IPOPT on
 the same equations with every move free, from the same state.
 
-The learned twin has seen 4,000 noisy rows of a step test (`support/twins.py`) and no equation. It needs a history, which
-the task has none of: the plant at rest under the warmest coolant, whose last row is the task's start.
+The learned twin has seen 4,000 noisy rows of a step test (`support/twins.py`) and no equation. It needs a history,
+which the task has none of: the plant at rest under the warmest coolant, whose last row is the task's start.
 """
 
 from __future__ import annotations

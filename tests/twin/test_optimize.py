@@ -308,7 +308,7 @@ def test_weights_far_apart_have_a_plan(hand_made, weight):
 
 def test_new_questions_never_recompile(hand_made):
     warm_up(hand_made)
-    jitted = (optimize._estimate, optimize._improve, optimize._verify)
+    jitted = (optimize._estimate, optimize._improve, optimize._verify, optimize.slopes)
     compiled = [function._cache_size() for function in jitted]
     rng = np.random.default_rng(0)
     for i in range(4):
@@ -326,6 +326,8 @@ def test_new_questions_never_recompile(hand_made):
             control_horizon_s=60.0 + 10 * i,
             disturbances={"ambient": [Step(30.0, 25.0)]},
         )
+    relaxed = plan(hand_made, history_of(40.0, 50.0), to(53.0), {"temperature": Limit(low=54.0)}, horizon_s=170.0)
+    assert relaxed.remedies
     assert [function._cache_size() for function in jitted] == compiled
 
 
