@@ -305,10 +305,11 @@ def _answer(
     broken = [entry for entry in entries if not entry.kept]
     status = "relaxed" if broken else "optimal" if converged else "feasible"
     eased: tuple[Remedy, ...] = ()
-    if broken and not deadline.passed():
+    of_cvs = [entry for entry in broken if entry.rank is not None]
+    if of_cvs and not deadline.passed():
         x = np.asarray(solved.x)
         y_there, slope = (np.asarray(part) for part in slopes(model, start, program.units, x))
-        eased = remedies(program, plant, x, (y_there, slope), broken)
+        eased = remedies(program, plant, x, (y_there, slope), of_cvs)
     before = program.inputs(program.present[None].repeat(question.rows, 0))[0]
     return Plan(
         status=status,

@@ -1,12 +1,13 @@
 """What happens where it gets hard: a table of closed loops, of limits ridden with mismatch, and of bad questions.
 
-    python tests/benchmarks/robustness.py [loops] [limits] [questions]
+    python tests/benchmarks/robustness.py [questions] [unstable] [loops] [limits]
 
-Twins are those of `support/twins.py`; loops are those of `twin.sandbox.loop`, one seed each. *Loops*: near the point
-where an exothermic reactor runs away, gains 30 % off either way, a sensor that freezes, a limit that jumps by half of
-its span. *Limits*: a price drives a CV against its limit while the plant's gains are not the twin's; how many rows are
-beyond it at a coverage of 0.95, with the calibration of training and with one renewed on another seed's rows.
-*Questions*: each bad input that the planner defines an answer for, and the answer.
+Twins are those of `support/twins.py`; loops are those of `twin.sandbox.loop`, one seed each. *Questions*: each bad input
+that the planner defines an answer for, and the answer. *Unstable*: plants that grow when nobody acts, drawn by hand.
+*Loops*: near the point where an exothermic reactor runs away, gains 30 % off either way, a sensor that freezes, a limit
+that jumps by half of its span. *Limits*: a price drives a CV against its limit while the plant's gains are not the
+twin's; how many rows are beyond it at a coverage of 0.95, with the calibration of training and with one renewed on
+another seed's rows.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
+from planner import HISTORY, MEMBERS, random_twin
 from support.twins import ROWS, SEED, trained
 
 from twin.calibrate import calibrate, renew
+from twin.dynamics.lti import arx
 from twin.errors import TwinError
 from twin.limits import Limit
 from twin.objective import Objective, Setpoint
@@ -29,7 +33,7 @@ from twin.optimize import plan
 from twin.planning.backoff import BackOff
 from twin.plants.simulator import Simulator
 from twin.sandbox.loop import Hold, Outcome, Planner, run
-from twin.sandbox.processes import SIMULATED, Altered
+from twin.sandbox.processes import SIMULATED, Altered, TwinProcess
 from twin.sandbox.scenario import Event, Scenario
 from twin.sandbox.trials import trials
 from twin.telemetry import Telemetry
@@ -40,7 +44,7 @@ JUMP = 80  # the row at which a limit jumps
 
 def loops() -> Iterator[tuple[str, str, Scenario]]:
     """Name, plant and scenario."""
-    for concentration, name in ((0.80, "near the runaway"), (0.60, "beyond the fold: no stable rest")):
+    for concentration, name in ((0.80, "as near the runaway as may be"), (0.60, "setpoint beyond the fold")):
         wanted = Event(20, {"concentration": concentration})
         yield name, "exothermic-cstr", Scenario(name, 160, (Event(0, {"concentration": 0.87}), wanted))
     for slug in ("quadruple-tank", "cstr", "shell"):
@@ -81,6 +85,23 @@ def beyond(outcome: Outcome, first: int) -> int:
     trace = outcome.trace
     out = np.flatnonzero(trace.truth[first:, 0] > trace.high[first:, 0])
     return int(out[-1]) + 1 if len(out) else 0
+
+
+def run_unstable() -> list[dict]:
+    """A plant that grows by so much a row when nobody acts, its twin right and with the gain 30 % off."""
+    found = []
+    for pole in (1.02, 1.1, 1.3):
+        model = arx(np.array([[[pole]]]), np.array([[[0.2]]]), np.zeros(1), HISTORY)
+        stacked = jax.tree.map(lambda leaf: np.stack([leaf] * MEMBERS), model)
+        drawn = random_twin(1, 1, 1, residual=False)
+        twin = replace(drawn, dynamics=replace(drawn.dynamics, backbones=stacked))
+        steps = (Event(0, {"y0": 0.0}), Event(20, {"y0": 1.0}), Event(60, disturb={"u0.load": 0.3}))
+        for gain in (1.0, 1.3, 0.7):
+            scenario = Scenario(f"pole {pole:g}", 160, steps, gain={"u0": gain}, noise=0.1, resting=40)
+            ours = run(TwinProcess(twin), Planner(twin), scenario)
+            found.append({"pole": pole, "gain": gain, **ours.to_json()})
+            print(pole, gain, ours.to_json(), flush=True)
+    return found
 
 
 RIDES = (
@@ -187,10 +208,12 @@ def run_questions() -> list[dict]:
 
 def main(parts: list[str]) -> None:
     """Run the parts named, or all; the others' results are kept."""
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    for name, part in (("questions", run_questions), ("loops", run_loops), ("limits", run_limits)):
+    every = {"questions": run_questions, "unstable": run_unstable, "loops": run_loops, "limits": run_limits}
+    for name, part in every.items():
         if not parts or name in parts:
-            results[name] = part()
+            found = part()
+            results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+            results[name] = found
             RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
 

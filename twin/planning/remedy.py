@@ -71,10 +71,10 @@ def remedies(
     Args:
         x: (n,) its moves.
         local: of `slopes` there.
+        broken: entries of CVs' limits that it does not keep.
     """
     columns = {tag.name: i for i, tag in enumerate(plant.cvs)}
-    of_cvs = [entry for entry in broken if entry.tag in columns and entry.side in ("low", "high")]
-    of_cvs.sort(key=lambda entry: (not entry.hard, entry.rank or 0, entry.margin))
+    of_cvs = sorted(broken, key=lambda entry: (not entry.hard, entry.rank or 0, entry.margin))
     around = _Local(program, program.problem(), x, *local)
     found: list[Remedy] = []
     for entry in of_cvs[:MOST]:
