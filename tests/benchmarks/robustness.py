@@ -2,12 +2,12 @@
 
     python tests/benchmarks/robustness.py [questions] [unstable] [loops] [limits]
 
-Twins are those of `support/twins.py`; loops are those of `twin.sandbox.loop`, one seed each. *Questions*: each bad input
-that the planner defines an answer for, and the answer. *Unstable*: plants that grow when nobody acts, drawn by hand.
-*Loops*: near the point where an exothermic reactor runs away, gains 30 % off either way, a sensor that freezes, a limit
-that jumps by half of its span. *Limits*: a price drives a CV against its limit while the plant's gains are not the
-twin's; how many rows are beyond it at a coverage of 0.95, with the calibration of training and with one renewed on
-another seed's rows.
+Twins are those of `support/twins.py`; loops are those of `twin.sandbox.loop`, one seed each. *Questions*: each bad
+input that the planner defines an answer for, and the answer. *Unstable*: plants that grow when nobody acts, drawn
+by hand. *Loops*: near the point where an exothermic reactor runs away, gains 30 % off either way, a sensor that
+freezes, a limit that jumps by half of its span. *Limits*: a price drives a CV against its limit while the plant's
+gains are not the twin's; how many rows are beyond it at a coverage of 0.95, with the calibration of training and
+with one renewed on another seed's rows.
 """
 
 from __future__ import annotations
