@@ -86,7 +86,7 @@ def trained(
     order = {"budget_s": 5, "seed": 1, "end": measured.rows(slice(TRAINED)).at.isoformat()}
     job = ended(client.post(f"/v1/plants/{tank}/twins", json=order).json()["job"])
     assert job["state"] == "succeeded", job
-    _until(lambda: client.get("/readyz").status_code == 200, 120)
+    _until(lambda: client.get("/readyz").status_code == 200, 600)
     return job
 
 

@@ -6,10 +6,14 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from sqlalchemy import text
 
-from api.db import Database
+from api.db import MIGRATIONS, Database
+from api.jobs import Jobs
 from api.tables import KeyRow, Table
 
 
@@ -27,6 +31,28 @@ def test_migrations_make_the_tables_of_the_code(db: Database) -> None:
     db.migrate()
     with db.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Table.metadata) == []
+
+
+def test_jobs_of_one_plant_that_run_side_by_side_are_put_in_order_by_the_upgrade(db: Database) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with db.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0004")
+        for number, (plant, state) in enumerate(
+            [("a", "running"), ("a", "running"), ("a", "queued"), ("b", "running")]
+        ):
+            connection.execute(
+                text(
+                    "INSERT INTO jobs (id, plant, request, state, progress, attempts, created) "
+                    "VALUES (:id, :plant, '{}', :state, 0, 1, :created)"
+                ),
+                {"id": f"j{number}", "plant": plant, "state": state, "created": f"2026-01-01 00:00:0{number}.000000"},
+            )
+    db.migrate()
+    jobs = Jobs(db, lease_s=60)
+    assert [jobs.get(f"j{i}").state for i in range(4)] == ["running", "queued", "queued", "running"]
+    assert list(Path(db.engine.url.database).parent.glob("*.revision-0004"))  # the copy from before
 
 
 def test_times_keep_their_instant(db: Database) -> None:
