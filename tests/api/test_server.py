@@ -120,6 +120,25 @@ def test_a_killed_worker_loses_its_job_to_the_next_which_goes_on_where_it_stood(
     assert "Traceback" not in again.text()
 
 
+def test_a_job_that_takes_more_memory_than_it_may_fails_with_the_reason(
+    start: Callable[..., Process], measured: Telemetry, until: Callable[[Callable[[], bool], float], None]
+) -> None:
+    service = start(TWIN_ADMIN_KEY=KEY, TWIN_LEASE_S="2", TWIN_JOB_MEMORY_MIB="64")  # Python and JAX take more
+    with service.client() as client:
+        client.put("/v1/plants/tank", json=QuadrupleTank.plant.to_json())
+        text = measured.frame().to_csv(date_format="%Y-%m-%dT%H:%M:%S%z")
+        client.post("/v1/plants/tank/telemetry", content=text, headers={"Content-Type": "text/csv"})
+        until(lambda: bool(service.workers()), 240)
+        [first] = service.workers()
+        job = client.post("/v1/plants/tank/twins", json={"budget_s": 600}).json()["job"]
+        until(lambda: client.get(f"/v1/jobs/{job}").json()["state"] == "failed", 240)
+        ended = client.get(f"/v1/jobs/{job}").json()
+        assert "more memory than TWIN_JOB_MEMORY_MIB, 64 MiB" in ended["error"]["detail"]
+        assert ended["attempts"] == 1
+        until(lambda: bool(service.workers()) and service.workers() != [first], 240)  # with memory of its own
+        assert client.get("/v1/plants/tank/twins").json()["items"] == []
+
+
 def test_workers_do_not_outlive_a_killed_server(
     start: Callable[..., Process], until: Callable[[Callable[[], bool], float], None]
 ) -> None:
