@@ -36,7 +36,7 @@ class ParquetReader:
         shutil.copyfileobj(io.BufferedReader(body, 1 << 20), spool, 1 << 20)
         with _clear("the Parquet file"):
             self._file = pq.ParquetFile(spool, pre_buffer=False, buffer_size=1 << 20)
-        self.names = self._file.schema_arrow.names
+            self.names = self._file.schema_arrow.names
         meta = self._file.metadata
         unpacked = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
         if unpacked > max_bytes:
@@ -61,7 +61,7 @@ class ArrowReader:
         self._left = max_bytes
         with _clear("the Arrow stream"):
             self._stream = pa.ipc.open_stream(io.BufferedReader(body, 1 << 20))
-        self.names = self._stream.schema.names
+            self.names = self._stream.schema.names
 
     def chunks(self, columns: tuple[str, ...]) -> Iterator[Chunk]:
         with _clear("the Arrow stream"):
@@ -84,8 +84,9 @@ def _clear(what: str) -> Iterator[None]:
     """What Arrow raises of a damaged file, as ours."""
     try:
         yield
-    except (pa.ArrowException, OSError, MemoryError) as error:
-        raise TelemetryError(f"{what} is damaged or cut off: {str(error).splitlines()[0][:200]}") from None
+    except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise TelemetryError(f"{what} is damaged or cut off: {why[:200]}") from None
 
 
 def _chunks(batches: Iterator[pa.RecordBatch], columns: tuple[str, ...]) -> Iterator[Chunk]:

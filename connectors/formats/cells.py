@@ -71,7 +71,10 @@ def _parsed(text: pa.Array, decimal: str) -> tuple[pa.Array, np.ndarray]:
 
 def shown(column: Column, index: int) -> str:
     """A cell as an engineer would recognise it, quoted and cut."""
-    text = as_text(column.slice(index, 1))[0].as_py() if is_text(column.type) else str(column[index].as_py())
+    try:
+        text = as_text(column.slice(index, 1))[0].as_py() if is_text(column.type) else str(column[index].as_py())
+    except (OverflowError, ValueError):  # a time beyond those that Python has
+        text = str(getattr(column[index], "value", "?"))
     return f"'{text}'" if len(text) <= 60 else f"'{text[:60]}…'"
 
 

@@ -270,6 +270,19 @@ def test_offsets_that_point_out_of_an_arrow_stream_are_refused() -> None:
         one(body.replace(offsets, wild), ARROW)
 
 
+def test_times_beyond_those_of_python_are_refused_row_by_row() -> None:
+    times = pa.array([10**15, 2**62], pa.timestamp("us", "UTC"))
+    batch = one(as_stream(pa.table({"time": times, "u": [1.0, 2.0]})), ARROW)
+    assert refused(batch) == [(2, None)]
+    assert f"'{2**62}' lies outside the years" in batch.rejected[0].reason
+
+
+def test_names_of_an_arrow_stream_that_are_no_text_are_refused() -> None:
+    body = as_stream(pa.table({"time": pa.array(Z[:2]), "uuuu": [1.0, 2.0]}))
+    with pytest.raises(TelemetryError, match="damaged"):
+        one(body.replace(b"uuuu", b"u\xe9\x00\xff"), ARROW)
+
+
 def test_broken_rows_with_bytes_that_are_no_text_are_counted() -> None:
     rows = [f"{time},1,2\n".encode() for time in Z[:4]]
     rows[1] = b"\xff\xfe,\x8b\n"
