@@ -131,7 +131,7 @@ def test_a_fleet_is_trained_and_compared(run: Run, trained: dict[str, Any], clie
     client.put("/v1/plants/empty-one", json=QuadrupleTank.plant.to_json())
     answer = run("fleet", "train", "tank", "empty-one", "--budget-s", 0.001, "--json")
     assert answer.exit_code == 1  # one of them has no telemetry
-    found = {row["plant"]: row for row in body(answer)}
+    found = {row["plant"]: row for row in json.loads(answer.stdout)}
     assert (found["tank"]["state"], found["empty-one"]["state"]) == ("succeeded", "failed")
     assert "too few rows" in found["empty-one"]["error"]["detail"]
     card = client.get(f"/v1/plants/tank/twins/{found['tank']['result']['twin']}/report").json()
