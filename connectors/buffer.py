@@ -12,6 +12,7 @@ import io
 import sqlite3
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -170,12 +171,16 @@ class Buffer:
             try:
                 return job()
             except sqlite3.OperationalError:
-                if not self._reserve.exists():
-                    raise
-                self._reserve.unlink()
+                self._reserve.unlink(missing_ok=True)
+                self._fold()
                 return job()
         except (sqlite3.Error, OSError) as error:
             raise ConnectorError(f"the buffer cannot be written: {error}") from None
+
+    def _fold(self) -> None:
+        """Move what the write-ahead log holds into the file and give its place on the disk back, as far as it goes."""
+        with suppress(sqlite3.Error):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _keep_reserve(self) -> None:
         """Put the reserve aside, where there is room for it."""
@@ -200,6 +205,7 @@ class Buffer:
                         (source, samples.position),
                     )
         except sqlite3.Error as error:
+            self._fold()
             raise ConnectorError(f"the buffer cannot be written: {error}") from None
 
     def _sealed(self, max_rows: int) -> Segment | None:
