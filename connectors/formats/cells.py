@@ -142,8 +142,9 @@ class Clock:
     def _read(self, column: Column) -> tuple[np.ndarray, dict[int, str]]:
         kind = column.type
         if pa.types.is_timestamp(kind):
+            zone = "UTC" if kind.tz else None  # what is stored is UTC, in whichever zone it is to be shown
             try:
-                cut = pc.cast(column, options=pc.CastOptions(pa.timestamp("us", kind.tz), allow_time_truncate=True))
+                cut = pc.cast(column, options=pc.CastOptions(pa.timestamp("us", zone), allow_time_truncate=True))
             except pa.ArrowInvalid as error:
                 raise TelemetryError(f"column 'time' holds times that are out of range: {error}") from None
             times = pd.DatetimeIndex(cut.to_pandas())

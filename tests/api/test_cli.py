@@ -127,17 +127,22 @@ def test_jobs_twins_and_quality_are_shown(run: Run, trained: dict[str, Any], tmp
     assert body(run("quality", "tank", *minute, "--json"))["rows"] == 12  # one each 5 s
 
 
-def test_a_fleet_is_trained_and_compared(run: Run, trained: dict[str, Any], client: httpx.Client) -> None:
-    client.put("/v1/plants/empty-one", json=QuadrupleTank.plant.to_json())
-    answer = run("fleet", "train", "tank", "empty-one", "--budget-s", 0.001, "--json")
+def test_a_fleet_is_trained_and_compared(
+    run: Run, client: httpx.Client, measured: Telemetry, post_telemetry: Callable[[str, Telemetry], dict[str, Any]]
+) -> None:
+    for slug in ("full-one", "empty-one"):
+        client.put(f"/v1/plants/{slug}", json=QuadrupleTank.plant.to_json())
+    post_telemetry("full-one", measured.rows(slice(0, 400)))
+    answer = run("fleet", "train", "full-one", "empty-one", "--budget-s", 0.001, "--horizon-s", 100, "--json")
     assert answer.exit_code == 1  # one of them has no telemetry
     found = {row["plant"]: row for row in json.loads(answer.stdout)}
-    assert (found["tank"]["state"], found["empty-one"]["state"]) == ("succeeded", "failed")
+    assert (found["full-one"]["state"], found["empty-one"]["state"]) == ("succeeded", "failed")
     assert "too few rows" in found["empty-one"]["error"]["detail"]
-    card = client.get(f"/v1/plants/tank/twins/{found['tank']['result']['twin']}/report").json()
+    card = client.get(f"/v1/plants/full-one/twins/{found['full-one']['result']['twin']}/report").json()
     ratios = [sum(cv["rmse"]["twin"]) / sum(cv["rmse"]["persistence"]) for cv in card["backtest"]["cvs"].values()]
-    assert found["tank"]["backtest"]["against_persistence"] == pytest.approx(statistics.median(ratios))
-    assert client.delete("/v1/plants/empty-one").status_code == 204
+    assert found["full-one"]["backtest"]["against_persistence"] == pytest.approx(statistics.median(ratios))
+    for slug in ("full-one", "empty-one"):
+        assert client.delete(f"/v1/plants/{slug}").status_code == 204
 
 
 def completed(words: str, address: str) -> list[str]:
