@@ -90,6 +90,9 @@ class TrainBody(Question):
     horizon_s: Positive | None = Field(default=None, description="how far the twin learns to forecast")
     budget_s: Positive | None = Field(default=None, description="how long training may take, about")
     seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
+    from_twin: str | None = Field(
+        default=None, description="a twin, or an alias, to train on from; a fresh one is trained too, the better kept"
+    )
     options: TrainOptions = TrainOptions()
 
 

@@ -70,7 +70,10 @@ class Training:
             CHECKPOINT_S,
             lambda step: diary.note(f"taken up at step {step}, where the attempt before stood"),
         )
-        twin = fit(telemetry, _options(job.request), self._progress(job, lost), checkpoint=checkpoint)
+        before = job.request.get("from_twin")
+        start = None if before is None else artifact.load(self._folder / before)
+        options = _options(job.request)
+        twin = fit(telemetry, options, self._progress(job, lost), checkpoint=checkpoint, start=start)
         trained = twin.card["training"]
         diary.note(f"backbone {trained['backbone']['name']}. {trained['residual']['why']}")
         diary.note(f"stopped by {trained['stopped_by']}; {trained['peak_memory_mib']:.0f} MiB at most")

@@ -19,11 +19,13 @@ import numpy as np
 
 from twin.artifact import Twin, libraries
 from twin.dynamics.ensemble import Ensemble
+from twin.dynamics.jepa import Jepa
 from twin.dynamics.lti import Lti, padded
 from twin.dynamics.noise import Linear, parts
 from twin.dynamics.region import Region
-from twin.errors import TrainingError
+from twin.errors import QuestionError, TrainingError
 from twin.identifiability import identifiability
+from twin.inheritance import Inheritance, blocks, inherit
 from twin.scaling import Scaler
 from twin.telemetry import Telemetry
 from twin.training.backbone import ROUNDS, Arx, Score, choose, select
@@ -93,6 +95,7 @@ def fit(
     progress: Report | None = None,
     clock: Callable[[], float] = time.monotonic,
     checkpoint: Checkpoint | None = None,
+    start: Twin | None = None,
 ) -> Twin:
     """Train a twin of the plant from its telemetry.
 
@@ -102,14 +105,18 @@ def fit(
         clock: what the budget is measured by; `time.process_time` where the machine is busy with other work.
         checkpoint: where training of the residual stands is kept there, and taken up where it stood; what was spent
             of the budget until then stays spent. The backbone is chosen again: its choice is the same.
+        start: an earlier twin of the plant, whose latent residual is trained on (`twin.inheritance`) beside a fresh one
+            in half of the time each; the one with the lesser error out of fold is kept. It has no checkpoints.
 
     Raises:
         TrainingError: too few rows, or a CV that was never measured.
+        QuestionError: the earlier twin is no start.
     """
     started = clock()
     report = progress or (lambda _: None)
-    folds = _folds(telemetry, options)
-    scaler = Scaler.fit(telemetry)
+    inherited = None if start is None else inherit(start, telemetry)
+    folds = _folds(telemetry, options, inherited)
+    scaler = Scaler.fit(telemetry) if inherited is None else inherited.scaler
     grid = Grid.of(telemetry, scaler)
     report(Progress(0, STEPS, 0.0, options.budget_s))
     scores: list[Score] = []
@@ -120,6 +127,8 @@ def fit(
     linear = with_noise(grid, folds, chosen.fits)
     recipe = Recipe(pure=options.pure)
     trainer = Trainer(grid, folds, linear.backbones, recipe, options.seed)
+    if inherited is not None:
+        checkpoint = None
     of = fingerprint(telemetry, {**asdict(options), **asdict(recipe), **libraries()}) if checkpoint else ""
     standing = checkpoint.load(of, trainer.start()) if checkpoint else None
 
@@ -127,11 +136,13 @@ def fit(
         if checkpoint:
             checkpoint.keep(standing, of)
 
-    curve, best, stopped, spent = _train(trainer, recipe, options.budget_s, started, report, clock, standing, keep)
+    pace = Pace(options.budget_s, started, report, clock, keep)
+    curve, best, stopped, spent, began = _trained(trainer, recipe, pace, standing, inherited)
     ships = best.out_of_fold <= PAYS
     dynamics = _ensemble(linear.backbones, best, ships, grid, folds)
     judged = out_of_fold(dynamics, grid, folds, [spread(folds.held_out(f), CALIBRATED) for f in range(COUNT)])
     card = _card(telemetry, folds, scaler, scores, chosen, curve, best, ships, recipe)
+    card["training"] |= {"blocks": blocks(telemetry, folds.label), **began}
     card["training"]["noise_model"] = _noise_card(telemetry, linear)
     card["training"]["correction"] = {"share": judged.share, "shares": SHARES, "errors": judged.errors}
     best_arx = next(score for score in scores if isinstance(score.candidate, Arx))
@@ -157,14 +168,19 @@ def fit(
     return replace(twin, card={**card, "identifiability": identifiability(twin, telemetry)})
 
 
-def _folds(telemetry: Telemetry, options: Options) -> Folds:
+def _folds(telemetry: Telemetry, options: Options, inherited: Inheritance | None = None) -> Folds:
     period = telemetry.plant.sample_period_s
     wished = ROWS if options.horizon_s is None else max(2, round(options.horizon_s / period))
     never = [tag.name for tag in telemetry.plant.cvs if not np.isfinite(telemetry.y[:, _cv(telemetry, tag.name)]).any()]
     if never and len(telemetry):
         raise TrainingError(f"no measured value of {', '.join(never)}: upload some, or leave the tag out")
-    history, horizon = sizes(telemetry.run, wished)
-    folds = split(telemetry.run, history, horizon)
+    if inherited is None:
+        history, horizon = sizes(telemetry.run, wished)
+    else:
+        history, horizon = inherited.history, inherited.horizon
+        if options.horizon_s is not None and wished != horizon:
+            raise QuestionError.at(("horizon_s",), f"{horizon * period:g} s with from_twin: that of the earlier twin")
+    folds = split(telemetry.run, history, horizon, None if inherited is None else inherited.known)
     if not all(len(folds.training(fold)) and len(folds.held_out(fold)) for fold in range(COUNT)):
         raise TrainingError(f"{len(telemetry)} rows in {len(np.unique(telemetry.run))} runs: the runs are too short")
     return folds
@@ -183,24 +199,57 @@ def _reduced(score: Score, grid: Grid, folds: Folds) -> Score:
     return replace(score, fits=tuple(reduce(score.fits, windows, w, near)))
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How long training may take, and whom it tells.
+
+    Attributes:
+        budget_s, started, report, clock: as `fit` has them.
+        keep: what is done with where training stands.
+        done, share: of the residual's part of the progress bar: what lies behind, and what this training is.
+    """
+
+    budget_s: float
+    started: float
+    report: Report
+    clock: Callable[[], float]
+    keep: Callable[[Standing], None] = lambda _: None
+    done: float = 0.0
+    share: float = 1.0
+
+
+def _trained(
+    trainer: Trainer, recipe: Recipe, pace: Pace, standing: Standing | None, inherited: Inheritance | None
+) -> tuple[list[dict[str, Any]], Evaluation, str, float, dict[str, Any]]:
+    """The out-of-fold curve, the evaluation at its least, why training stopped, when it began by the clock, and what
+    the card says of its start."""
+    if inherited is None:
+        return *_train(trainer, recipe, pace, standing), {}
+    half = replace(pace, budget_s=0.5 * pace.budget_s, share=0.5)
+    warm = _train(trainer, recipe, half, start=inherited.residuals)
+    fresh = _train(trainer, recipe, replace(half, started=pace.clock(), done=0.5))
+    kept = "warm" if warm[1].out_of_fold < fresh[1].out_of_fold else "fresh"
+    told = {"warm": warm[1].out_of_fold, "fresh": fresh[1].out_of_fold}
+    why = (
+        f"from {inherited.twin} on: {told['warm']:.3f} of the backbone's error out of fold; fresh: {told['fresh']:.3f}"
+    )
+    start = {"twin": inherited.twin, "out_of_fold": told, "before": warm[0][0]["out_of_fold"], "kept": kept, "why": why}
+    curve, best, stopped, _ = warm if kept == "warm" else fresh
+    return curve, best, stopped, pace.started, {"start": start}
+
+
 def _train(
-    trainer: Trainer,
-    recipe: Recipe,
-    budget_s: float,
-    started: float,
-    report: Report,
-    clock: Callable[[], float],
-    standing: Standing | None,
-    keep: Callable[[Standing], None],
+    trainer: Trainer, recipe: Recipe, pace: Pace, standing: Standing | None = None, start: Jepa | None = None
 ) -> tuple[list[dict[str, Any]], Evaluation, str, float]:
     """The out-of-fold curve, the evaluation at its least, why training stopped, and when it began by the clock."""
     curve: list[dict[str, Any]] = []
     best: Evaluation | None = None
+    budget_s, started, clock = pace.budget_s, pace.started, pace.clock
     compiled, until = clock(), started + 2 * budget_s
     if standing:
         curve, best, started = standing.curve, standing.best, clock() - standing.spent_s
         compiled, until = started + standing.compiled_s, started + standing.until_s
-    for now in trainer.run(STEPS, standing.moment if standing else None):
+    for now in trainer.run(STEPS, standing.moment if standing else None, start):
         curve.append({"step": now.step, "out_of_fold": now.out_of_fold, **now.losses})
         if best is None or now.out_of_fold < best.out_of_fold:
             best = now._replace(moment=None)
@@ -208,15 +257,16 @@ def _train(
         if len(curve) == 2:  # compiled: however long the backbone and that took, half the budget is the residual's
             compiled, until = now_s, max(started + budget_s, now_s + 0.5 * budget_s)
         share = max(now.step / STEPS, min((now_s - compiled) / (until - compiled), 1.0)) if now.step else 0.0
-        fraction = BACKBONE_SHARE + (1 - BACKBONE_SHARE) * share
+        fraction = BACKBONE_SHARE + (1 - BACKBONE_SHARE) * (pace.done + pace.share * share)
         told = now.losses | {"out_of_fold": now.out_of_fold}
         eta = max(until - now_s, 0.0) if now.step else max(started + budget_s - now_s, 0.5 * budget_s)
-        report(Progress(now.step, STEPS, fraction, eta, told, alarms(now.losses, recipe)))
+        eta += budget_s * (1 - pace.done - pace.share) / pace.share
+        pace.report(Progress(now.step, STEPS, fraction, eta, told, alarms(now.losses, recipe)))
         stale = now.step - best.step >= PATIENCE * CHUNK
         if stale or now_s >= until:
             break
         if now.moment and 0 < now.step < STEPS:  # the last is not kept: there would be nothing to go on with
-            keep(Standing(now.moment, best, curve, now_s - started, compiled - started, until - started))
+            pace.keep(Standing(now.moment, best, curve, now_s - started, compiled - started, until - started))
     assert best is not None  # noqa: S101
     stopped = "no longer improved" if stale else "time" if now_s >= until else "steps"
     return curve, best, stopped, started

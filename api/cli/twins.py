@@ -20,13 +20,21 @@ def train(
     horizon_s: Horizon = None,
     budget_s: Annotated[float | None, typer.Option(help="How long to train, about.", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(show_default=False)] = None,
+    from_twin: Annotated[
+        str | None,
+        typer.Option(
+            help="Train on from this twin; a fresh one is trained too, the better kept.",
+            show_default=False,
+            autocompletion=complete.twins,
+        ),
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the job.")] = False,
     url: Url = None,
     key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a twin; no option is needed for a good one."""
-    asked = given(start=start, end=end, horizon_s=horizon_s, budget_s=budget_s, seed=seed)
+    asked = given(start=start, end=end, horizon_s=horizon_s, budget_s=budget_s, seed=seed, from_twin=from_twin)
     with service(url, key) as client:
         job = client.train(plant, **asked)
         if detach:

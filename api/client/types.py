@@ -561,6 +561,7 @@ class TrainBody(TypedDict):
     horizon_s: NotRequired[float | None]
     budget_s: NotRequired[float | None]
     seed: NotRequired[int | None]
+    from_twin: NotRequired[str | None]
     options: NotRequired[TrainOptions]
 
 

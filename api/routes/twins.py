@@ -31,6 +31,8 @@ def train(app: App, key: Trainer, plant: PlantSlug, body: TrainBody) -> Response
     if body.start and body.end and body.end <= body.start:
         raise QuestionError.at(("end",), "must be after start")
     request = body.model_dump(mode="json", exclude_none=True)
+    if body.from_twin is not None:
+        request["from_twin"] = app.catalog.twin(plant, body.from_twin).id
     request |= {"plant_version": stored.version, "data_version": app.store.plant(plant).version}
     job = app.jobs.submit(plant, request, key.id)
     return json_answer(job_json(job), 202, {"Location": f"/v1/jobs/{job.id}"})

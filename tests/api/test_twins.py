@@ -196,3 +196,18 @@ def test_the_report_tells_what_can_be_learnt_and_what_the_errors_tell(
     page = client.get("/v1/plants/tank/twins/champion/report", headers={"Accept": "text/html"}).text
     for heading in ("What the telemetry can show", "Gains over the operating range", "What the errors still tell"):
         assert heading in page
+
+
+def test_training_goes_on_from_an_earlier_twin(
+    client: httpx.Client, trained: dict[str, Any], ended: Callable[[str], dict[str, Any]]
+) -> None:
+    twins = "/v1/plants/tank/twins"
+    assert client.post(twins, json={"from_twin": "nobody"}).status_code == 404
+    job = ended(client.post(twins, json={"from_twin": "champion", "budget_s": 1e-3}).json()["job"])
+    residual = client.get(f"{twins}/champion").json()["residual"]
+    if residual:
+        assert job["state"] == "succeeded", job
+        start = client.get(f"{twins}/{job['result']['twin']}/report").json()["training"]["start"]
+        assert start["twin"] == trained["result"]["twin"]
+    else:
+        assert "no latent residual" in job["error"]["detail"]

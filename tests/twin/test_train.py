@@ -18,7 +18,7 @@ from twin.plant import Plant, Role, Tag
 from twin.rollout import rollout
 from twin.scaling import Scaler
 from twin.telemetry import Telemetry
-from twin.train import Options, Progress, fit
+from twin.train import Inheritance, Options, Pace, Progress, fit
 from twin.training.folds import COUNT, split
 from twin.training.residual import CHUNK, KEEPERS, Cases, Draw, Evaluation, Recipe, Trainer, alarms, loss
 from twin.windows import Grid
@@ -125,6 +125,25 @@ def test_the_same_seed_gives_the_same_weights(curved: tuple[Trainer, list[Evalua
     _, first, again = curved
     for a, b in zip(jax.tree.leaves(first[2].residuals), jax.tree.leaves(again[2].residuals), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_the_better_of_an_earlier_residual_and_a_fresh_one_is_kept(
+    curved: tuple[Trainer, list[Evaluation], list[Evaluation]],
+) -> None:
+    trainer, evaluations, _ = curved
+    good = evaluations[-1].residuals
+    bad = jax.tree.map(lambda leaf: 3.0 * leaf, good)
+    scaler = Scaler.fit(_telemetry(800, curvature=2.0))
+    for start, kept in ((good, "warm"), (bad, "fresh")):
+        ticks = iter(range(1000))
+        pace = Pace(6.0, 0.0, lambda _: None, lambda ticks=ticks: float(next(ticks)))
+        inherited = Inheritance("before", scaler, 8, 16, np.zeros(800, int), start)
+        curve, best, _, _, told = train._trained(trainer, Recipe(), pace, None, inherited)
+        assert told["start"]["kept"] == kept
+        assert best.out_of_fold == min(told["start"]["out_of_fold"].values())
+        if kept == "warm":
+            assert told["start"]["before"] == pytest.approx(evaluations[-1].out_of_fold, rel=1e-3)
+            assert curve[0]["out_of_fold"] == told["start"]["before"]
 
 
 def test_the_embeddings_do_not_collapse(curved: tuple[Trainer, list[Evaluation], list]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -68,20 +69,24 @@ def sizes(run: np.ndarray, horizon: int) -> tuple[int, int]:
     )
 
 
-def split(run: np.ndarray, history: int, horizon: int) -> Folds:
+def split(run: np.ndarray, history: int, horizon: int, known: np.ndarray | None = None) -> Folds:
     """Deal blocks of rows to the folds.
 
     Four runs or more are held out whole (no longer than a quarter of the rows), as the next run will be new too;
     fewer are cut into blocks of about 3 (L + K) rows. Each block goes to the fold with the fewest rows so far.
+
+    Args:
+        known: (N,) the fold of rows that have one already, -1 for the others.
     """
-    starts = np.flatnonzero(np.diff(run, prepend=run[0] - 1))
-    bounds = np.r_[starts, len(run)]
-    lengths = np.diff(bounds)
-    usable = lengths >= history + horizon
-    longest = len(run) // COUNT if usable.sum() >= COUNT else 3 * (history + horizon)
-    label, rows = np.zeros(len(run), np.int64), np.zeros(COUNT, np.int64)
-    for start, length in zip(starts, lengths, strict=True):
-        pieces = max(1, round(length / longest)) if usable.sum() >= COUNT else _pieces(length, longest)
+    known = np.full(len(run), -1) if known is None else known
+    label, rows = known.astype(np.int64), np.bincount(known[known >= 0], minlength=COUNT)
+    changes = (np.diff(run, prepend=run[0] - 1) != 0) | (np.diff(known < 0, prepend=False) != 0)
+    bounds = np.r_[np.flatnonzero(changes), len(run)]
+    dealt = [(a, b - a) for a, b in pairwise(bounds.tolist()) if known[a] < 0]
+    usable = sum(length >= history + horizon for _, length in dealt)
+    longest = len(run) // COUNT if usable >= COUNT else 3 * (history + horizon)
+    for start, length in dealt:
+        pieces = max(1, round(length / longest)) if usable >= COUNT else _pieces(length, longest)
         pieces = max(1, min(pieces, length // (history + horizon)))
         for block in np.array_split(np.arange(start, start + length), pieces):
             fold = int(np.argmin(rows))

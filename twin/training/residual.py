@@ -245,20 +245,25 @@ class Trainer:
         )
         self.optimiser = optax.flatten(chain)  # one long vector compiles several times faster
 
-    def start(self) -> Moment:
-        """Before the first step."""
-        weights = jepas(self.sizes, COUNT, self.seed)
+    def start(self, residuals: Jepa | None = None) -> Moment:
+        """Before the first step; from earlier weights (members, ·), or from a readout that adds nothing."""
+        weights = jepas(self.sizes, COUNT, self.seed) if residuals is None else residuals
         rng = np.random.default_rng(self.seed).bit_generator.state
         return Moment(0, weights, weights, jax.vmap(self.optimiser.init)(weights), dict(rng))
 
-    def run(self, steps: int, moment: Moment | None = None) -> Iterator[Evaluation]:
-        """Train, from a moment on or from the start; an evaluation every `CHUNK` steps, the first before any."""
-        now = moment or self.start()
+    def run(self, steps: int, moment: Moment | None = None, residuals: Jepa | None = None) -> Iterator[Evaluation]:
+        """Train, from a moment on or from the start; an evaluation every `CHUNK` steps, the first before any.
+
+        Args:
+            residuals: weights (members, ·) to start from, where there is no moment.
+        """
+        now = moment or self.start(residuals)
         rng = np.random.default_rng(self.seed)
         rng.bit_generator.state = now.rng
         weights, mean, state = now.weights, now.mean, now.optimiser
         if moment is None:
-            yield Evaluation(0, 1.0, {}, mean, now)
+            error = 1.0 if residuals is None else float(jax.jit(self._evaluate)(mean)["out_of_fold"])
+            yield Evaluation(0, error, {}, mean, now)
         for step in range(now.step + CHUNK, steps + 1, CHUNK):
             weights, mean, state, logged = self._chunk(weights, mean, state, self.pool, self._draw(rng))
             told = {name: float(value) for name, value in logged.items()}

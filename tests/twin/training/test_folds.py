@@ -50,3 +50,15 @@ def test_too_few_rows_say_how_many_there_are_and_are_needed() -> None:
 def test_spread_keeps_its_shape_with_fewer_windows_than_asked() -> None:
     np.testing.assert_array_equal(spread(np.array([4, 9]), 4), [4, 4, 9, 9])
     np.testing.assert_array_equal(spread(np.arange(101), 3), [0, 50, 100])
+
+
+def test_rows_keep_the_fold_that_held_them_out_before() -> None:
+    run = np.r_[np.zeros(1500, int), np.ones(900, int)]
+    before = split(run[:2000], 16, 20)  # the second run was cut short
+    after = split(run, 16, 20, np.r_[before.label, np.full(400, -1)])
+    np.testing.assert_array_equal(after.label[:2000], before.label)
+    held = np.bincount(after.label, minlength=COUNT) / len(run)
+    assert held.min() > 0.17
+    for fold in range(COUNT):
+        for end in after.held_out(fold):
+            assert set(after.label[end - 15 : end + 21]) == {fold}
