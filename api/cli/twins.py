@@ -91,3 +91,19 @@ def report(
             from api.cli import card as cards
 
             cards.show_card(card)
+
+
+def export(
+    plant: PlantName,
+    twin: TwinName = "champion",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="PLANT.zip by default.", show_default=False)
+    ] = None,
+    url: Url = None,
+    key: ApiKey = None,
+) -> None:
+    """Write a twin for use elsewhere: compiled encode and rollout with a manifest and a loader, as a zip archive."""
+    target = output or Path(f"{plant}.zip")
+    with service(url, key) as client:
+        target.write_bytes(client.export(plant, twin))
+        typer.echo(f"written to {target}; exported.py in it shows how to ask it with jax and numpy alone")

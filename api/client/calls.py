@@ -254,6 +254,11 @@ class Calls:
         answer = yield from self._answer(Request("GET", path, headers={"Accept": "text/html"}))
         return answer.text
 
+    def export(self, plant: str, twin: str = "champion") -> Flow[bytes]:
+        """A twin for use elsewhere: a zip archive whose `exported.py` asks it with jax and numpy alone."""
+        answer = yield from self._answer(Request("GET", _at("plants", plant, "twins", twin, "export")))
+        return answer.content
+
     def step_responses(
         self,
         plant: str,

@@ -1,4 +1,4 @@
-"""Twins since their training: backtests on new rows, and whether to train again."""
+"""Twins since their training: backtests on new rows, whether to train again, and export for use elsewhere."""
 
 from __future__ import annotations
 
@@ -32,3 +32,14 @@ def drift(app: App, _: Reader, plant: PlantSlug, twin: TwinName, start: Start = 
     CV by CV and in blocks of time, with the reasons."""
     first, last = (None if time is None else pd.Timestamp(time) for time in (start, end))
     return json_answer(app.drifts.drift(plant, twin, first, last))
+
+
+@router.get("/export", response_class=Response, responses={200: {"content": {"application/zip": {}}}})
+def export(app: App, _: Reader, plant: PlantSlug, twin: TwinName) -> Response:
+    """A twin for use elsewhere, as a zip archive: encode and rollout compiled for CPU, CUDA and TPU by jax.export,
+    a manifest, and a file that asks them with numpy and jax alone."""
+    from twin.export import export  # lowers for three platforms; most services never do
+
+    served = app.registry.get(plant, twin)
+    headers = {"Content-Disposition": f'attachment; filename="{plant}-{served.id}.zip"'}
+    return Response(export(served), media_type="application/zip", headers=headers)

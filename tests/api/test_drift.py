@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import delete
@@ -19,6 +21,7 @@ from api.client.clients import Client
 from api.tables import TwinRow
 from tests.api.conftest import KEY, TRAINED
 from twin import artifact
+from twin.exported import Exported
 from twin.telemetry import Telemetry
 
 TWINS = "/v1/plants/tank/twins"
@@ -81,7 +84,13 @@ def test_the_drift_of_a_plant_that_has_not_changed(
 
 
 def test_the_commands(
-    client: httpx.Client, trained: dict[str, Any], address: str, monkeypatch: pytest.MonkeyPatch, plain: str
+    client: httpx.Client,
+    trained: dict[str, Any],
+    measured: Telemetry,
+    address: str,
+    monkeypatch: pytest.MonkeyPatch,
+    plain: str,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setenv("TWIN_URL", address)
     monkeypatch.setenv("TWIN_KEY", KEY)
@@ -94,3 +103,14 @@ def test_the_commands(
     assert told.exit_code == 0, told.output
     assert "of that of" in told.output
     assert json.loads(run.invoke(cli, ["drift", "tank", "--json"]).stdout)["plant"] == "tank"
+    with monkeypatch.context() as here:
+        here.chdir(tmp_path)
+        written = run.invoke(cli, ["export", "tank"])
+    assert written.exit_code == 0, written.output
+    exported = Exported.load(tmp_path / "tank.zip")
+    assert exported.manifest["twin"] == trained["result"]["twin"]
+    history = measured.frame().iloc[-60:]
+    ahead = exported.forecast({tag: history[tag].to_numpy() for tag in history}, rows=60)
+    answer = client.post("/v1/plants/tank/predict", json={"horizon_s": 300.0}).json()["baseline"]
+    for tag, band in answer.items():
+        np.testing.assert_allclose(ahead[tag], band["mean"], rtol=1e-4)
