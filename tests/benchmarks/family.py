@@ -207,7 +207,7 @@ def table(results: dict[str, Any]) -> None:
         for variant in dict.fromkeys(key.split("/")[1] for key in mine):
             runs = [r for key, r in mine.items() if key.split("/")[1] == variant]
             row = "".join(_mean([r[name] for r in runs]) for name in head)
-            low, high = np.mean([r["deviation"] for r in runs], axis=0)
+            low, high = np.mean([r["deviation"] for r in runs if "deviation" in r], axis=0)
             print(f"{plant:<16}{variant:<13}{len(runs):>6}{row}  {low:.2f} to {high:.2f}")
         first = next(iter(mine.values()))
         print(f"{plant:<16}{'backbone':<19}{_mean([first['nrmse_backbone']])}{_mean([first['gain_error_backbone']])}")
