@@ -18,6 +18,7 @@ from api.tables import CalibrationRow, JobRow, TwinRow
 from twin.artifact import Twin
 from twin.calibrate import calibrate, renew
 from twin.errors import NotFoundError, QuestionError, TrainingError
+from twin.exclusions import learnt_from
 from twin.planning.backoff import BackOff
 from twin.store import Store
 from twin.telemetry import Telemetry
@@ -93,7 +94,7 @@ class Calibrations:
             job = session.get(JobRow, row.job)
         request = job.request if job is not None else {}
         start, end = (request.get(name) and pd.Timestamp(request[name]) for name in ("start", "end"))
-        return self._rows(row.plant, twin, start, end, row.data_version)
+        return learnt_from(self._rows(row.plant, twin, start, end, row.data_version), request.get("exclude", []))[0]
 
     def _rows(
         self, slug: str, twin: Twin, start: pd.Timestamp | None, end: pd.Timestamp | None, version: int | None

@@ -18,6 +18,7 @@ from twin.comparison import backtest
 from twin.drift import drift
 from twin.dynamics.offset_free import ROWS
 from twin.errors import QuestionError, TwinError
+from twin.exclusions import learnt_from
 from twin.store import Store
 from twin.telemetry import Telemetry
 
@@ -134,7 +135,9 @@ class Drifts:
         last = end or (table.span or (None, None))[1]
         if last is not None:
             first = max(first, last - MOST_ROWS * period)
-        return Telemetry.from_frame(twin.plant, table.read(first, end, twin.plant.names))
+        rows = Telemetry.from_frame(twin.plant, table.read(first, end, twin.plant.names))
+        # What was not to be learnt from is not held against the twin either.
+        return learnt_from(rows, twin.card["data"].get("excluded", []))[0]
 
     def _run(self) -> None:
         wait = FIRST_S

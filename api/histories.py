@@ -19,6 +19,7 @@ from twin.trust import HINDCAST
 
 MARGIN = 2  # so many times the rows that an answer uses are read: jitter and holes leave enough
 KEPT = 256
+RARE_ROWS = 20_000  # at most: so far back the last value of a rarely measured CV is looked for
 
 
 class Histories:
@@ -54,6 +55,7 @@ class Histories:
     def _read(self, slug: str, twin: Twin, at: datetime | None, version: int) -> Telemetry:
         table, plant = self._store.plant(slug), twin.plant
         rows = MARGIN * (twin.min_history_rows + max(HINDCAST, twin.horizon))
+        rows = max(rows, min(int(twin.seen.absent.max(initial=0)) + twin.min_history_rows, RARE_ROWS))
         if at is None:
             frame = table.last_rows(rows, plant.sample_period_s, tags=plant.names, as_of=version)
         else:

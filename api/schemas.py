@@ -82,6 +82,20 @@ class TrainOptions(Question):
     pure: bool | None = Field(default=None, description="pure JEPA: the readout learns behind a stop-gradient")
 
 
+class ExcludeBody(Question):
+    """Rows not to learn from: a span of time, or those in which a tag is below or above a value."""
+
+    start: Time | None = None
+    end: Time | None = None
+    tag: TagName | None = None
+    below: float | None = None
+    above: float | None = None
+    after_s: NotNegative | None = Field(
+        default=None, description="the condition is taken to hold so long after it ended"
+    )
+    note: Annotated[str, Field(max_length=500)] | None = None
+
+
 class TrainBody(Question):
     """`POST /v1/plants/{plant}/twins`."""
 
@@ -92,6 +106,9 @@ class TrainBody(Question):
     seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
     from_twin: str | None = Field(
         default=None, description="a twin, or an alias, to train on from; a fresh one is trained too, the better kept"
+    )
+    exclude: Annotated[list[ExcludeBody], Field(max_length=1000)] = Field(
+        default=[], description="bad periods and regimes that are not to be learnt from, such as start-ups"
     )
     options: TrainOptions = TrainOptions()
 

@@ -26,6 +26,7 @@ from twin.artifact import Twin
 from twin.calibrate import calibrate
 from twin.errors import Cancelled
 from twin.evaluate import report
+from twin.exclusions import learnt_from
 from twin.planning.backoff import BackOff
 from twin.store import Store
 from twin.telemetry import Telemetry
@@ -63,7 +64,7 @@ class Training:
             Cancelled, LeaseLostError: the job was taken away; nothing is stored.
             TwinError: training cannot be done; it says why.
         """
-        telemetry = self._telemetry(job)
+        telemetry, excluded = learnt_from(self._telemetry(job), job.request.get("exclude", []))
         diary.note(f"{len(telemetry)} rows of telemetry as of version {job.request['data_version']}")
         checkpoint = Checkpoint(
             self._kept / job.id / CHECKPOINT,
@@ -79,7 +80,9 @@ class Training:
         diary.note(f"stopped by {trained['stopped_by']}; {trained['peak_memory_mib']:.0f} MiB at most")
         data = {"plant": job.plant, "plant_version": job.request["plant_version"]}
         data["data_version"] = job.request["data_version"]
-        twin = replace(twin, card={**twin.card, **report(twin, telemetry), "trained_on": data})
+        card = report(twin, telemetry)
+        card["data"] |= {"excluded": excluded}
+        twin = replace(twin, card={**twin.card, **card, "trained_on": data})
         self._store_twin(job, twin, calibrate(twin, telemetry), lost)
         diary.note(f"twin {twin.id} is stored")
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from twin.artifact import Twin
 from twin.dynamics.offset_free import ROWS
 from twin.errors import HistoryError
+from twin.plant import Role
 from twin.telemetry import Telemetry
 from twin.trust import HINDCAST
 from twin.windows import Window, latest
 
 
 def check_history(twin: Twin, history: Telemetry) -> Telemetry:
-    """The rows of history that an answer uses: one run, long enough, every tag measured somewhere in it.
+    """The rows of history that an answer uses: one run, long enough, every tag measured in it, but for CVs that were
+    as rarely measured in training.
 
     Raises:
         HistoryError: otherwise; it says which rows or tags are missing.
     """
-    recent = history.last_run(twin.min_history_rows + HINDCAST)
+    recent = recent_rows(twin, history, twin.min_history_rows + HINDCAST)
     if len(recent) < twin.min_history_rows:
         period = twin.plant.sample_period_s
         msg = (
@@ -27,10 +31,33 @@ def check_history(twin: Twin, history: Telemetry) -> Telemetry:
         )
         raise HistoryError.at(("history",), msg)
     window = recent.values[-twin.min_history_rows :]
-    absent = [tag for tag, known in zip(twin.plant.names, np.isfinite(window).any(axis=0), strict=True) if not known]
+    known = np.isfinite(window).any(axis=0) | _rare(twin)
+    absent = [tag for tag, some in zip(twin.plant.names, known, strict=True) if not some]
     if absent:
         raise HistoryError.at(("history", absent[0]), f"no value in the last {twin.min_history_rows} rows")
     return recent
+
+
+def recent_rows(twin: Twin, history: Telemetry, rows: int) -> Telemetry:
+    """The last `rows` rows of the last run. A CV that is measured more rarely than that holds its last value, from
+    however far back, as in training; without any in the history it is unknown."""
+    recent = history.last_run(rows)
+    missing = ~np.isfinite(recent.values).any(axis=0) & _rare(twin) if len(recent) else np.zeros(0, bool)
+    if not missing.any():
+        return recent
+    values = recent.values.copy()
+    for column in np.flatnonzero(missing):
+        known = np.flatnonzero(np.isfinite(history.values[:, column]))
+        if len(known):
+            values[0, column] = history.values[known[-1], column]
+    return replace(recent, values=values)
+
+
+def _rare(twin: Twin) -> np.ndarray:
+    """(tags,) which CVs were without a value for as long as a window in training."""
+    cvs = np.array([tag.role is Role.CV for tag in twin.plant.tags])
+    rare: np.ndarray = cvs & (twin.seen.absent >= twin.min_history_rows)
+    return rare
 
 
 def present_inputs(twin: Twin, history: Telemetry) -> np.ndarray:
@@ -44,7 +71,7 @@ def present_inputs(twin: Twin, history: Telemetry) -> np.ndarray:
 
 def recent_windows(twin: Twin, history: Telemetry) -> tuple[Window, np.ndarray]:
     """The windows (ROWS + 1, L, ·) at the last rows, oldest first, and which of them are all history (1 or 0)."""
-    recent = history.last_run(twin.history + ROWS)
+    recent = recent_rows(twin, history, twin.history + ROWS)
     windows = latest(recent, twin.scaler, twin.history, ROWS + 1)
     whole = np.arange(ROWS, -1, -1) <= len(recent) - twin.history
     return windows, whole.astype(np.float32)

@@ -12,7 +12,7 @@ import numpy as np
 from twin.artifact import Twin
 from twin.dynamics.ensemble import Ensemble
 from twin.dynamics.region import Region
-from twin.history import present_inputs
+from twin.history import present_inputs, recent_rows
 from twin.rollout import rollout
 from twin.shift import mean_errors
 from twin.telemetry import Telemetry
@@ -147,7 +147,7 @@ def _shift(twin: Twin, history: Telemetry) -> tuple[float, dict[str, str]]:
 def hindcast(twin: Twin, history: Telemetry, rows: int) -> tuple[np.ndarray, np.ndarray] | None:
     """Errors (rows, CVs), model units, of a forecast of the last rows from those before, without a correction, and
     where they were measured; None where history is too short."""
-    recent = history.last_run(twin.history + rows)
+    recent = recent_rows(twin, history, twin.history + rows)
     if len(recent) < twin.history + rows:
         return None
     grid = Grid.of(recent, twin.scaler)

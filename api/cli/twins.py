@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,13 +28,20 @@ def train(
             autocompletion=complete.twins,
         ),
     ] = None,
+    exclude: Annotated[
+        list[str],
+        typer.Option(help='Rows not to learn from: "feed<2", "speed<100+600s" (and 600 s after), "START/END".'),
+    ] = [],  # noqa: B006
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the job.")] = False,
     url: Url = None,
     key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a twin; no option is needed for a good one."""
-    asked = given(start=start, end=end, horizon_s=horizon_s, budget_s=budget_s, seed=seed, from_twin=from_twin)
+    rules = [excluded(text) for text in exclude]
+    asked = given(
+        exclude=rules, start=start, end=end, horizon_s=horizon_s, budget_s=budget_s, seed=seed, from_twin=from_twin
+    )
     with service(url, key) as client:
         job = client.train(plant, **asked)
         if detach:
@@ -44,6 +51,17 @@ def train(
         from api.cli.follow import follow
 
         jobs.finish(follow(client, job["job"]), as_json)
+
+
+def excluded(text: str) -> dict[str, Any]:
+    """The body of an exclusion written on the command line."""
+    from twin.errors import QuestionError
+    from twin.exclusions import Exclusion
+
+    try:
+        return Exclusion.parse(text).to_json()
+    except QuestionError as error:
+        raise typer.BadParameter(error.detail, param_hint="--exclude") from None
 
 
 def twins(plant: PlantName, url: Url = None, key: ApiKey = None, as_json: AsJson = False) -> None:

@@ -32,6 +32,7 @@ from api.client.types import (
     ControllerRecordAnswer,
     ControlReportAnswer,
     DriftAnswer,
+    ExcludeBody,
     FileAnswer,
     JobAnswer,
     KeyAnswer,
@@ -225,15 +226,17 @@ class Calls:
         budget_s: float | None = None,
         seed: int | None = None,
         from_twin: str | None = None,
+        exclude: Sequence[ExcludeBody] | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> Flow[JobAnswer]:
         """Train a twin; the job, which `wait` and `events` follow. No option is needed.
 
         Args:
             from_twin: an earlier twin, or an alias, to train on from; the better of that and a fresh one is kept.
+            exclude: rows not to learn from: spans {start, end} and conditions {tag, below or above, after_s}.
         """
         body = {"start": moment(start), "end": moment(end), "horizon_s": horizon_s, "budget_s": budget_s}
-        body = given({**body, "seed": seed, "from_twin": from_twin, "options": options})
+        body = given({**body, "seed": seed, "from_twin": from_twin, "exclude": exclude, "options": options})
         return self._json("POST", _at("plants", plant, "twins"), body, repeatable=False)
 
     def twins(self, plant: str) -> Flow[Items[TwinAnswer]]:

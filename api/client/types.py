@@ -167,6 +167,18 @@ class DriftAnswer(TypedDict):
     timeline: dict[str, Any]
 
 
+class ExcludeBody(TypedDict):
+    """Rows not to learn from: a span of time, or those in which a tag is below or above a value."""
+
+    start: NotRequired[str | None]
+    end: NotRequired[str | None]
+    tag: NotRequired[str | None]
+    below: NotRequired[float | None]
+    above: NotRequired[float | None]
+    after_s: NotRequired[float | None]
+    note: NotRequired[str | None]
+
+
 class FileAnswer(TypedDict):
     """A file that arrives in parts: bytes it has and bytes that are here; its receipt when it is stored."""
 
@@ -562,6 +574,7 @@ class TrainBody(TypedDict):
     budget_s: NotRequired[float | None]
     seed: NotRequired[int | None]
     from_twin: NotRequired[str | None]
+    exclude: NotRequired[list[ExcludeBody]]
     options: NotRequired[TrainOptions]
 
 

@@ -16,6 +16,7 @@ from api.service import Service
 from api.tables import TwinRow
 from twin.artifact import Twin
 from twin.errors import QuestionError
+from twin.exclusions import Exclusion
 from twin.responses import gain_map, step_responses
 
 router = APIRouter(prefix="/v1/plants/{plant}", tags=["twins"])
@@ -31,6 +32,10 @@ def train(app: App, key: Trainer, plant: PlantSlug, body: TrainBody) -> Response
     if body.start and body.end and body.end <= body.start:
         raise QuestionError.at(("end",), "must be after start")
     request = body.model_dump(mode="json", exclude_none=True)
+    for i, exclusion in enumerate(request.get("exclude", [])):
+        rule = Exclusion.from_json(exclusion, ("exclude", i))
+        if rule.tag is not None:
+            stored.plant.tag(rule.tag)
     if body.from_twin is not None:
         request["from_twin"] = app.catalog.twin(plant, body.from_twin).id
     request |= {"plant_version": stored.version, "data_version": app.store.plant(plant).version}

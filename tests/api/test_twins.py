@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from fastapi import FastAPI
 
@@ -198,16 +199,29 @@ def test_the_report_tells_what_can_be_learnt_and_what_the_errors_tell(
         assert heading in page
 
 
-def test_training_goes_on_from_an_earlier_twin(
-    client: httpx.Client, trained: dict[str, Any], ended: Callable[[str], dict[str, Any]]
+def test_training_goes_on_from_an_earlier_twin_and_leaves_out_what_is_excluded(
+    client: httpx.Client, trained: dict[str, Any], measured: Telemetry, ended: Callable[[str], dict[str, Any]]
 ) -> None:
     twins = "/v1/plants/tank/twins"
     assert client.post(twins, json={"from_twin": "nobody"}).status_code == 404
-    job = ended(client.post(twins, json={"from_twin": "champion", "budget_s": 1e-3}).json()["job"])
+    span = {"start": measured.rows(slice(11)).at.isoformat(), "end": measured.rows(slice(31)).at.isoformat()}
+    wrong = client.post(twins, json={"exclude": [span, {"tag": "pump_9", "below": 1.0}]})
+    assert (wrong.status_code, "pump_1" in wrong.json()["detail"]) == (422, True)
+    assert client.post(twins, json={"exclude": [{"tag": "pump_1"}]}).json()["errors"][0]["loc"] == ["exclude", 0]
+    high = float(np.quantile(measured.frame()["level_1"], 0.95))
+    exclude = [{**span, "note": "maintenance"}, {"tag": "level_1", "above": high}]
+    order = {"from_twin": "champion", "budget_s": 1e-3, "exclude": exclude}
+    job = ended(client.post(twins, json=order).json()["job"])
     residual = client.get(f"{twins}/champion").json()["residual"]
-    if residual:
-        assert job["state"] == "succeeded", job
-        start = client.get(f"{twins}/{job['result']['twin']}/report").json()["training"]["start"]
-        assert start["twin"] == trained["result"]["twin"]
-    else:
+    if not residual:
         assert "no latent residual" in job["error"]["detail"]
+        return
+    assert job["state"] == "succeeded", job
+    card = client.get(f"{twins}/{job['result']['twin']}/report").json()
+    assert card["training"]["start"]["twin"] == trained["result"]["twin"]
+    levels = measured.frame()["level_1"]
+    assert [rule["rows"] for rule in card["data"]["excluded"]] == [21, int((levels > high).sum())]
+    gone = (levels > high) | np.isin(np.arange(len(levels)), np.arange(10, 31))
+    assert card["data"]["rows"] == int((~gone).sum())
+    page = client.get(f"{twins}/{job['result']['twin']}/report", headers={"Accept": "text/html"}).text
+    assert "maintenance" in page
