@@ -23,35 +23,36 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 NAMED = [pages.FOLDER / f"{name}.md" for name in ("rest", "client", "operations")]
 KEY = "the-key-of-these-tests"
-ROWS = 1500
+ROWS, SINCE = 1500, 400  # of the first week, and of the second
 
 
 def blocks(path: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
 
 
-def feed_tank() -> pd.DataFrame:
-    """A week-1.csv for the README's plant: a tank of 5 m² that fills with the feed and drains through the valve."""
+def feed_tank(rows: int = ROWS + SINCE) -> pd.DataFrame:
+    """Two weeks of the README's plant: a tank of 5 m² that fills with the feed and drains through the valve."""
     rng = np.random.default_rng(0)
-    valve = np.clip(np.repeat(rng.uniform(35, 65, ROWS // 30), 30), 0, 100)
-    valve = np.concatenate([[50.0], valve])[:ROWS]
-    for i in range(1, ROWS):
+    valve = np.clip(np.repeat(rng.uniform(35, 65, rows // 30 + 1), 30), 0, 100)
+    valve = np.concatenate([[50.0], valve])[:rows]
+    for i in range(1, rows):
         valve[i] = np.clip(valve[i], valve[i - 1] - 10, valve[i - 1] + 10)  # the rate limit, 1 %/s
-    feed = 20 + np.repeat(rng.normal(0, 1, ROWS // 50), 50)
-    level = np.empty(ROWS)
+    feed = 20 + np.repeat(rng.normal(0, 1, rows // 50 + 1), 50)[:rows]
+    level = np.empty(rows)
     height = 2.0
-    for i in range(ROWS):
+    for i in range(rows):
         height += 10 / 3600 / 5 * (feed[i] * 5 - 14.1 * 5 * valve[i] / 50 * np.sqrt(max(height, 0.05)))
         level[i] = height + rng.normal(0, 0.005)
-    index = pd.date_range("2026-01-05", periods=ROWS, freq="10s", tz="UTC", name="time")
+    index = pd.date_range("2026-01-05", periods=rows, freq="10s", tz="UTC", name="time")
     return pd.DataFrame({"valve": valve, "feed": feed, "level": level}, index=index)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the commands are typed: the file that they upload lies there, and `twin` is on the path."""
+    """Where the commands are typed: the files that they upload lie there, and `twin` is on the path."""
     folder = tmp_path_factory.mktemp("newcomer")
-    feed_tank().to_csv(folder / "week-1.csv")
+    feed_tank().iloc[:ROWS].to_csv(folder / "week-1.csv")
+    feed_tank().iloc[ROWS:].to_csv(folder / "week-2.csv")
     twin = folder / "bin" / "twin"
     twin.parent.mkdir()
     twin.write_text(f"#!{sys.executable}\nfrom api.cli.main import main\nmain()\n")

@@ -73,9 +73,9 @@ def test_a_rarely_measured_cv_holds_its_last_value_from_however_far_back(twin):
     held = (frame()["rare"].iloc[600] - twin.scaler.y_mean[2]) / twin.scaler.y_scale[2]
     np.testing.assert_allclose(window.y[-1, :, 2], held, rtol=1e-5)
     assert window.mask[-1, 1:, 2].sum() == 0
+    recent = frame()
+    recent.iloc[-80:, 3] = np.nan
     with pytest.raises(HistoryError, match="level"):  # it always had values in training
-        recent = frame()
-        recent.iloc[-80:, 3] = np.nan
         forecast(twin, Telemetry.from_frame(PLANT, recent), 300.0)
 
 
