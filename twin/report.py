@@ -32,7 +32,7 @@ def page(card: dict[str, Any]) -> str:
         backtest=_svg(_draw_backtest, card),
         responses=_svg(_draw_responses, card),
         coverage=_svg(_draw_coverage, card),
-        training=_svg(_draw_training, card) if card["training"]["curve"] else "",
+        training=_svg(_draw_training, card) if len(card["training"]["curve"]) > 1 else "",
         effects=_effects(card),
         gain_map=_svg(_draw_gain_map, card) if any(card.get("gain_map", {}).values()) else "",
         errors=_svg(_draw_errors, card) if "diagnostics" in card else "",
