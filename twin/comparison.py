@@ -98,7 +98,8 @@ def backtest(
     rows = min(twin.horizon for twin, _ in sides)
     found = {twin.id: _one(twin, telemetry, at, coverage) for twin, telemetry in sides}
     scale = {cv.name: float(s) for cv, s in zip(first.plant.cvs, first.scaler.y_scale, strict=True)}
-    scores = {twin.id: _scores(twin, found[twin.id], shared, scale, rows) for twin, _ in sides}
+    parts = blocks(at, max(twin.horizon_s for twin, _ in sides))
+    scores = {twin.id: _scores(twin, found[twin.id], shared, scale, rows, parts) for twin, _ in sides}
     last = pd.Timestamp(at[-1], tz="UTC")
     return {
         "start": iso(future_times(first, pd.Timestamp(at[0], tz="UTC"), 1))[0],
@@ -135,11 +136,21 @@ def _one(twin: Twin, telemetry: Telemetry, at: np.ndarray, coverage: float) -> H
     return hindcast(twin, Grid.of(telemetry, twin.scaler), np.searchsorted(telemetry.times, at), coverage)
 
 
-def _scores(twin: Twin, found: Hindcast, shared: list[str], scale: dict[str, float], rows: int) -> np.ndarray:
+def blocks(times: np.ndarray, horizon_s: float) -> list[np.ndarray]:
+    """Forecasts begun at times (n,) in blocks of time, none shorter than a horizon, as those that share rows err alike.
+
+    The indices of each block; at most `BLOCKS` of them.
+    """
+    spanned = float((times[-1] - times[0]) / np.timedelta64(1, "s")) + horizon_s
+    return np.array_split(np.arange(len(times)), int(np.clip(spanned // horizon_s, 1, min(BLOCKS, len(times)))))
+
+
+def _scores(
+    twin: Twin, found: Hindcast, shared: list[str], scale: dict[str, float], rows: int, parts: list[np.ndarray]
+) -> np.ndarray:
     """(blocks,) the mean NRMSE over CVs and rows in each block of time."""
     names = [cv.name for cv in twin.plant.cvs]
     columns, size = [names.index(name) for name in shared], np.array([scale[name] for name in shared])
-    parts = np.array_split(np.arange(len(found.errors)), min(BLOCKS, len(found.errors)))
     out = []
     for part in parts:
         rmse, known = rms(found.errors[part][:, :rows, columns], found.mask[part][:, :rows, columns])
@@ -186,7 +197,7 @@ def _compared(first: str, other: str, scores: dict[str, np.ndarray]) -> dict[str
         f"the error of {other} is {mean:.3f} of that of {first} ({low:.3f} to {high:.3f}), less in {wins} of"
         f" {len(scores[first])} blocks of time: it {said}"
     )
-    told = {"mean": mean, "low": low, "high": high}
+    told = {"mean": mean, "low": low if low > 0 else None, "high": high if np.isfinite(high) else None}
     return {"twin": other, "against": first, "ratio": told, "better": better, "detail": detail}
 
 

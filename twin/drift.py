@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from twin.artifact import Twin
-from twin.comparison import BLOCKS, FEWEST, TINY, WINDOWS, Hindcast, hindcast, interval, rms, usable
+from twin.comparison import FEWEST, TINY, WINDOWS, Hindcast, blocks, hindcast, interval, rms, usable
 from twin.dynamics.region import SHARE, Region
 from twin.telemetry import Telemetry
 from twin.training.folds import spread
@@ -78,15 +78,15 @@ def drift(twin: Twin, telemetry: Telemetry, start: pd.Timestamp | None = None) -
     ends = np.unique(spread(ends, min(WINDOWS, len(ends))))
     grid = Grid.of(telemetry, twin.scaler)
     found = hindcast(twin, grid, ends, COVERAGE)
-    blocks = np.array_split(np.arange(len(ends)), min(BLOCKS, len(ends) // 3))
-    times = [pd.Timestamp(telemetry.times[ends[block[-1]]], tz="UTC").isoformat() for block in blocks]
-    starts = [pd.Timestamp(telemetry.times[ends[block[0]] + 1], tz="UTC").isoformat() for block in blocks]
+    parts = blocks(telemetry.times[ends], twin.horizon_s)
+    times = [pd.Timestamp(telemetry.times[ends[part[-1]]], tz="UTC").isoformat() for part in parts]
+    starts = [pd.Timestamp(telemetry.times[ends[part[0]] + 1], tz="UTC").isoformat() for part in parts]
     cvs: dict[str, Any] = {}
     timeline: dict[str, Any] = {"times": times, "ratio": {}, "coverage": {}}
     reasons: list[Reason] = []
     for i, tag in enumerate(twin.plant.cvs):
         one = Hindcast(*(part[:, :, i] for part in found))
-        cvs[tag.name], ratio, coverage = _judged(one, told[tag.name], blocks, tag.unit)
+        cvs[tag.name], ratio, coverage = _judged(one, told[tag.name], parts, tag.unit)
         timeline["ratio"][tag.name] = [_number(value) for value in ratio]
         timeline["coverage"][tag.name] = [_number(value) for value in coverage]
         reasons += _of_cv(tag.name, cvs[tag.name], ratio, coverage, starts)
@@ -130,12 +130,12 @@ def _unknown(twin: Twin, telemetry: Telemetry, detail: str) -> dict[str, Any]:
 
 
 def _judged(
-    found: Hindcast, told: dict[str, Any], blocks: list[np.ndarray], unit: str
+    found: Hindcast, told: dict[str, Any], parts: list[np.ndarray], unit: str
 ) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
     """One CV since the training beside its report, and the ratio and the coverage of each block."""
     usual = np.maximum(np.array(told["rmse"]["twin"]), TINY)
-    ratio, coverage = np.full(len(blocks), np.nan), np.full(len(blocks), np.nan)
-    for b, block in enumerate(blocks):
+    ratio, coverage = np.full(len(parts), np.nan), np.full(len(parts), np.nan)
+    for b, block in enumerate(parts):
         rmse, known = rms(found.errors[block], found.mask[block])
         if known.any():
             ratio[b] = float(np.average(rmse / usual, weights=known))

@@ -119,6 +119,16 @@ def test_too_little_telemetry_is_unknown(twin):
     assert drift(replace(twin, card={}), telemetry())["status"] == "unknown"
 
 
+def test_forecasts_that_share_their_rows_are_no_certainty(twin):
+    """80 rows hold 57 forecasts, but hardly three horizons."""
+    found = drift(twin, telemetry(80, gain=3.0))
+    assert (found["windows"], len(found["timeline"]["times"])) == (57, 3)
+    one = drift(twin, telemetry(48, gain=3.0))
+    assert len(one["timeline"]["times"]) == 2
+    assert [r for r in one["reasons"] if r["certain"]] == []
+    json.dumps(backtest([(twin, telemetry(48)), (weaker(twin, 0.5), telemetry(48))]), allow_nan=False)
+
+
 def weaker(twin, gain):
     member = arx(np.array([[[KEEP]]]), np.array([[[(1 - KEEP) * gain, 0.0]]]), np.zeros(1), HISTORY)
     dynamics = Ensemble(jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), member), None, twin.region)
