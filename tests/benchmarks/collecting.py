@@ -89,7 +89,7 @@ async def _counted(source: SourceEdge, buffer: Buffer, seconds: float) -> dict[s
         if last[0] - begin > seconds:
             break
     await batches.aclose()  # type: ignore[attr-defined]
-    late = np.concatenate(lags)
+    late = np.concatenate([*lags, []])
     p50, p99 = np.quantile(late, [0.5, 0.99]).tolist() if len(late) else (float("nan"), float("nan"))
     clock, used = last[0] - begin, last[1] - cpu
     return {"values": count, "cpu_s": used, "clock_s": clock, "lag_p50_s": p50, "lag_p99_s": p99}

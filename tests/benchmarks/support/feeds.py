@@ -94,7 +94,13 @@ def opcua(every_ms: int) -> Iterator[dict[str, Any]]:
             running.stdin.flush()
             tags = {f"v{i}": f"ns=1;s=T{i}" for i in range(3000)}
             url = f"opc.tcp://127.0.0.1:{port}"
-            yield {"kind": "opcua", "url": url, "tags": tags, "sampling_ms": 50.0, "publishing_ms": 100.0}
+            yield {
+                "kind": "opcua",
+                "url": url,
+                "tags": tags,
+                "sampling_ms": max(every_ms / 2, 50.0),
+                "publishing_ms": 100.0,
+            }
 
 
 @contextlib.contextmanager
