@@ -97,7 +97,7 @@ def run_unstable() -> list[dict]:
         twin = replace(drawn, dynamics=replace(drawn.dynamics, backbones=stacked))
         steps = (Event(0, {"y0": 0.0}), Event(20, {"y0": 1.0}), Event(60, disturb={"u0.load": 0.3}))
         for gain in (1.0, 1.3, 0.7):
-            scenario = Scenario(f"pole {pole:g}", 160, steps, gain={"u0": gain}, noise=0.1, resting=40)
+            scenario = Scenario(f"pole {pole:g}", 160, steps, gain={"u0": gain}, noise=0.1, wander=0.0, resting=60)
             ours = run(TwinProcess(twin), Planner(twin), scenario)
             found.append({"pole": pole, "gain": gain, **ours.to_json()})
             print(pole, gain, ours.to_json(), flush=True)
