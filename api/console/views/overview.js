@@ -45,7 +45,7 @@ function Jobs() {
     ${value?.items.length === 0 && html`<p class="quiet">None yet.</p>`}
     ${value?.items.length > 0 && html`<table><tbody>${value.items.map((job) => {
       const [kind, words] = JOB[job.state];
-      const more = job.state === "running" ? ` ${percent(job.progress)}, ${duration(job.eta_s)} left` : "";
+      const more = job.state === "running" ? ` ${percent(job.progress)}${job.eta_s >= 1 ? `, ${duration(job.eta_s)} left` : ""}` : "";
       return html`<tr><td>${time(job.created)}</td>
         <td><${Mark} kind=${kind}>${words}${more}<//> ${job.error && html`<span>${job.error.detail}</span>`}</td>
         <td><code>${job.result?.twin}</code></td></tr>`;
