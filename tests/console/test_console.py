@@ -285,6 +285,7 @@ def test_a_plant_is_described_and_a_file_dropped_on_it(console: Page, rig: Rig, 
     expect(refused.filter(has_text=re.compile("^3valve"))).to_have_count(1)
     expect(refused.filter(has_text=re.compile("^4"))).to_have_count(1)
     expect(console.get_by_text("1 gap of 18 min in all")).to_be_visible()
+    expect(console.get_by_text("A twin cannot be trained on this yet: ")).to_be_visible()
 
     console.get_by_role("button", name="take back").click()
     console.get_by_role("button", name="Yes, take back 4 rows").click()

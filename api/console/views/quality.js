@@ -1,6 +1,6 @@
 // The quality report: what is missing, frozen or out of range, and whether the MVs moved enough to learn from.
 import { get } from "../api.js";
-import { Mark, Name, Trouble, useRead } from "../components.js";
+import { Mark, Name, Trouble, some, useRead } from "../components.js";
 import { duration, number, percent, time } from "../format.js";
 import { html } from "../lib.js";
 import { href, path, slug } from "../state.js";
@@ -25,9 +25,19 @@ function Whole({ q }) {
   const { gaps } = q;
   return html`<p>${q.rows} rows, ${time(q.start)} to ${time(q.end)}, in ${gaps.runs} run${gaps.runs === 1 ? "" : "s"}${gaps.count
       ? `; ${gaps.count} gap${gaps.count === 1 ? "" : "s"} of ${duration(gaps.total_s)} in all` : ", without a gap"}.</p>
+    <${Readiness} ready=${q.readiness} />
     ${q.warnings.length > 0 && html`<ul>${q.warnings.map((w) => html`<li><${Mark} kind="attention">${w.detail}<//></li>`)}</ul>`}
     ${gaps.count > 0 && html`<details><summary>The longest gaps</summary><table><tbody>${gaps.longest.map((g) => html`<tr><td>
       <a href=${around(g)}>${time(g.start)} – ${time(g.end)}</a></td><td class="n">${duration(g.seconds)}</td></tr>`)}</tbody></table></details>`}`;
+}
+
+/** What training would make of it. */
+function Readiness({ ready }) {
+  if (!ready) return null;
+  if (!ready.can_train) return html`<p><${Mark} kind="attention">A twin cannot be trained on this yet: ${ready.why}.<//></p>`;
+  const { rows_used: used, windows, rows_dropped: dropped, never_moved: still } = ready;
+  return html`<p>Training would use ${used} of these rows, in ${windows} windows${dropped ? `; ${dropped} lie in runs too short for one` : ""}.
+    ${still.length > 0 && html` <${Mark} kind="attention">Never moved: ${some(still)}.<//>`}</p>`;
 }
 
 /** The trend of a span, with some room. */
@@ -37,7 +47,7 @@ function around({ start, end }, tag) {
   return href("trends", { start: Math.round(a - room), end: Math.round(b + room), ...(tag && { tags: tag }) });
 }
 
-const rowsWith = ({ holes, frozen, below_range, above_range }) => holes.rows + frozen.rows + below_range.rows + above_range.rows;
+const rowsWith = (tag) => ["holes", "frozen", "below_range", "above_range", "spikes"].reduce((sum, part) => sum + (tag[part]?.rows ?? 0), 0);
 
 /** Tags with something wrong come first, the others as the plant has them. */
 const worstFirst = ([, a], [, b]) => rowsWith(b) - rowsWith(a);
@@ -49,9 +59,9 @@ function Tags({ tags }) {
     return html`<td class="n whole"><a href=${around(longest, name)} title=${`longest from ${time(longest.start)}`}>${part.rows} rows</a></td>`;
   };
   return html`<div class="scroll tall" tabindex="0" role="region" aria-label="Quality by tag"><table>
-    <thead><tr><th>Tag</th><th class="n">Covered</th><th class="n">Missing</th><th class="n">Frozen</th><th class="n">Below</th><th class="n">Above</th><th>Seen</th></tr></thead>
+    <thead><tr><th>Tag</th><th class="n">Covered</th><th class="n">Missing</th><th class="n">Frozen</th><th class="n">Below</th><th class="n">Above</th><th class="n">Spikes</th><th>Seen</th></tr></thead>
     <tbody>${Object.entries(tags).sort(worstFirst).map(([name, t]) => html`<tr><td><${Name} of=${name} /></td><td class="n">${percent(t.coverage)}</td>
-      ${spans(name, t.holes)}${spans(name, t.frozen)}${spans(name, t.below_range)}${spans(name, t.above_range)}
+      ${spans(name, t.holes)}${spans(name, t.frozen)}${spans(name, t.below_range)}${spans(name, t.above_range)}${spans(name, t.spikes ?? { count: 0 })}
       <td class="whole">${t.min === undefined ? "–" : `${number(t.min, 3)} … ${number(t.max, 3)}`} <span class="quiet">${t.unit}</span></td></tr>`)}</tbody></table></div>`;
 }
 
