@@ -38,8 +38,10 @@ window.painted = () => new Promise((done) => requestAnimationFrame(() => {
 }));
 window.picture = (tag) => [...document.querySelectorAll("figure.chart")]
   .find((figure) => figure.querySelector("b").textContent === tag)?.querySelector("[role=img]");
-window.changed = (element) => new Promise((done) => {
+window.changed = (element) => new Promise((done, fail) => {
   const watch = new MutationObserver(() => { watch.disconnect(); done(); });
+  setTimeout(() => fail(new Error(`no new picture in 60 s; it says ${element.getAttribute("aria-label")}; `
+    + [...document.querySelectorAll(".trouble")].map((box) => box.textContent).join("; "))), 60_000);
   watch.observe(element, { attributes: true, attributeFilter: ["aria-label"] });
 });
 """

@@ -88,7 +88,7 @@ def service(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     settings |= {"TWIN_ADMIN_KEY": KEY, "TWIN_LOG_LEVEL": "error"}
     process = subprocess.Popen([sys.executable, "-m", "api.cli.main", "serve"], env=os.environ | settings)
     url = f"http://127.0.0.1:{port}"
-    until(lambda: process.poll() is not None or _answers(url), 120)
+    until(lambda: process.poll() is not None or _answers(url), 300)
     assert process.poll() is None
     yield url
     process.terminate()
@@ -106,11 +106,11 @@ def rig(service: str) -> Iterator[Rig]:
         headers = {"Content-Type": "text/csv"}
         client.post("/v1/plants/tank/telemetry", content=text, headers=headers).raise_for_status()
         job = rig.post("/v1/plants/tank/twins", {"budget_s": 2, "seed": 1})["job"]
-        until(lambda: rig.get(f"/v1/jobs/{job}")["state"] not in ("queued", "running"), 240)
+        until(lambda: rig.get(f"/v1/jobs/{job}")["state"] not in ("queued", "running"), 900)
         done = rig.get(f"/v1/jobs/{job}")
         assert done["state"] == "succeeded", done
         rig.twin = done["result"]["twin"]
-        until(lambda: client.get("/readyz").status_code == 200, 240)
+        until(lambda: client.get("/readyz").status_code == 200, 900)
         yield rig
 
 
