@@ -111,6 +111,14 @@ def _quality(word: str) -> int:
     return code if code <= 255 else -1
 
 
+def _naive(kind: pa.TimestampType) -> bool:
+    """Whether times of this type are in no zone."""
+    try:
+        return not kind.tz
+    except UnicodeDecodeError:  # of a damaged file: a zone, whose name is no text
+        return False
+
+
 @dataclass
 class Clock:
     """Reads times; those without an offset are local to `timezone`, or refused where there is none.
@@ -142,13 +150,13 @@ class Clock:
     def _read(self, column: Column) -> tuple[np.ndarray, dict[int, str]]:
         kind = column.type
         if pa.types.is_timestamp(kind):
-            zone = "UTC" if kind.tz else None  # what is stored is UTC, in whichever zone it is to be shown
+            naive = _naive(kind)
+            zone = None if naive else "UTC"  # what is stored is UTC, in whichever zone it is to be shown
             try:
                 cut = pc.cast(column, options=pc.CastOptions(pa.timestamp("us", zone), allow_time_truncate=True))
             except pa.ArrowInvalid as error:
                 raise TelemetryError(f"column 'time' holds times that are out of range: {error}") from None
             times = pd.DatetimeIndex(cut.to_pandas())
-            naive = kind.tz is None
             index = times if naive else times.tz_convert("UTC").tz_localize(None)
             refused = dict.fromkeys(np.flatnonzero(index.isna()).tolist(), "the time is missing")
             return self._numbers(index, np.full(len(index), naive), refused)

@@ -53,7 +53,7 @@ def address(app: FastAPI) -> Iterator[str]:
     _until(lambda: server.started, 60)
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
-    thread.join(60)
+    thread.join(300)  # a compilation under way is finished first
     assert not thread.is_alive()
 
 

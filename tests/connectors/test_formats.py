@@ -279,8 +279,9 @@ def test_times_beyond_those_of_python_are_refused_row_by_row() -> None:
 
 def test_a_zone_that_nobody_knows_does_not_matter_where_times_are_stored_in_utc() -> None:
     body = as_stream(pa.table({"time": pa.array([10**15], pa.timestamp("us", "UTC")), "u": [1.0]}))
-    batch = one(body.replace(b"UTC", b"UPC"), ARROW)
-    assert batch.table["time"].cast(pa.int64()).to_pylist() == [10**15]
+    for name in (b"UPC", b"U\x94C"):
+        batch = one(body.replace(b"UTC", name), ARROW)
+        assert batch.table["time"].cast(pa.int64()).to_pylist() == [10**15]
 
 
 def test_names_of_an_arrow_stream_that_are_no_text_are_refused() -> None:
