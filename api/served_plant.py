@@ -96,9 +96,9 @@ class ServedPlant:
                 moves[tag.name] = await self.value(tag.name)
         row = self.simulator.advance(moves)
         for name, value in row.items():
-            now = await self.value(name)
-            written = name in moves and now != moves[name]  # while the row was computed: it counts in the next one
-            await self.set(name, now if written else value)
+            if name in moves and (now := await self.value(name)) != moves[name]:
+                value = now  # written while the row was computed: it counts in the next one
+            await self.set(name, value)
         for name in self._nodes.keys() - row.keys() - {"heartbeat"}:
             await self.set(name, await self.value(name))
         return row
