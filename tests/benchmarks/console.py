@@ -112,7 +112,7 @@ def what_if(page: Page, count: int) -> dict[str, Any]:
     page.goto("/#/tank/whatif")
     page.reload()
     page.get_by_label("Add a move of pump_1").wait_for()
-    page.wait_for_function("picture('level_1')?.querySelector('canvas')")
+    page.locator("[role=img][aria-label*='no move']").first.wait_for(timeout=120_000)  # the first forecast is there
     page.evaluate(DRAG, 20)
     return quantiles(page.evaluate(DRAG, count))
 
