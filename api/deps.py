@@ -9,9 +9,9 @@ from fastapi import Depends, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from api.answers import json_answer
-from api.errors import ForbiddenError, UnauthorizedError
-from api.security import Key
+from api.access.security import Key
+from api.http.answers import json_answer
+from api.http.errors import ForbiddenError, UnauthorizedError
 from api.service import Service
 from twin.errors import Problem, QuestionError
 from twin.plant import near

@@ -10,9 +10,9 @@ import pandas as pd
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.catalog import CHAMPION, Catalog
 from api.metrics import Metrics
-from api.registry import Registry
+from api.records.catalog import CHAMPION, Catalog
+from api.records.registry import Registry
 from twin.artifact import Twin
 from twin.comparison import backtest
 from twin.drift import drift

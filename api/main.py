@@ -8,8 +8,10 @@ from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
 
-from api import compilation, errors, openapi
 from api.deps import known_query
+from api.http import errors, openapi
+from api.jobs import compilation
+from api.jobs.worker import Pool
 from api.logs import configure
 from api.middleware import Around, BodyLimit
 from api.routes import (
@@ -35,7 +37,6 @@ from api.routes import (
 from api.service import Service
 from api.settings import Settings
 from api.tracing import Tracing
-from api.worker import Pool
 
 DESCRIPTION = """Digital twins of industrial plants: upload telemetry, train a world model, predict what-ifs,
 optimize under limits. Times are RFC 3339, durations seconds, values in each tag's engineering unit; every error

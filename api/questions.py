@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from api.http.schemas import Steps
 from api.service import Service
 from twin.artifact import Twin
 from twin.errors import ConflictError
 from twin.plant import Plant, Tag
+from twin.timeline import Step
 
 LIMITS = ("low", "high", "limit_low", "limit_high", "rate_limit_per_s")
 
@@ -43,3 +45,8 @@ def under_limits_of(twin: Twin, now: Plant) -> Plant:
 
 def _same(tag: Tag, now: Tag | None) -> bool:
     return now is not None and (tag.role, tag.unit) == (now.role, now.unit)
+
+
+def steps(given: Steps) -> dict[str, list[Step]]:
+    """Steps of a request as the library takes them."""
+    return {tag: [Step(step.after_s, step.value) for step in values] for tag, values in given.items()}

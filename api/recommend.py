@@ -10,12 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from api.questions import served, under_limits_of
-from api.routes.predict import steps
-from api.schemas import ObjectiveBody, OptimizeBody
-from api.security import Key
+from api.access.security import Key
+from api.http.schemas import ObjectiveBody, OptimizeBody
+from api.questions import served, steps, under_limits_of
+from api.records.tables import RecommendationRow
 from api.service import Service
-from api.tables import RecommendationRow
 from twin.artifact import Twin, libraries
 from twin.errors import ConflictError, NotFoundError
 from twin.limits import Limit

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from api.db import Database
+from api.records.db import Database
+from api.records.tables import AliasRow
 from api.settings import Settings
-from api.tables import AliasRow
 from twin import artifact
 from twin.artifact import MANIFEST, Twin
 from twin.errors import NotFoundError, QuestionError

@@ -5,23 +5,23 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from api.calibrations import Calibrations
-from api.catalog import Catalog
-from api.controllers import Controllers
-from api.db import Database
+from api.access.limiter import Limiter
+from api.access.oidc import provider
+from api.access.security import Keys
 from api.drifts import Drifts
-from api.histories import Histories
-from api.housekeeping import Housekeeper
 from api.incoming import Inbox
-from api.jobs import Jobs
-from api.limiter import Limiter
+from api.jobs.queue import Jobs
 from api.metrics import Metrics
-from api.oidc import provider
-from api.recorder import Recorder
-from api.registry import Registry
-from api.security import Keys
+from api.records.calibrations import Calibrations
+from api.records.catalog import Catalog
+from api.records.controllers import Controllers
+from api.records.db import Database
+from api.records.histories import Histories
+from api.records.recorder import Recorder
+from api.records.registry import Registry
+from api.records.sources import Sources
 from api.settings import Settings
-from api.sources import Sources
+from api.upkeep.housekeeping import Housekeeper
 from twin.store import Store
 
 

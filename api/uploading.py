@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 import pandas as pd
 
-from api.errors import MediaTypeError
+from api.http.errors import MediaTypeError
 from api.service import Service
 from connectors.formats.files import CONTENT_TYPES, read_upload
 from twin.storage.batch import Receipt

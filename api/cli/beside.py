@@ -77,7 +77,7 @@ def serve_plant(
     since: Annotated[str | None, typer.Option(help="When that was; now.", show_default=False)] = None,
 ) -> None:
     """Serve a simulated quadruple tank over OPC UA, as a plant to collect from and to control."""
-    from api import serve_plant
+    from api.cli.demo import serve_plant
 
     raise typer.Exit(serve_plant.main(port, speed, seed, epoch, since))
 

@@ -43,7 +43,7 @@ def serve(
 def worker() -> None:
     """Run one training worker against the database of a service that runs elsewhere."""
     settings = environment.settings()
-    from api import worker
+    from api.jobs import worker
 
     worker.main(settings)
 
@@ -58,12 +58,12 @@ def demo(
 ) -> None:
     """Run the service with a simulated plant that is live; train its first twin."""
     settings = environment.settings(data_dir=data_dir, port=port)
-    from api import demo
+    from api.cli.demo import service as demo
 
     folder = settings.data_dir if "data_dir" in settings.model_fields_set else Path(".demo")
     key = settings.admin_key.get_secret_value() if settings.admin_key else None
     if control:
-        from api import demo_control
+        from api.cli.demo import control as demo_control
 
         raise typer.Exit(demo_control.main(folder, settings.port, key))
     raise typer.Exit(demo.main(folder, settings.port, key))

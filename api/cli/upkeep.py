@@ -21,8 +21,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 
 def backup(archive: Archive, as_json: AsJson = False) -> None:
     """Copy database, telemetry and twins into an archive; the service may run meanwhile."""
-    from api import backup as archives
     from api.cli import show
+    from api.upkeep import backup as archives
 
     with _refusals():
         manifest = archives.backup(settings(), archive, _step)
@@ -41,8 +41,8 @@ def restore(
     as_json: AsJson = False,
 ) -> None:
     """Put an archive into a new data folder, every file checked against the archive's digests."""
-    from api import backup as archives
     from api.cli import show
+    from api.upkeep import backup as archives
 
     folder = data_dir or settings().data_dir
     with _refusals():
@@ -58,7 +58,7 @@ def doctor(as_json: AsJson = False) -> None:
     from dataclasses import asdict
 
     from api.cli import show
-    from api.doctor import examine
+    from api.upkeep.doctor import examine
 
     findings = []
     for finding in examine(settings()):
@@ -79,9 +79,9 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check that the audit log is what was written; exit code 1 where it is not. Note the head elsewhere."""
-    from api import audit as log
     from api.cli import show
-    from api.db import Database
+    from api.records import audit as log
+    from api.records.db import Database
 
     db = Database(settings().database)
     try:

@@ -1,8 +1,8 @@
-"""Alembic's entry: runs the migrations on the connection that `api.db.Database` hands over."""
+"""Alembic's entry: runs the migrations on the connection that `api.records.db.Database` hands over."""
 
 from alembic import context
 
-from api.tables import Table
+from api.records.tables import Table
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=Table.metadata)
 context.run_migrations()

@@ -7,10 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from sqlalchemy import select
 
-from api.answers import AuditAnswer, AuditVerdictAnswer, Page, json_answer
-from api.audit import verify
 from api.deps import Admin, App, Limit, page
-from api.tables import AuditRow
+from api.http.answers import AuditAnswer, AuditVerdictAnswer, Page, json_answer
+from api.records.audit import verify
+from api.records.tables import AuditRow
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"])
 

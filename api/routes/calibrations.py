@@ -7,11 +7,11 @@ from typing import Annotated
 import pandas as pd
 from fastapi import APIRouter, Query, Response
 
-from api.answers import CalibrationAnswer, json_answer
-from api.calibrations import answer
 from api.deps import App, PlantSlug, Reader, Trainer, TwinName
-from api.examples import CALIBRATE, body
-from api.schemas import CalibrateBody
+from api.http.answers import CalibrationAnswer, json_answer
+from api.http.examples import CALIBRATE, body
+from api.http.schemas import CalibrateBody
+from api.records.calibrations import answer
 from twin.errors import NotFoundError
 
 router = APIRouter(prefix="/v1/plants/{plant}/twins/{twin}", tags=["twins"])

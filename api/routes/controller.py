@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 
-from api.answers import (
+from api.control.report import summarize
+from api.deps import App, Limit, Operator, PlantSlug, Reader, page
+from api.http.answers import (
     ControllerAnswer,
     ControllerRecordAnswer,
     ControllerReportAnswer,
@@ -14,10 +16,8 @@ from api.answers import (
     Page,
     json_answer,
 )
-from api.control.report import summarize
-from api.deps import App, Limit, Operator, PlantSlug, Reader, page
-from api.examples import CONTROLLER, CONTROLLER_REPORT, body
-from api.schemas import ControllerBody, ControllerReportBody, Time
+from api.http.examples import CONTROLLER, CONTROLLER_REPORT, body
+from api.http.schemas import ControllerBody, ControllerReportBody, Time
 
 router = APIRouter(prefix="/v1/plants/{plant}/controller", tags=["control"])
 

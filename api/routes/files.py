@@ -17,9 +17,9 @@ from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from api.answers import FileAnswer, json_answer
 from api.deps import App, PlantSlug, Reader, Uploader
-from api.errors import MediaTypeError
+from api.http.answers import FileAnswer, json_answer
+from api.http.errors import MediaTypeError
 from api.incoming import Incoming
 from api.service import Service
 from api.uploading import check_type, store

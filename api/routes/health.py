@@ -7,8 +7,8 @@ from importlib.metadata import version
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from api.answers import json_answer
 from api.deps import App
+from api.http.answers import json_answer
 
 router = APIRouter(tags=["health"])
 

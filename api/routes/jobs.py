@@ -10,10 +10,10 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api.answers import JobAnswer, LogAnswer, Page, json_answer
 from api.deps import After, App, Limit, Reader, Trainer, page
-from api.jobs import ENDED
-from api.tables import EventRow, JobRow
+from api.http.answers import JobAnswer, LogAnswer, Page, json_answer
+from api.jobs.queue import ENDED
+from api.records.tables import EventRow, JobRow
 from twin.errors import QuestionError
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])

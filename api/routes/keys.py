@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from api.answers import KeyAnswer, Page, json_answer
 from api.deps import Admin, App
-from api.examples import KEY, body
-from api.schemas import KeyBody
-from api.tables import KeyRow
+from api.http.answers import KeyAnswer, Page, json_answer
+from api.http.examples import KEY, body
+from api.http.schemas import KeyBody
+from api.records.tables import KeyRow
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"])
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from api.answers import OptimizeAnswer, json_answer
 from api.deps import App, Optimizer, PlantSlug
-from api.examples import OPTIMIZE, body
+from api.http.answers import OptimizeAnswer, json_answer
+from api.http.examples import OPTIMIZE, body
+from api.http.schemas import OptimizeBody
 from api.recommend import compute, inputs, record
-from api.schemas import OptimizeBody
 
 router = APIRouter(prefix="/v1/plants", tags=["optimize"])
 

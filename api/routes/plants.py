@@ -6,11 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 
-from api.answers import Page, PlantAnswer, json_answer
-from api.catalog import PlantVersion
 from api.deps import After, App, Limit, PlantSlug, Reader, Trainer, page
-from api.examples import PLANT, body
-from api.schemas import PlantBody
+from api.http.answers import Page, PlantAnswer, json_answer
+from api.http.examples import PLANT, body
+from api.http.schemas import PlantBody
+from api.records.catalog import PlantVersion
 from twin.errors import PlantError, Problem
 from twin.plant import Plant
 from twin.units import check

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from api.answers import PredictAnswer, json_answer
 from api.deps import App, PlantSlug, Predictor
-from api.examples import PREDICT, body
-from api.questions import served_twin
-from api.schemas import PredictBody, ScenarioBody, Steps
+from api.http.answers import PredictAnswer, json_answer
+from api.http.examples import PREDICT, body
+from api.http.schemas import PredictBody, ScenarioBody
+from api.questions import served_twin, steps
 from twin.errors import QuestionError
 from twin.predict import Scenario, forecast
-from twin.timeline import Step
 
 router = APIRouter(prefix="/v1/plants", tags=["predict"])
 
@@ -33,8 +32,3 @@ def _scenarios(body: PredictBody) -> list[Scenario]:
     if len(set(names)) < len(names):
         raise QuestionError.at(("scenarios",), "two have one name")
     return [Scenario(s.name, steps(s.moves), steps(s.disturbances)) for s in scenarios]
-
-
-def steps(given: Steps) -> dict[str, list[Step]]:
-    """Steps of a request as the library takes them."""
-    return {tag: [Step(step.after_s, step.value) for step in values] for tag, values in given.items()}

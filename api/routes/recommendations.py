@@ -7,13 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 from sqlalchemy import select
 
-from api.answers import Page, RecommendationAnswer, ReplayAnswer, json_answer
 from api.deps import App, Limit, PlantSlug, Reader, page
-from api.examples import REPLAY, body
+from api.http.answers import Page, RecommendationAnswer, ReplayAnswer, json_answer
+from api.http.examples import REPLAY, body
+from api.http.schemas import ReplayBody
 from api.recommend import replay
-from api.schemas import ReplayBody
+from api.records.tables import RecommendationRow
 from api.service import Service
-from api.tables import RecommendationRow
 from twin.errors import NotFoundError
 
 router = APIRouter(prefix="/v1/plants", tags=["optimize"])

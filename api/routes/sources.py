@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from api.answers import SourcesAnswer, json_answer
 from api.deps import App, PlantSlug, Reader, Uploader
-from api.examples import SOURCES, body
-from api.schemas import SourcesBody
+from api.http.answers import SourcesAnswer, json_answer
+from api.http.examples import SOURCES, body
+from api.http.schemas import SourcesBody
 
 router = APIRouter(prefix="/v1/plants/{plant}/sources", tags=["telemetry"])
 

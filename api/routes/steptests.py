@@ -7,13 +7,13 @@ from typing import Annotated
 import pandas as pd
 from fastapi import APIRouter, Header, Response
 
-from api.answers import StepTestAnswer, json_answer
-from api.catalog import CHAMPION
 from api.deps import App, PlantSlug, Predictor
-from api.examples import STEP_TEST, body
-from api.histories import given
+from api.http.answers import StepTestAnswer, json_answer
+from api.http.examples import STEP_TEST, body
+from api.http.schemas import StepTestBody
 from api.questions import served_twin
-from api.schemas import StepTestBody
+from api.records.catalog import CHAMPION
+from api.records.histories import given
 from api.service import Service
 from twin.artifact import Twin
 from twin.errors import NotFoundError, QuestionError

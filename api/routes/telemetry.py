@@ -13,12 +13,12 @@ import pyarrow as pa
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from api.answers import ReceiptAnswer, SeriesAnswer, json_answer
-from api.audit import audit
-from api.body import BodyFile
 from api.deps import App, PlantSlug, Reader, Uploader
-from api.examples import CSV, body
-from api.schemas import Time
+from api.http.answers import ReceiptAnswer, SeriesAnswer, json_answer
+from api.http.body import BodyFile
+from api.http.examples import CSV, body
+from api.http.schemas import Time
+from api.records.audit import audit
 from api.uploading import check_type, store
 from twin.errors import QuestionError
 from twin.plant import Plant

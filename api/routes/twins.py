@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Response
 
-from api.answers import AliasAnswer, JobAnswer, Page, StepResponsesAnswer, TwinAnswer, json_answer
 from api.deps import After, App, Limit, PlantSlug, Reader, Trainer, TwinName, page
-from api.examples import ALIAS, OPERATING_POINT, TRAIN, body
+from api.http.answers import AliasAnswer, JobAnswer, Page, StepResponsesAnswer, TwinAnswer, json_answer
+from api.http.examples import ALIAS, OPERATING_POINT, TRAIN, body
+from api.http.schemas import AliasBody, History, OperatingPointBody, Time, TrainBody
+from api.records.tables import TwinRow
 from api.routes.jobs import job_json
-from api.schemas import AliasBody, History, OperatingPointBody, Time, TrainBody
 from api.service import Service
-from api.tables import TwinRow
 from twin.artifact import Twin
 from twin.errors import QuestionError
 from twin.exclusions import Exclusion

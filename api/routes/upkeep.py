@@ -7,10 +7,10 @@ from typing import Annotated
 import pandas as pd
 from fastapi import APIRouter, Query, Response
 
-from api.answers import BacktestAnswer, DriftAnswer, json_answer
 from api.deps import App, PlantSlug, Reader, TwinName
-from api.examples import BACKTEST, body
-from api.schemas import BacktestBody, Time
+from api.http.answers import BacktestAnswer, DriftAnswer, json_answer
+from api.http.examples import BACKTEST, body
+from api.http.schemas import BacktestBody, Time
 
 router = APIRouter(prefix="/v1/plants/{plant}/twins/{twin}", tags=["twins"])
 

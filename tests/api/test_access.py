@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from api.errors import TooManyError
-from api.limiter import Limiter
+from api.access.limiter import Limiter
+from api.http.errors import TooManyError
 from twin.plants.quadruple_tank import QuadrupleTank
 
 

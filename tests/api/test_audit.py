@@ -9,9 +9,9 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from api.audit import START, audit, audit_recommendations, verify
-from api.db import Database
-from api.tables import RecommendationRow
+from api.records.audit import START, audit, audit_recommendations, verify
+from api.records.db import Database
+from api.records.tables import RecommendationRow
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.bounds import STATM, Bounds, resident_mib
+from api.jobs.bounds import STATM, Bounds, resident_mib
 from api.settings import Settings
 
 

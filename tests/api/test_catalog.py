@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from api.catalog import Catalog
-from api.db import Database
-from api.tables import AliasRow, TwinRow
+from api.records.catalog import Catalog
+from api.records.db import Database
+from api.records.tables import AliasRow, TwinRow
 from twin.errors import NotFoundError
 from twin.plants.quadruple_tank import QuadrupleTank
 

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from api.cli.demo.serve_plant import at_rest
+from api.cli.demo.served_plant import ServedPlant
 from api.control.link import ServiceLink
 from api.control.modes import Mode
 from api.control.start import assembled, configured, sound
-from api.serve_plant import at_rest
-from api.served_plant import ServedPlant
 from connectors.config import load
 from connectors.errors import ConfigError
 from tests.api.conftest import KEY

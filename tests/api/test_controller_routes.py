@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import select
 
-from api.tables import AuditRow
+from api.records.tables import AuditRow
 from twin.plants.quadruple_tank import QuadrupleTank
 
 URL = "/v1/plants/steered/controller"

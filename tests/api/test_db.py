@@ -12,9 +12,9 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from api.db import MIGRATIONS, Database
-from api.jobs import Jobs
-from api.tables import KeyRow, Table
+from api.jobs.queue import Jobs
+from api.records.db import MIGRATIONS, Database
+from api.records.tables import KeyRow, Table
 
 
 @pytest.fixture

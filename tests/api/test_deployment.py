@@ -10,8 +10,8 @@ import pytest
 
 from api.cli.main import app
 from api.metrics import Metrics
+from api.records.sources import Sources
 from api.settings import ClientSettings, Settings
-from api.sources import Sources
 
 DOCKER = Path(__file__).parents[2] / "docker"
 FILES = sorted(path for path in DOCKER.rglob("*") if path.is_file())

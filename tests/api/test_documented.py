@@ -38,7 +38,7 @@ def test_only_the_settings_read_the_environment() -> None:
         if re.search(r"os\.(environ|getenv)", path.read_text())
     ]
     # The demo hands the environment on to the service that it starts; a plant's file names where its secrets are.
-    assert sorted(readers) == ["api/demo.py", "api/settings.py"]
+    assert sorted(readers) == ["api/cli/demo/service.py", "api/settings.py"]
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from fastapi import FastAPI
 from sqlalchemy import delete
 from typer.testing import CliRunner
 
-from api.answers import BacktestAnswer, DriftAnswer
 from api.cli.main import app as cli
 from api.client.clients import Client
-from api.tables import TwinRow
+from api.http.answers import BacktestAnswer, DriftAnswer
+from api.records.tables import TwinRow
 from tests.api.conftest import KEY, TRAINED
 from twin import artifact
 from twin.exported import Exported

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from api.examples import PLANT
-from api.schemas import PlantBody
+from api.http.examples import PLANT
+from api.http.schemas import PlantBody
 
 
 def problem(answer: Any, status: int) -> dict[str, Any]:

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
-from api.db import Database
-from api.jobs import MAX_ATTEMPTS, Jobs, LeaseLostError
+from api.jobs.queue import MAX_ATTEMPTS, Jobs, LeaseLostError
+from api.records.db import Database
+from api.records.tables import JobRow
 from api.routes.jobs import line_json
-from api.tables import JobRow
 from twin.errors import ConflictError, NotFoundError
 
 

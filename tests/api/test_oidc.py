@@ -14,9 +14,9 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from api import oidc
-from api.errors import ForbiddenError, UnauthorizedError
-from api.oidc import Provider
+from api.access import oidc
+from api.access.oidc import Provider
+from api.http.errors import ForbiddenError, UnauthorizedError
 
 
 @dataclass

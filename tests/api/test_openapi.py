@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from pydantic import TypeAdapter
 
-from api.answers import OptimizeAnswer, PredictAnswer
+from api.http.answers import OptimizeAnswer, PredictAnswer
 
 FILL = {"plant": "tank", "twin": "champion", "alias": "candidate"}
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from api.examples import OPTIMIZE, PREDICT
+from api.http.examples import OPTIMIZE, PREDICT
 from twin.plants.quadruple_tank import PERIOD_S, QuadrupleTank
 from twin.telemetry import Telemetry
 

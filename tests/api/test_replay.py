@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from fastapi import FastAPI
 
-from api.tables import RecommendationRow
+from api.records.tables import RecommendationRow
 from tests.api.test_questions import GOAL, ask, history
 from twin.plants.quadruple_tank import QuadrupleTank
 from twin.plants.simulator import Simulator

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from api.db import Database
-from api.errors import ForbiddenError, UnauthorizedError
-from api.security import Keys
+from api.access.security import Keys
+from api.http.errors import ForbiddenError, UnauthorizedError
+from api.records.db import Database
+from api.records.tables import utc_now
 from api.settings import Settings
-from api.tables import utc_now
 from twin.errors import ConflictError, NotFoundError, TwinError
 
 

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from api.cli.main import app as command
-from api.examples import SOURCES
+from api.http.examples import SOURCES
 from connectors.buffer import Buffer
 from connectors.collect import Collector
 from connectors.errors import ConnectorError

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pandas as pd
 
-from api.answers import StepTestAnswer
+from api.http.answers import StepTestAnswer
 from twin.moves import Envelope
 from twin.plants.quadruple_tank import QuadrupleTank
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
-from api.answers import JobAnswer, StepResponsesAnswer, TwinAnswer
+from api.http.answers import JobAnswer, StepResponsesAnswer, TwinAnswer
 from api.settings import Settings
 from twin import artifact
 from twin.plants.quadruple_tank import QuadrupleTank

@@ -17,12 +17,12 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from typer.testing import CliRunner
 
-from api.backup import MANIFEST, backup, restore
 from api.cli import main
-from api.db import MIGRATIONS, Database
-from api.doctor import examine
+from api.records.db import MIGRATIONS, Database
 from api.service import Service
 from api.settings import Settings
+from api.upkeep.backup import MANIFEST, backup, restore
+from api.upkeep.doctor import examine
 from connectors.formats.files import read_upload
 from twin.errors import ConflictError, TwinError
 from twin.plants.quadruple_tank import QuadrupleTank

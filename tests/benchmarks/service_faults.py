@@ -254,8 +254,8 @@ def training_case(folder: Path, rng: random.Random, asked: argparse.Namespace) -
 
 def promotion_case(folder: Path, rng: random.Random, _: argparse.Namespace) -> dict[str, int]:
     """kill -9 of the server while an alias is moved to and fro."""
-    from api.db import Database
-    from api.tables import TwinRow
+    from api.records.db import Database
+    from api.records.tables import TwinRow
 
     with contextlib.closing(Server(folder / "data")) as server:
         server.put_plant()

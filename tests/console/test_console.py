@@ -12,7 +12,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from api.examples import SOURCES
+from api.http.examples import SOURCES
 from tests.console.conftest import KEY, ROWS, Rig
 from tests.console.support import HORIZON_S, PERIOD_S, REFUSED, asked, chart, ends, shown, to
 

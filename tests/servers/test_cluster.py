@@ -17,13 +17,13 @@ from fastapi.testclient import TestClient
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from api.audit import audit, verify
-from api.catalog import Catalog
-from api.db import Database
-from api.jobs import Jobs
+from api.jobs.queue import Jobs
 from api.main import create_app
+from api.records.audit import audit, verify
+from api.records.catalog import Catalog
+from api.records.db import Database
+from api.records.tables import AliasRow, Table
 from api.settings import Settings
-from api.tables import AliasRow, Table
 from connectors.formats.files import read_upload
 from twin.plants.quadruple_tank import QuadrupleTank
 from twin.plants.simulator import Simulator

@@ -11,10 +11,10 @@ from functools import cache
 from pathlib import Path
 from unittest import mock
 
-from api import jobs as queue
-from api.db import Database
-from api.jobs import Jobs, LeaseLostError
-from api.tables import PlantRow, TwinRow, utc_now
+from api.jobs import queue as queue
+from api.jobs.queue import Jobs, LeaseLostError
+from api.records.db import Database
+from api.records.tables import PlantRow, TwinRow, utc_now
 from twin import artifact
 from twin.errors import ArtifactError
 from twin.plants.quadruple_tank import QuadrupleTank

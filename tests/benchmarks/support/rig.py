@@ -21,13 +21,13 @@ import numpy as np
 from support.scenarios import Scenario
 from support.service import PATIENCE_S, Service
 
+from api.cli.demo.served_plant import ServedPlant
 from api.control.clock import NS, SteadyClock
 from api.control.controller import Controller
 from api.control.link import ServiceLink
 from api.control.modes import Mode
 from api.control.runner import Runner
 from api.control.start import assembled, configured
-from api.served_plant import ServedPlant
 from connectors.config import load
 from twin.plants.simulator import Simulator
 from twin.telemetry import Telemetry

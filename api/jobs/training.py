@@ -13,14 +13,15 @@ import pandas as pd
 import structlog
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from api import calibrations, compilation
-from api.audit import audit
-from api.catalog import CHAMPION, Catalog
-from api.db import Database
-from api.diary import Diary
-from api.jobs import Jobs, LeaseLostError
+from api.jobs import compilation
+from api.jobs.diary import Diary
+from api.jobs.queue import Jobs, LeaseLostError
+from api.records import calibrations
+from api.records.audit import audit
+from api.records.catalog import CHAMPION, Catalog
+from api.records.db import Database
+from api.records.tables import AliasRow, JobRow, TwinRow
 from api.settings import Settings
-from api.tables import AliasRow, JobRow, TwinRow
 from twin import artifact
 from twin.artifact import Twin
 from twin.calibrate import calibrate

@@ -16,11 +16,11 @@ from typing import Protocol
 
 from sqlalchemy import delete, select
 
-from api.audit import audit
-from api.db import Database
-from api.errors import ForbiddenError, UnauthorizedError
+from api.http.errors import ForbiddenError, UnauthorizedError
+from api.records.audit import audit
+from api.records.db import Database
+from api.records.tables import KeyRow, utc_now
 from api.settings import Settings
-from api.tables import KeyRow, utc_now
 from twin.errors import ConflictError, NotFoundError, TwinError
 
 SCOPES = ("read", "upload", "train", "predict", "optimize", "control", "admin")
@@ -59,7 +59,7 @@ class Key:
 
 
 class Tokens(Protocol):
-    """Checks the tokens of an identity provider (`api.oidc`)."""
+    """Checks the tokens of an identity provider (`api.access.oidc`)."""
 
     def check(self, text: str) -> Key:
         """What a token allows.

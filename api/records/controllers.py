@@ -10,10 +10,10 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from api.audit import audit
-from api.db import Database
-from api.schemas import ControllerBody, Time
-from api.tables import ControllerRecordRow, ControllerRow, PlantRow, utc_now
+from api.http.schemas import ControllerBody, Time
+from api.records.audit import audit
+from api.records.db import Database
+from api.records.tables import ControllerRecordRow, ControllerRow, PlantRow, utc_now
 from twin.errors import ConflictError, NotFoundError, Problem, QuestionError
 from twin.plant import near
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.catalog import Catalog
 from api.incoming import Inbox
-from api.jobs import ENDED, Jobs
+from api.jobs.queue import ENDED, Jobs
+from api.records.catalog import Catalog
 from twin.errors import NotFoundError, StoreError
 from twin.store import Store
 

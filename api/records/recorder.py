@@ -9,9 +9,9 @@ import time
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from api.audit import audit_recommendations
-from api.db import Database
-from api.tables import RecommendationRow
+from api.records.audit import audit_recommendations
+from api.records.db import Database
+from api.records.tables import RecommendationRow
 
 log = structlog.get_logger()
 

@@ -35,7 +35,7 @@ def main(port: int, speed: float, seed: int, epoch: str | None, since: str | Non
     begin = now if since is None else pd.Timestamp(since)
     plant = simulator(seed, now if epoch is None else pd.Timestamp(epoch))
     try:
-        from api.served_plant import ServedPlant
+        from api.cli.demo.served_plant import ServedPlant
     except ModuleNotFoundError:
         show.errors.print(str(MissingExtra("opcua", "opcua")), style="red")
         return 1

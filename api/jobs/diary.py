@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.jobs import Jobs
+from api.jobs.queue import Jobs
 
 log = structlog.get_logger()
 HERE = Path(__file__).parents[1]

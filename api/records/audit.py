@@ -16,8 +16,8 @@ from typing import Any
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
-from api.db import Database
-from api.tables import AuditHeadRow, AuditRow, RecommendationRow, utc_now
+from api.records.db import Database
+from api.records.tables import AuditHeadRow, AuditRow, RecommendationRow, utc_now
 
 START = "0" * 64  # the digest before the first entry
 PART = 1_000  # entries read at once

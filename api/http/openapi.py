@@ -6,8 +6,8 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from api.answers import ProblemAnswer
-from api.errors import PROBLEM_JSON
+from api.http.answers import ProblemAnswer
+from api.http.errors import PROBLEM_JSON
 
 REFUSED = {"model": ProblemAnswer, "description": "what was wrong, where, and what to do"}
 FAILED = {"model": ProblemAnswer, "description": "the service, its store or its database failed; try again later"}

@@ -12,10 +12,10 @@ from typing import Any
 from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
-from api.audit import audit
-from api.db import Database
-from api.errors import PreconditionError
-from api.tables import (
+from api.http.errors import PreconditionError
+from api.records.audit import audit
+from api.records.db import Database
+from api.records.tables import (
     AliasRow,
     ControllerRecordRow,
     ControllerRow,

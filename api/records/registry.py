@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.catalog import Catalog
+from api.records.catalog import Catalog
 from twin import artifact, optimize, predict
 from twin.artifact import Twin
 from twin.errors import NotFoundError, TwinError

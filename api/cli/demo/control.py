@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from api import demo, serve_plant
 from api.cli import show
+from api.cli.demo import serve_plant
+from api.cli.demo import service as demo
 from api.client.clients import Client
 from api.client.errors import ClientError
 from api.settings import environment

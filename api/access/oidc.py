@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx
 
-from api.errors import UnauthorizedError
-from api.security import SCOPES, Key
+from api.access.security import SCOPES, Key
+from api.http.errors import UnauthorizedError
 from api.settings import Settings
 from twin.errors import TwinError
 

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from sqlalchemy.engine import make_url
 
-from api.db import copy_sqlite
+from api.records.db import copy_sqlite
 from api.settings import Settings
 from twin.errors import ConflictError, NotFoundError, TwinError
 

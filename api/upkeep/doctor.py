@@ -14,10 +14,10 @@ from pathlib import Path
 from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.audit import verify
-from api.db import Database
+from api.records.audit import verify
+from api.records.db import Database
+from api.records.tables import AliasRow, JobRow, PlantRow, TwinRow, utc_now
 from api.settings import GIB, Settings
-from api.tables import AliasRow, JobRow, PlantRow, TwinRow, utc_now
 from twin import artifact
 from twin.errors import TwinError
 from twin.store import Store

@@ -14,16 +14,16 @@ from multiprocessing.process import BaseProcess
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.bounds import Bounds
-from api.catalog import Catalog
-from api.db import Database
-from api.diary import Diary
-from api.jobs import ENDED, Jobs, LeaseLostError
+from api.jobs.bounds import Bounds
+from api.jobs.diary import Diary
+from api.jobs.queue import ENDED, Jobs, LeaseLostError
+from api.jobs.training import Training
 from api.logs import configure
+from api.records.catalog import Catalog
+from api.records.db import Database
+from api.records.tables import JobRow
 from api.settings import Settings
-from api.tables import JobRow
 from api.tracing import Tracing
-from api.training import Training
 from twin.errors import Cancelled, TwinError
 from twin.store import Store
 

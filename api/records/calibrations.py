@@ -10,11 +10,11 @@ import pandas as pd
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.audit import audit
-from api.catalog import Catalog
-from api.db import Database
-from api.registry import Registry
-from api.tables import CalibrationRow, JobRow, TwinRow
+from api.records.audit import audit
+from api.records.catalog import Catalog
+from api.records.db import Database
+from api.records.registry import Registry
+from api.records.tables import CalibrationRow, JobRow, TwinRow
 from twin.artifact import Twin
 from twin.calibrate import calibrate, renew
 from twin.errors import NotFoundError, QuestionError, TrainingError

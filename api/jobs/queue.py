@@ -16,9 +16,9 @@ from sqlalchemy import func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
-from api.audit import audit
-from api.db import Database
-from api.tables import EventRow, JobRow, utc_now
+from api.records.audit import audit
+from api.records.db import Database
+from api.records.tables import EventRow, JobRow, utc_now
 from twin.errors import ConflictError, NotFoundError
 
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = "queued", "running", "succeeded", "failed", "cancelled"

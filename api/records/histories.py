@@ -9,7 +9,7 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from api.schemas import History
+from api.http.schemas import History
 from twin.artifact import Twin
 from twin.errors import HistoryError, Problem, QuestionError
 from twin.plant import Plant

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 
-from api.errors import TooManyError
+from api.http.errors import TooManyError
 
 BURST_S = 10.0  # the bucket holds so many seconds' worth of requests
 

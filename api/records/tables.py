@@ -196,7 +196,7 @@ class ControllerRecordRow(Table):
 
 
 class AuditRow(Table):
-    """A change that somebody made, or a recommendation; `digest` chains it to the entry before (`api.audit`)."""
+    """A change that somebody made, or a recommendation; `digest` chains it to the entry before (`audit.py`)."""
 
     __tablename__ = "audit"
 
