@@ -83,7 +83,8 @@ tag = "heartbeat"
 def main(data_dir: Path, port: int, admin_key: str | None = None) -> int:
     """Run until Ctrl-C; the exit code."""
     url = f"http://127.0.0.1:{port}"
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for ends in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs are born deaf to the first
+        signal.signal(ends, signal.default_int_handler)
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         key = admin_key or demo._key(data_dir / "key")

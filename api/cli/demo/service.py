@@ -45,7 +45,8 @@ class StartError(Exception):
 def main(data_dir: Path, port: int, admin_key: str | None = None) -> int:
     """Run the demo until Ctrl-C; the exit code. A key is made, and kept in the folder, where none is given."""
     url = f"http://127.0.0.1:{port}"
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for ends in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs are born deaf to the first
+        signal.signal(ends, signal.default_int_handler)
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         key = admin_key or _key(data_dir / "key")
