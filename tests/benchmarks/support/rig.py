@@ -32,6 +32,8 @@ from connectors.config import load
 from twin.plants.simulator import Simulator
 from twin.telemetry import Telemetry
 
+CLOSES = 60  # cycles in which a good one must come: behind a fault, trust returns when the forecasts fit again
+
 
 class Hands:
     """The hands of the clocks: they go when they are told to."""
@@ -153,7 +155,7 @@ class Rig:
         """Hand the loops to the controller and confirm closed loop."""
         for tag in self.served.simulator.plant.mvs:
             await self.served.set(f"{tag.name}.mode", 1.0)
-        for _ in range(10):
+        for _ in range(CLOSES):
             record = await self.cycle()
             if record["ok"] and not record["held"]:
                 await self.controller.request(Mode.CLOSED, "the benchmark", "", scope=True, confirmed=True)
