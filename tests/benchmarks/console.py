@@ -46,11 +46,11 @@ window.changed = (element) => new Promise((done, fail) => {
 });
 """
 
-DRAG = """async (count) => {
+DRAG = """async ([count, place]) => {
   const over = picture("pump_1").querySelector(".u-over");
   const { left, top, width, height } = over.getBoundingClientRect();
   const at = (kind, k) => over.dispatchEvent(new PointerEvent(kind, { bubbles: true, cancelable: true, pointerId: 1,
-    pointerType: "mouse", clientX: left + 0.6 * width, clientY: top + (0.25 + 0.02 * (k % 25)) * height }));
+    pointerType: "mouse", clientX: left + place * width, clientY: top + (0.25 + 0.02 * (k % 25)) * height }));
   over.setPointerCapture = () => null;
   at("pointerdown", 0);
   await new Promise((done) => setTimeout(done, 1000));
@@ -113,8 +113,8 @@ def what_if(page: Page, count: int) -> dict[str, Any]:
     page.reload()
     page.get_by_label("Add a move of pump_1").wait_for()
     page.locator("[role=img][aria-label*='no move']").first.wait_for(timeout=120_000)  # the first forecast is there
-    page.evaluate(DRAG, 20)
-    return quantiles(page.evaluate(DRAG, count))
+    page.evaluate(DRAG, [20, 0.8])
+    return quantiles(page.evaluate(DRAG, [count, 0.6]))  # elsewhere: where the first began, its ramp would be taken
 
 
 def trends(page: Page, count: int) -> dict[str, Any]:
