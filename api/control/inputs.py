@@ -84,6 +84,8 @@ class Inputs:
                 findings.append(finding)
                 bad.setdefault(mv.name, finding.code)
         out = self._roster.update(bad)
+        # A critical input holds up the whole cycle while it is bad; no plan is made without it, not even afterwards.
+        back = {asked.name for asked in configuration.inputs if asked.critical and asked.name not in bad}
         roles = {asked.name: asked.role for asked in configuration.inputs}
         held = {mv.name: "not_configured" for mv in configuration.mvs if not mv.moved}
         held |= {tag: why for tag, why in out.items() if roles[tag] is Role.MV}
@@ -93,7 +95,7 @@ class Inputs:
             good=good,
             findings=tuple(findings),
             held=held,
-            dropped={tag: why for tag, why in out.items() if roles[tag] is not Role.MV},
+            dropped={tag: why for tag, why in out.items() if roles[tag] is not Role.MV and tag not in back},
             override=self._override(readings),
         )
 

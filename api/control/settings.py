@@ -105,7 +105,7 @@ class Settings(Table):
         write_within_s: after a cycle is due; a later plan is not written. Half the period by default.
         max_age_s: of a time stamp; three periods by default.
         patience: so many cycles that fail in a row shed.
-        critical_patience: so many cycles in a row with a bad critical input shed.
+        critical_patience: so many cycles in a row with a bad critical input shed; in those before nothing is written.
         return_cycles: a tag that dropped out counts again after so many good cycles in a row.
         min_trust: of the plan (`trust.score`).
         accept_relaxed: whether a plan that cannot keep every CV limit is written: it breaks them least.
@@ -126,7 +126,7 @@ class Settings(Table):
     control_horizon_s: float | None = Field(default=None, gt=0)
     coverage: float = Field(default=0.95, gt=0, lt=1)
     patience: int = Field(default=3, ge=1)
-    critical_patience: int = Field(default=1, ge=1)
+    critical_patience: int = Field(default=2, ge=1)
     return_cycles: int = Field(default=3, ge=1)
     min_trust: float = Field(default=0.1, ge=0, le=1)
     accept_relaxed: bool = True

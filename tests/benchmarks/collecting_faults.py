@@ -31,6 +31,8 @@ from pathlib import Path
 import httpx
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # a benchmark is run as a script
+from support.namespace import Namespace, namespace
+
 from tests.connectors import support
 from tests.connectors.support import free_port, needed, wait_for_port
 
@@ -41,8 +43,6 @@ NODE = Path(__file__).parents[1] / "connectors" / "node"
 RESULTS = Path(__file__).parent / "results"
 CACHE = Path(__file__).parent / "cache"
 KEY = "the-key-of-these-faults"
-MINE = os.getpid() % 200  # several may run side by side
-NAMESPACE, LINK, FAR, ADDRESS = f"twinfaults{MINE}", f"twinf{MINE}a", f"twinf{MINE}b", f"10.213.{MINE}.2"
 PATIENCE_S = 90.0  # for the way to become whole again
 PLANT = {
     "name": "Counter",
@@ -110,7 +110,9 @@ class Part:
 class Way:
     """A plant, the collector and the service, with what counts."""
 
-    def __init__(self, kind: str, folder: Path, host: str, inside: list[str], own_disk: bool) -> None:
+    def __init__(self, kind: str, folder: Path, network: Namespace | None, own_disk: bool) -> None:
+        self.network = network
+        host, inside = (network.there, network.inside) if network else ("127.0.0.1", ())
         self.url, ports = f"http://127.0.0.1:{(port := free_port())}", free_port()
         served = {"TWIN_DATA_DIR": str(folder / "data"), "TWIN_PORT": str(port), "TWIN_ADMIN_KEY": KEY}
         served |= {"TWIN_WORKERS": "0", "TWIN_LOG_LEVEL": "error"}
@@ -163,30 +165,10 @@ class Way:
         self.client.close()
 
 
-@contextlib.contextmanager
-def namespace() -> Iterator[list[str]]:
-    """A network namespace with one link to here; how to run a program in it."""
-
-    def ip(*words: str) -> None:
-        subprocess.run([needed("ip"), *words], check=True, capture_output=True)
-
-    ip("netns", "add", NAMESPACE)
-    try:
-        ip("link", "add", LINK, "type", "veth", "peer", "name", FAR, "netns", NAMESPACE)
-        ip("addr", "add", f"{ADDRESS.rpartition('.')[0]}.1/24", "dev", LINK)
-        ip("link", "set", LINK, "up")
-        ip("-n", NAMESPACE, "addr", "add", f"{ADDRESS}/24", "dev", FAR)
-        ip("-n", NAMESPACE, "link", "set", FAR, "up")
-        ip("-n", NAMESPACE, "link", "set", "lo", "up")
-        yield [needed("ip"), "netns", "exec", NAMESPACE]
-    finally:
-        ip("netns", "del", NAMESPACE)
-
-
 def cut(way: Way, seconds: float) -> None:
-    subprocess.run([needed("ip"), "link", "set", LINK, "down"], check=True)
+    way.network.cut()
     time.sleep(seconds)
-    subprocess.run([needed("ip"), "link", "set", LINK, "up"], check=True)
+    way.network.mend()
 
 
 def server(way: Way, seconds: float) -> None:
@@ -260,8 +242,8 @@ def tried(kind: str, fault: Fault, seconds: float, times: int) -> Iterator[dict[
     """One fault, so many times."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        inside = stack.enter_context(namespace()) if fault is cut else []
-        way = Way(kind, folder, ADDRESS if inside else "127.0.0.1", inside, fault is disk)
+        network = stack.enter_context(namespace()) if fault is cut else None
+        way = Way(kind, folder, network, fault is disk)
         stack.callback(way.close)
         begun = time.time()
         whole(way, begun, PATIENCE_S)

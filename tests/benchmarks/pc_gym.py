@@ -17,11 +17,11 @@ import json
 import time
 from pathlib import Path
 
-import casadi as ca
 import jax
 import numpy as np
 from support.exact import Planner
 from support.full_move import FullMove, rk4_step
+from support.oracle import exothermic_equations
 from support.twins import trained
 
 from twin.objective import Objective, Setpoint
@@ -32,16 +32,6 @@ from twin.telemetry import Telemetry
 SETPOINTS = np.repeat([0.85, 0.90, 0.87], 20)
 HORIZON = 20
 RESULTS = Path(__file__).parent / "results" / "pc_gym.json"
-
-
-def equations(x: ca.SX, w: ca.SX) -> list:
-    """d state / dt, per second."""
-    p = ExothermicCstr()
-    rate = p.frequency * ca.exp(-p.activation / x[1]) * x[0]
-    return [
-        (p.flow / p.volume * (w[2] - x[0]) - rate) / 60.0,
-        (p.flow / p.volume * (w[1] - x[1]) + p.heating * rate + p.transfer * (w[0] - x[1])) / 60.0,
-    ]
 
 
 class Learned:
@@ -95,7 +85,7 @@ def episode(controller, preview: bool) -> float:
 def main() -> None:
     """Print and keep the scores."""
     process = ExothermicCstr()
-    step = rk4_step(equations, 2, 3, process.plant.sample_period_s)
+    step = rk4_step(exothermic_equations, 2, 3, process.plant.sample_period_s)
     results = {}
     for preview in (False, True):
         for name in ("planner", "ipopt", "learned"):

@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import casadi as ca
 import jax
 import numpy as np
 from support.coupled import Coupled
 from support.exact import Planner
-from support.full_move import FullMove, linear_step, rk4_step
-from support.oracle import reactor_equations, tank_equations
+from support.full_move import FullMove, rk4_step
+from support.oracle import linear_step, other_tank_equations, reactor_equations, tank_equations
 
 from twin.plants.base import Process, steady
 from twin.plants.cstr import Cstr
@@ -63,24 +62,9 @@ def reactor(process, setpoint_cvs):
 
 def tank(process, setpoint_cvs):
     """IPOPT on the four tanks."""
-    equations = partial(_tank, process)
+    equations = tank_equations if process == QuadrupleTank() else other_tank_equations
     step = rk4_step(equations, 4, 5, process.plant.sample_period_s)
     return FullMove(process, step, lambda x: x, setpoint_cvs, HORIZON, SUPPRESSION)
-
-
-def _tank(process, h, w):
-    """`tank_equations` with the pumps and splits of a setting."""
-    default = QuadrupleTank()
-    if process == default:
-        return tank_equations(h, w)
-    out = [a * ca.sqrt(2 * process.gravity * ca.fmax(h[i], 1e-3)) for i, a in enumerate(process.outlet)]
-    (k1, k2), (g1, g2), area = process.pump, process.split, process.section
-    return [
-        (-out[0] * (1 + w[3]) + out[2] + g1 * k1 * w[0]) / area[0],
-        (-out[1] * (1 + w[4]) + out[3] + g2 * k2 * w[1]) / area[1],
-        (-out[2] + (1 - g2) * k2 * w[1] + w[2]) / area[2],
-        (-out[3] + (1 - g1) * k1 * w[0]) / area[3],
-    ]
 
 
 def linear(process, setpoint_cvs):

@@ -176,8 +176,8 @@ async def test_a_good_cycle_between_starts_the_count_again() -> None:
 
 
 @in_loop
-async def test_a_bad_critical_input_sheds_at_once() -> None:
-    r = rig()
+async def test_a_bad_critical_input_sheds_at_once_where_nothing_else_is_wanted() -> None:
+    r = rig(critical_patience=1)
     await r.close_loop()
     r.plant.set({"temperature": 75.0}, quality=0)
     record = await r.cycle()
@@ -193,7 +193,7 @@ def led(**mvs: dict[str, Any]) -> dict[str, Any]:
 
 @in_loop
 async def test_safe_values_are_reached_at_the_rate_limit_before_the_loops_are_handed_back() -> None:
-    r = rig(mvs=led(flow={"safe": 40.0}, steam={"safe": 45.0}))
+    r = rig(critical_patience=1, mvs=led(flow={"safe": 40.0}, steam={"safe": 45.0}))
     await r.close_loop()
     r.plant.set({"temperature": 75.0}, quality=0)
     await r.cycle()
@@ -215,7 +215,7 @@ async def test_safe_values_are_reached_at_the_rate_limit_before_the_loops_are_ha
 
 @in_loop
 async def test_closed_is_not_to_be_had_on_the_way_to_the_safe_values_but_any_other_mode_is() -> None:
-    r = rig(mvs=led(flow={"safe": 0.0}))
+    r = rig(critical_patience=1, mvs=led(flow={"safe": 0.0}))
     await r.close_loop()
     r.plant.set({"temperature": 75.0}, quality=0)
     await r.cycle()
@@ -231,7 +231,7 @@ async def test_closed_is_not_to_be_had_on_the_way_to_the_safe_values_but_any_oth
 
 @in_loop
 async def test_the_operator_ends_the_way_to_the_safe_values() -> None:
-    r = rig(mvs=led(flow={"safe": 0.0}))
+    r = rig(critical_patience=1, mvs=led(flow={"safe": 0.0}))
     await r.close_loop()
     r.plant.set({"temperature": 75.0}, quality=0)
     await r.cycle()
@@ -243,7 +243,7 @@ async def test_the_operator_ends_the_way_to_the_safe_values() -> None:
 
 @in_loop
 async def test_an_mv_that_is_not_ours_is_not_led_and_is_named() -> None:
-    r = rig(mvs=led(flow={"safe": 40.0}, steam={"safe": 45.0}))
+    r = rig(critical_patience=1, mvs=led(flow={"safe": 40.0}, steam={"safe": 45.0}))
     await r.close_loop()
     r.plant.set({"temperature": 75.0}, quality=0)
     r.plant.set({"steam.mode": 0.0})
@@ -255,7 +255,7 @@ async def test_an_mv_that_is_not_ours_is_not_led_and_is_named() -> None:
 
 @in_loop
 async def test_a_link_that_is_lost_on_the_way_ends_it_after_patience() -> None:
-    r = rig(mvs=led(flow={"safe": 0.0}), patience=2)
+    r = rig(critical_patience=1, mvs=led(flow={"safe": 0.0}), patience=2)
     await r.close_loop()
     r.plant.set({"temperature": 75.0}, quality=0)
     await r.cycle()
@@ -269,14 +269,26 @@ async def test_a_link_that_is_lost_on_the_way_ends_it_after_patience() -> None:
 
 
 @in_loop
-async def test_critical_patience_waits() -> None:
-    r = rig(critical_patience=2)
+async def test_by_default_one_bad_sample_of_a_critical_input_writes_nothing_and_a_second_in_a_row_sheds() -> None:
+    r = rig(inputs={"temperature": {"max_step": 5.0}})
     await r.close_loop()
+    for value, quality in ((75.0, 0), (90.0, 192), (75.0, 0)):  # each alone: no value, a spike, no value
+        r.plant.set({"temperature": value}, quality=quality)
+        assert (await r.cycle())["fault"] is not None
+        assert r.controller.mode is Mode.CLOSED
+        assert r.plant.written[-1][1].keys() == {"heartbeat"}
+        r.plant.set({"temperature": 75.0})
+        record = await r.cycle()
+        assert record["written"] is not None
+        # It counts again at once: a plan that forgot its setpoint would be worse than none.
+        assert record["dropped"] == {}
+        assert r.planner.asked[-1]["objective"]["setpoints"].keys() == {"temperature"}
     r.plant.set({"temperature": 75.0}, quality=0)
     await r.cycle()
     assert r.controller.mode is Mode.CLOSED
     await r.cycle()
     assert r.controller.mode is Mode.SHADOW
+    assert r.changes()[-1] == ("closed", "shadow", "shed")
 
 
 @in_loop
@@ -327,7 +339,9 @@ async def test_a_critical_mv_in_manual_sheds() -> None:
     await r.close_loop()
     r.plant.set({"flow.mode": 0.0})
     await r.cycle()
+    await r.cycle()
     assert r.controller.mode is Mode.SHADOW
+    assert r.moves() == []
 
 
 @in_loop

@@ -28,10 +28,11 @@ class ServedPlant:
     Args:
         simulator: its next row is the first that is served.
         port: on this machine; 0 takes a free one.
+        host: the address it listens at.
     """
 
-    def __init__(self, simulator: Simulator, port: int = 0) -> None:
-        self.simulator, self._port = simulator, port
+    def __init__(self, simulator: Simulator, port: int = 0, host: str = "127.0.0.1") -> None:
+        self.simulator, self._port, self._host = simulator, port, host
         self._server = Server()
         self._nodes: dict[str, Node] = {}
         self._beat, self._silent = 0.0, 0
@@ -39,7 +40,7 @@ class ServedPlant:
 
     async def __aenter__(self) -> Self:
         await self._server.init()
-        self._server.set_endpoint(f"opc.tcp://127.0.0.1:{self._port}")
+        self._server.set_endpoint(f"opc.tcp://{self._host}:{self._port}")
         self._server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
         await self._server.register_namespace(URI)
         plant = self.simulator.plant

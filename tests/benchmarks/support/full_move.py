@@ -7,19 +7,15 @@ penalties of CV limits. So costs compare, up to tolerances.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import casadi as ca
 import jax
-import jax.numpy as jnp
 import numpy as np
-from support.oracle import SUBSTEPS, Equations
+from support.oracle import SUBSTEPS, Equations, Read, Step
 
 from twin.limits import PENALTY
 from twin.plants.base import Process
 
-Step = Callable[[ca.MX, ca.MX], ca.MX]  # state (n,) and inputs to the state one row later
-Read = Callable[[ca.MX], ca.MX]
 OPTIONS = {"print_time": 0, "ipopt.print_level": 0, "ipopt.sb": "yes", "ipopt.tol": 1e-8, "ipopt.max_iter": 500}
 
 
@@ -34,18 +30,6 @@ def rk4_step(equations: Equations, states: int, inputs: int, period_s: float) ->
         k4 = ca.vertcat(*equations(z + h * k3, w))
         z = z + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
     return ca.Function("step", [x, w], [z])
-
-
-def linear_step(process: Process) -> tuple[Step, Read]:
-    """Step and readout of a linear plant, by the Jacobians of its own step function."""
-    with jax.enable_x64(True):
-        x = process.rest()
-        w = jnp.array(process.moves + tuple(d.rest for d in process.disturbances))
-        a, b = (np.asarray(j) for j in jax.jacfwd(process.step, (0, 1))(x, w))
-        c = np.asarray(jax.jacfwd(process.read)(x))
-    xs, ws = ca.SX.sym("x", len(a)), ca.SX.sym("w", b.shape[1])
-    a, b, c = (ca.sparsify(ca.DM(part)) for part in (a, b, c))
-    return ca.Function("step", [xs, ws], [a @ xs + b @ ws]), ca.Function("read", [xs], [c @ xs])
 
 
 class FullMove:

@@ -28,19 +28,42 @@ with warnings.catch_warnings():
 logging.getLogger("do_mpc").setLevel(logging.ERROR)
 
 Equations = Callable[[ca.SX, ca.SX], list]
+Step = Callable[[ca.MX, ca.MX], ca.MX]  # state (n,) and inputs to the state one row later
+Read = Callable[[ca.MX], ca.MX]
 SUBSTEPS = 2  # a sample period
 SOFT = 1e2  # of a broken CV limit, relative to a setpoint missed by its span
 
 
 def tank_equations(h: ca.SX, w: ca.SX) -> list:
-    """d level / dt, cm/s (Johansson 2000)."""
+    """d level / dt, cm/s (Johansson 2000, minimum phase)."""
+    return _tanks(h, w, (3.33, 3.35), (0.7, 0.6))
+
+
+def other_tank_equations(h: ca.SX, w: ca.SX) -> list:
+    """d level / dt, cm/s (Johansson 2000, non-minimum phase)."""
+    return _tanks(h, w, (3.14, 3.29), (0.43, 0.34))
+
+
+def _tanks(h: ca.SX, w: ca.SX, pump: tuple[float, float], split: tuple[float, float]) -> list:
     out = [a * ca.sqrt(2 * 981.0 * ca.fmax(h[i], 1e-3)) for i, a in enumerate((0.071, 0.057, 0.071, 0.057))]
     return [
-        (-out[0] * (1 + w[3]) + out[2] + 0.7 * 3.33 * w[0]) / 28.0,
-        (-out[1] * (1 + w[4]) + out[3] + 0.6 * 3.35 * w[1]) / 32.0,
-        (-out[2] + 0.4 * 3.35 * w[1] + w[2]) / 28.0,
-        (-out[3] + 0.3 * 3.33 * w[0]) / 32.0,
+        (-out[0] * (1 + w[3]) + out[2] + split[0] * pump[0] * w[0]) / 28.0,
+        (-out[1] * (1 + w[4]) + out[3] + split[1] * pump[1] * w[1]) / 32.0,
+        (-out[2] + (1 - split[1]) * pump[1] * w[1] + w[2]) / 28.0,
+        (-out[3] + (1 - split[0]) * pump[0] * w[0]) / 32.0,
     ]
+
+
+def surge_equations(x: ca.SX, w: ca.SX) -> list:
+    """d level / dt, m/s, of the surge tank (McDonald, McAvoy, Tits 1986)."""
+    return [(w[1] + w[2] - w[0]) / 4.0 / 3600.0]
+
+
+def exothermic_equations(x: ca.SX, w: ca.SX) -> list:
+    """d state / dt, per second, of the exothermic reactor (Seborg; pc-gym's parameters)."""
+    rate = 7.2e10 * ca.exp(-8750.0 / x[1]) * x[0]
+    heating = 5e4 / (1000.0 * 0.239)
+    return [(w[2] - x[0] - rate) / 60.0, (w[1] - x[1] + heating * rate + heating / 100.0 * (w[0] - x[1])) / 60.0]
 
 
 def reactor_equations(x: ca.SX, w: ca.SX) -> list:
@@ -109,7 +132,8 @@ class TrueModel:
 
     name = "do-mpc, true model"
 
-    def __init__(self, process: Process, equations: Equations, task: Task) -> None:
+    def __init__(self, process: Process, equations: Equations | None, task: Task) -> None:
+        """Of a plant with equations, or a linear one without: then by the Jacobians of its own step."""
         self._plant, self._task = process.plant, task
         self._observer = Observer(process)
         self._states = len(self._observer.estimate) - len(process.disturbances) + len(process.plant.dvs)
@@ -146,7 +170,7 @@ class TrueModel:
         present = self._now[self._states :]
         return {tag.name: float(present[i] + move[i]) for i, tag in enumerate(self._plant.mvs)}
 
-    def _controller(self, process: Process, equations: Equations) -> do_mpc.controller.MPC:
+    def _controller(self, process: Process, equations: Equations | None) -> do_mpc.controller.MPC:
         plant, task = process.plant, self._task
         mvs, cvs = plant.mvs, [tag.name for tag in plant.cvs]
         model = do_mpc.model.Model("discrete", "SX")
@@ -156,11 +180,13 @@ class TrueModel:
         disturbance = model.set_variable("_tvp", "disturbance", (len(process.disturbances), 1))
         target = model.set_variable("_tvp", "target", (len(task.setpoint_cvs), 1))
         mv = present + move
-        model.set_rhs("x", _rk4(equations, x, ca.vertcat(mv, disturbance), plant.sample_period_s))
+        w = ca.vertcat(mv, disturbance)
+        step, read = linear_step(process) if equations is None else _integrated(equations, self._states, process)
+        model.set_rhs("x", step(x, w))
         model.set_rhs("present", mv)
         model.setup()
 
-        y = x[self._states - len(cvs) :]
+        y = read(x)
         error = [
             ((y[cvs.index(name)] - target[i]) / (plant.tag(name).high - plant.tag(name).low)) ** 2
             for i, name in enumerate(task.setpoint_cvs)
@@ -175,12 +201,13 @@ class TrueModel:
         mpc.set_objective(lterm=scale * (sum(error) + sum(calm)), mterm=scale * sum(error))
         mpc.set_rterm(move=0.0)
         low, high = np.array([tag.low for tag in mvs]), np.array([tag.high for tag in mvs])
-        most = np.array([tag.rate_limit_per_s for tag in mvs]) * plant.sample_period_s
+        rates = [np.inf if tag.rate_limit_per_s is None else tag.rate_limit_per_s for tag in mvs]
+        most = np.array(rates) * plant.sample_period_s
         mpc.bounds["lower", "_x", "present"], mpc.bounds["upper", "_x", "present"] = low, high
         mpc.bounds["lower", "_u", "move"], mpc.bounds["upper", "_u", "move"] = -most, most
         mpc.scaling["_x", "present"] = mpc.scaling["_u", "move"] = high - low
         with jax.enable_x64(True):
-            mpc.scaling["_x", "x"] = np.asarray(process.rest())
+            mpc.scaling["_x", "x"] = np.asarray(process.rest()) if equations else np.ones(self._states)
         for i, tag in enumerate(plant.cvs):
             span, penalty = tag.high - tag.low, scale * SOFT
             if tag.limit_high is not None:
@@ -199,6 +226,28 @@ class TrueModel:
         mpc.set_tvp_fun(ahead)
         mpc.setup()
         return mpc
+
+
+def linear_step(process: Process) -> tuple[Step, Read]:
+    """Step and readout of a linear plant, by the Jacobians of its own step function."""
+    with jax.enable_x64(True):
+        x = process.rest()
+        w = jnp.array(process.moves + tuple(d.rest for d in process.disturbances))
+        a, b = (np.asarray(j) for j in jax.jacfwd(process.step, (0, 1))(x, w))
+        c = np.asarray(jax.jacfwd(process.read)(x))
+    xs, ws = ca.SX.sym("x", len(a)), ca.SX.sym("w", b.shape[1])
+    a, b, c = (ca.sparsify(ca.DM(part)) for part in (a, b, c))
+    return ca.Function("step", [xs, ws], [a @ xs + b @ ws]), ca.Function("read", [xs], [c @ xs])
+
+
+def _integrated(equations: Equations, states: int, process: Process) -> tuple[Step, Read]:
+    """Step and readout of a plant whose last states are its CVs."""
+    cvs = len(process.plant.cvs)
+
+    def step(x: ca.SX, w: ca.SX) -> ca.SX:
+        return _rk4(equations, x, w, process.plant.sample_period_s)
+
+    return step, lambda x: x[states - cvs :]
 
 
 def _rk4(equations: Equations, x: ca.SX, w: ca.SX, period_s: float) -> ca.SX:

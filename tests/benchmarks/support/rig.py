@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import secrets
 import signal
@@ -60,13 +61,15 @@ class StepClock(SteadyClock):
 class Killable:
     """The service in a process that can be killed and started again on the same port and folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
+        """In that folder, listening at that address."""
         folder.mkdir(parents=True, exist_ok=True)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.key, self.url = secrets.token_urlsafe(24), f"http://127.0.0.1:{self.port}"  # the bootstrap key of this run
         self._settings = {"TWIN_DATA_DIR": str(folder), "TWIN_PORT": str(self.port), "TWIN_ADMIN_KEY": self.key}
+        self._settings |= {"TWIN_HOST": host}
         headers = {"Authorization": f"Bearer {self.key}"}
         self.client = httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE_S)
         self.process: subprocess.Popen[bytes] | None = None
@@ -168,9 +171,22 @@ class Rig:
         for _, written, present in self.writes:
             for name, value in written.items():
                 tag = plant.tag(name)
-                slow = abs(value - present[name]) <= tag.rate_limit_per_s * plant.sample_period_s
-                count += not (tag.low <= value <= tag.high and slow)
+                most = math.inf if tag.rate_limit_per_s is None else tag.rate_limit_per_s * plant.sample_period_s
+                count += not (tag.low <= value <= tag.high and abs(value - present[name]) <= most)
         return count
+
+
+def plant_file(slug: str, url: str, served: ServedPlant, control: str) -> str:
+    """The file of `twin control` for a served plant, with such a table `control`."""
+    plant = served.simulator.plant
+    modes = [f"{tag.name}.mode" for tag in plant.mvs]
+    read = "\n".join(f'"{n}" = "ns=2;s={n}"' for n in (*plant.names, *modes, "controller.permitted"))
+    written = "\n".join(f'"{n}" = "ns=2;s={n}"' for n in (*(tag.name for tag in plant.mvs), *modes, "heartbeat"))
+    endpoint = f'kind = "opcua"\nurl = "{served.url}"\ntimeout_s = 2.0\n'
+    return (
+        f'plant = "{slug}"\n[service]\nurl = "{url}"\nkey_env = "TWIN_KEY"\n'
+        f"[[sources]]\n{endpoint}[sources.tags]\n{read}\n[[sinks]]\n{endpoint}[sinks.tags]\n{written}\n{control}"
+    )
 
 
 @asynccontextmanager
@@ -180,16 +196,9 @@ async def rig(
     """A served plant and a controller with such a table `control`, in shadow, with the resting rows as its history."""
     plant = simulator.plant
     async with ServedPlant(simulator) as served:
-        modes = [f"{tag.name}.mode" for tag in plant.mvs]
-        read = "\n".join(f'"{n}" = "ns=2;s={n}"' for n in (*plant.names, *modes, "controller.permitted"))
-        written = "\n".join(f'"{n}" = "ns=2;s={n}"' for n in (*(tag.name for tag in plant.mvs), *modes, "heartbeat"))
         path = folder / "plant.toml"
-        endpoint = f'kind = "opcua"\nurl = "{served.url}"\ntimeout_s = 2.0\n'
-        path.write_text(
-            f'plant = "{slug}"\n[service]\nurl = "{url}"\n'
-            f"[[sources]]\n{endpoint}[sources.tags]\n{read}\n[[sinks]]\n{endpoint}[sinks.tags]\n{written}\n{control}"
-        )
-        config, clock = load(path, {}), StepClock(simulator.time.value)
+        path.write_text(plant_file(slug, url, served, control))
+        config, clock = load(path, {"TWIN_KEY": key}), StepClock(simulator.time.value)
         link = ServiceLink(url, key, slug)
         configuration = configured(config, plant)
         async with aclosing(link), assembled(config, configuration, clock, link) as (controller, runner):

@@ -7,13 +7,23 @@ from functools import partial
 
 import jax
 import numpy as np
-from support.oracle import Equations, Task, reactor_equations, tank_equations
+from support.oracle import (
+    Equations,
+    Task,
+    exothermic_equations,
+    other_tank_equations,
+    reactor_equations,
+    surge_equations,
+    tank_equations,
+)
 
 from twin.plants.base import Process, steady
 from twin.plants.cstr import Cstr
+from twin.plants.exothermic_cstr import ExothermicCstr
 from twin.plants.quadruple_tank import QuadrupleTank
 from twin.plants.shell import ShellFractionator
 from twin.plants.simulator import Simulator
+from twin.plants.surge_tank import SurgeTank
 from twin.sandbox.scenario import Event
 from twin.sandbox.scenario import Scenario as Trial
 from twin.telemetry import Telemetry
@@ -70,13 +80,14 @@ class Scenario:
     def setpoints(self) -> np.ndarray:
         """(rows, setpoint CVs): each can be held by the true plant with its disturbances at rest."""
         with jax.enable_x64(True):
-            held = [(row, self._cvs_at(moves)) for row, moves in self.targets]
+            held = [(row, self.cvs_at(moves)) for row, moves in self.targets]
         out = np.empty((self.rows, len(self.task.setpoint_cvs)))
         for row, values in held:
             out[row:] = values
         return out
 
-    def _cvs_at(self, moves: tuple[float, ...]) -> np.ndarray:
+    def cvs_at(self, moves: tuple[float, ...]) -> np.ndarray:
+        """(setpoint CVs,) at rest under MVs, disturbances at rest; call it inside `jax.enable_x64(True)`."""
         w = np.array([*moves, *(d.rest for d in self.process.disturbances)])
         if hasattr(self.process, "derivative"):
             state = jax.jit(partial(steady, self.process.derivative))(self.process.rest(), w)
@@ -110,7 +121,7 @@ CSTR = Scenario(
 NONMINIMUM_PHASE = Scenario(
     "quadruple-tank-nonminimum-phase",
     QuadrupleTank.nonminimum_phase(),
-    None,
+    other_tank_equations,
     Task(("level_1", "level_2"), horizon=60, suppression=0.01),
     targets=((0, (3.15, 3.15)), (20, (2.7, 3.1)), (120, (2.9, 2.7))),
     disturbance=(220, "leak_1", 0.08),
@@ -123,6 +134,24 @@ SHELL = Scenario(
     Task(("top_end_point", "side_end_point"), horizon=60, suppression=0.01),
     targets=((0, (0.0, 0.0, 0.0)), (20, (0.06, -0.04, 0.02)), (120, (-0.05, 0.03, 0.0))),
     disturbance=(220, "unmeasured_duty", 0.1),
+    rows=320,
+)
+SURGE_TANK = Scenario(
+    "surge-tank",
+    SurgeTank(),
+    surge_equations,
+    Task(("level",), horizon=60, suppression=0.01),
+    targets=((0, (30.0,)),),
+    disturbance=(220, "stream", 2.0),
+    rows=320,
+)
+EXOTHERMIC_CSTR = Scenario(
+    "exothermic-cstr",
+    ExothermicCstr(),
+    exothermic_equations,
+    Task(("concentration",), horizon=20, suppression=0.01),
+    targets=((0, (298.0,)), (20, (297.0,)), (120, (299.0,))),
+    disturbance=(220, "feed_concentration", -0.01),
     rows=320,
 )
 SCENARIOS = (QUADRUPLE_TANK, CSTR)  # of `closed_loop.py`
