@@ -73,7 +73,7 @@ class Service:
             drifts=Drifts(catalog, store, registry, metrics),
             recorder=Recorder(db),
             inbox=inbox,
-            housekeeper=Housekeeper(catalog, store, inbox, jobs, settings.jobs),
+            housekeeper=Housekeeper(catalog, store, inbox, jobs, registry, settings.jobs, settings.retention_days),
             metrics=metrics,
             sources=sources,
             controllers=Controllers(db),

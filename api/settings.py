@@ -67,6 +67,11 @@ class Settings(BaseSettings):
     otlp_endpoint: str | None = Field(
         default=None, description="an OTLP/HTTP receiver, such as `http://collector:4318`, to which traces are sent"
     )
+    retention_days: float = Field(
+        default=0.0,
+        ge=0,
+        description="older telemetry is removed once a day, but for what twins with an alias learned from; 0 keeps all",
+    )
     twins_in_memory: int = Field(default=16, ge=1, description="twins that stay loaded; the least recently used goes")
 
     @property

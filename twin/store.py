@@ -246,6 +246,32 @@ class PlantTable:
                 self._merge(kind, files.where(files.rows * len(snapshot.columns) < ingest.CELLS // 2))
             self._log.tidy()
 
+    def forget(self, before: pd.Timestamp) -> int:
+        """Remove every row with time < `before` for good, at every version; how many rows were stored of it.
+
+        The receipts stay. From then on a read `as_of` an earlier version is exact from `before` on only; the files go
+        from the disk when no state of the last day needs them (`compact`).
+
+        Raises:
+            StoreError: the storage failed; nothing was removed.
+        """
+        edge = _microseconds(before.ceil("us"))
+        with self._log.writing():
+            snapshot = self._log.snapshot()
+            files = snapshot.files[ROWS]
+            old = files.where(files.first < edge)
+            if not len(old):
+                return 0
+            known = [c for c in snapshot.columns if not c.startswith("_") and c != TIME]
+            kept = Files.none()
+            for i in np.flatnonzero(old.last >= edge):
+                part = old.where(np.array([i]))
+                rows = self._log.read(part, [TIME, SEQUENCE, *known], ds.field(TIME) >= ds.scalar(before))
+                kept = kept.plus(self._log.write(ROWS, rows))
+            number = snapshot.sequence + 1  # what is kept in memory of the telemetry is out of date
+            self._log.commit(number, {ROWS: kept}, {ROWS: old})
+            return int(old.rows.sum() - kept.rows.sum())
+
     def check(self) -> str:
         """See that every file of the table is there; what there is, in a sentence.
 

@@ -95,6 +95,12 @@ class Jobs:
             for job in session.scalars(select(JobRow).where(JobRow.plant == plant, JobRow.state.not_in(ENDED))):
                 _end(session, job, CANCELLED)
 
+    def open_of(self, plant: str) -> bool:
+        """Whether a job of the plant waits or runs."""
+        with self._db.read() as session:
+            found = select(JobRow.id).where(JobRow.plant == plant, JobRow.state.not_in(ENDED)).limit(1)
+            return session.scalar(found) is not None
+
     def count(self) -> dict[str, int]:
         """How many jobs there are in each state."""
         with self._db.read() as session:

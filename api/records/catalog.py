@@ -29,6 +29,7 @@ from twin.errors import ConflictError, NotFoundError
 from twin.plant import Plant, near
 
 CHAMPION = "champion"
+SERVICE = "service"  # stands for a key in the audit log
 KNOWN = 1_000  # descriptions of plants that are kept at hand
 
 
@@ -145,6 +146,11 @@ class Catalog:
             session.execute(delete(PlantRow).where(PlantRow.slug == slug))
             audit(session, key, "plant.delete", slug, {"twins": twins})
             return twins
+
+    def note(self, action: str, subject: str, detail: dict[str, Any]) -> None:
+        """Put what the service does by itself into the audit log."""
+        with self._db.write() as session:
+            audit(session, SERVICE, action, subject, detail)
 
     def twin(self, slug: str, name: str) -> TwinRow:
         """A twin of a plant by its id or by an alias.

@@ -1,5 +1,5 @@
-"""What must be done once a day: small files of telemetry are merged; old ones, abandoned uploads and what ended jobs
-left behind are removed."""
+"""What must be done once a day: small files of telemetry are merged; old ones, telemetry past its retention, abandoned
+uploads and what ended jobs left behind are removed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import shutil
 import threading
 from pathlib import Path
 
+import pandas as pd
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.incoming import Inbox
 from api.jobs.queue import ENDED, Jobs
 from api.records.catalog import Catalog
-from twin.errors import NotFoundError, StoreError
+from api.records.registry import Registry
+from twin.errors import NotFoundError, StoreError, TwinError
 from twin.store import Store
 
 log = structlog.get_logger()
@@ -24,9 +26,19 @@ PAGE = 1000
 
 
 class Housekeeper:
-    """A thread that compacts every plant's telemetry. It changes nothing that a read sees, so several servers may."""
+    """A thread that compacts every plant's telemetry, and forgets what is past its retention; several servers may.
 
-    def __init__(self, catalog: Catalog, store: Store, inbox: Inbox, jobs: Jobs, checkpoints: Path) -> None:
+    Args:
+        retention_days: of telemetry; 0 keeps everything. What a twin with an alias was trained on is kept as well, and
+            everything of a plant while a job of it is open.
+    """
+
+    def __init__(
+        self, catalog: Catalog, store: Store, inbox: Inbox, jobs: Jobs, registry: Registry, checkpoints: Path,
+        retention_days: float = 0.0,
+    ) -> None:  # fmt: skip
+        self._registry = registry
+        self._retention_days = retention_days
         self._catalog = catalog
         self._store = store
         self._inbox = inbox
@@ -54,10 +66,28 @@ class Housekeeper:
                 if self._stop.is_set():
                     return
                 try:
+                    self._forget(plant.slug)
                     self._store.plant(plant.slug).compact()
                 except StoreError as error:
                     log.warning("telemetry not compacted", plant=plant.slug, error=error.detail)
             after = plants[-1].slug
+
+    def _forget(self, slug: str) -> None:
+        if not self._retention_days or self._jobs.open_of(slug):
+            return
+        before = pd.Timestamp.now("UTC") - pd.Timedelta(days=self._retention_days)
+        for twin in set(self._catalog.aliases(slug).values()):
+            try:
+                before = min(before, pd.Timestamp(self._registry.load(twin).card["data"]["start"]))
+            except TwinError as error:  # it cannot be read: what it learned from is not known
+                log.warning("retention put off", plant=slug, twin=twin, error=error.detail)
+                return
+        table = self._store.plant(slug)
+        span = table.span
+        if span is None or span[0] >= before:
+            return
+        self._catalog.note("telemetry.forget", slug, {"before": before.isoformat()})
+        log.info("telemetry forgotten", plant=slug, before=before.isoformat(), rows=table.forget(before))
 
     def _tidy_checkpoints(self) -> None:
         for folder in self._checkpoints.glob("job-*"):

@@ -14,11 +14,12 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from fastapi import FastAPI
-from sqlalchemy import text
+from sqlalchemy import select, text
 from typer.testing import CliRunner
 
 from api.cli import main
 from api.records.db import MIGRATIONS, Database
+from api.records.tables import AuditRow
 from api.service import Service
 from api.settings import Settings
 from api.upkeep.backup import MANIFEST, backup, restore
@@ -27,6 +28,7 @@ from connectors.formats.files import read_upload
 from twin.errors import ConflictError, TwinError
 from twin.plants.quadruple_tank import QuadrupleTank
 from twin.plants.simulator import Simulator
+from twin.storage.batch import of_frame
 
 START = pd.Timestamp("2026-01-01T00:00:00Z")
 
@@ -161,6 +163,25 @@ def test_housekeeping_merges_small_files_and_changes_no_answer(tmp_path: Path) -
     service.housekeeper.tidy()
     pd.testing.assert_frame_equal(table.read(), before)
     assert len(set(rows.iterdir()) - files) == 1
+    service.close()
+
+
+def test_old_telemetry_goes_but_for_what_a_serving_twin_learned_from(copy: Settings) -> None:
+    service = Service.open(Settings(data_dir=copy.data_dir, retention_days=30))
+    plant, now = QuadrupleTank.plant, pd.Timestamp.now("UTC").floor("s")
+    service.catalog.put_plant("boss", "spare", plant, None, None)
+    tank, spare = service.store.plant("tank"), service.store.plant("spare")
+    days = [60, 31, 29, 0]
+    frame = pd.DataFrame(1.0, index=[now - pd.Timedelta(days=d) for d in days], columns=list(plant.names))
+    spare.append(of_frame(frame))
+    pinned = tank.read()
+    assert pinned.index[0] < now - pd.Timedelta(days=30)
+    service.housekeeper.tidy()
+    pd.testing.assert_frame_equal(tank.read(), pinned)
+    assert list(spare.read().index) == [now - pd.Timedelta(days=d) for d in days[2:]]
+    with service.db.read() as session:
+        noted = session.scalars(select(AuditRow).where(AuditRow.action == "telemetry.forget")).all()
+        assert [(row.key, row.subject) for row in noted] == [("service", "spare")]
     service.close()
 
 

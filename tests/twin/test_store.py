@@ -358,3 +358,43 @@ def test_tags_of_any_name_are_columns(table: PlantTable) -> None:
     table.append(of_frame(rows + 1))
     read = table.read(tags=names)
     assert read.iloc[0].tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_what_is_forgotten_is_gone_at_every_version_and_the_rest_stays(table: PlantTable, tmp_path: Path) -> None:
+    table.append(of_frame(frame([0, 1, 2], a=[1, 2, 3])))
+    pinned = table.append(of_frame(frame([2, 3, 4], a=[9, 4, 5], b=[1, 1, 1]))).version
+    table.append(of_frame(frame([4, 5], a=[7, 6])))
+    assert table.forget(T0 + pd.Timedelta(seconds=3)) == 4  # seconds 0, 1, 2 and 2 again
+    assert column(table) == {3: 4, 4: 7, 5: 6}
+    assert column(table, as_of=pinned) == {3: 4, 4: 5}  # what is kept is still exact
+    assert table.span == (T0 + pd.Timedelta(seconds=3), T0 + pd.Timedelta(seconds=5))
+    assert len(table.uploads()) == 3
+    assert table.forget(T0 + pd.Timedelta(seconds=3)) == 0
+    again = Store(tmp_path).plant("unit-1")
+    assert column(again) == {3: 4, 4: 7, 5: 6}
+    again.append(of_frame(frame([6], a=[8])))
+    assert column(table) == {3: 4, 4: 7, 5: 6, 6: 8}
+
+
+def test_all_can_be_forgotten(table: PlantTable) -> None:
+    assert table.forget(T0) == 0
+    table.append(of_frame(frame([0, 1], a=[1, 2])))
+    version = table.version
+    assert table.forget(T0 + pd.Timedelta(days=1)) == 2
+    assert table.version > version  # whoever remembers what was there looks again
+    assert table.span is None
+    assert table.read().empty
+    table.append(of_frame(frame([9], a=[3])))
+    assert column(table) == {9: 3}
+
+
+def test_what_cannot_be_written_is_not_forgotten(table: PlantTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    table.append(of_frame(frame([0, 1, 2], a=[1, 2, 3])))
+
+    def full(*_: object) -> None:
+        raise StoreError("no space left")
+
+    monkeypatch.setattr(Log, "write", full)
+    with pytest.raises(StoreError, match="no space"):
+        table.forget(T0 + pd.Timedelta(seconds=1))
+    assert column(table) == {0: 1, 1: 2, 2: 3}

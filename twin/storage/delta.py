@@ -222,7 +222,8 @@ class Log:
 
         Args:
             sequence: the last sequence number used by then.
-            added, removed: files by kind; where some are removed, the others are the same rows anew.
+            added, removed: files by kind; where some are removed, the others are their rows anew, or those of them
+                that are kept.
             columns: of the files added.
             key: an Idempotency-Key; it rides on the commit with the sequence number.
 
