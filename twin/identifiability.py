@@ -42,11 +42,13 @@ def identifiability(twin: Twin, telemetry: Telemetry) -> dict[str, Any]:
     unit = twin.scaler.y_scale / twin.scaler.w_scale[: len(twin.plant.mvs), None]
     mvs = {tag.name: _of_mv(tag.name, moved["mvs"][tag.name], moved["tied_mvs"]) for tag in twin.plant.mvs}
     effects: dict[str, Any] = {}
+    signs = twin.card.get("gain_sign", {"effects": {}})["effects"]
     for i, mv in enumerate(twin.plant.mvs):
         effects[mv.name] = {}
         for j, cv in enumerate(twin.plant.cvs):
             ends = low[i, j] / unit[i, j], high[i, j] / unit[i, j]
             found = _of_gain(ends, np.sign(answers[:, i, j])) if _moves(mvs[mv.name]) else []
+            found += _of_sign(signs.get(mv.name, {}).get(cv.name))
             gain = {"mean": float(mean[i, j]), "low": float(low[i, j]), "high": float(high[i, j])}
             known = gain if _moves(mvs[mv.name]) else None
             effects[mv.name][cv.name] = {**_verdict([*mvs[mv.name], *found]), "gain": known}
@@ -57,7 +59,8 @@ def identifiability(twin: Twin, telemetry: Telemetry) -> dict[str, Any]:
     }
 
 
-WORST = {"never_moved": 2, "tied": 2, "echo": 2, "few_moves": 1, "feedback": 1, "sign": 1, "gain_contains_zero": 1}
+WORST = {"never_moved": 2, "tied": 2, "echo": 2, "sign_broken": 2, "sign_bound": 2}
+WORST |= {"few_moves": 1, "feedback": 1, "sign": 1, "gain_contains_zero": 1}
 
 
 def _verdict(reasons: list[Reason]) -> dict[str, Any]:
@@ -94,6 +97,13 @@ def _of_gain(ends: tuple[float, float], signs: np.ndarray) -> list[Reason]:
         ups = int((signs > 0).sum())
         return [_reason("sign", f"{ups} of {len(signs)} members, each without a part of the rows, say it is positive")]
     return [_reason("gain_contains_zero", "the range of its gain contains zero")]
+
+
+def _of_sign(found: Mapping[str, Any] | None) -> list[Reason]:
+    """What became of a sign that was asked for."""
+    if found is None or found["status"] not in ("broken", "bound"):
+        return []
+    return [_reason(f"sign_{found['status']}", f"the sign asked for is {found['asked']:+d}: {found['why']}")]
 
 
 def _moves(reasons: list[Reason]) -> bool:

@@ -99,7 +99,7 @@ def _doubted(twin: Twin, mv: str, effects: Mapping[str, Any], size: float) -> li
         reason = next((r for r in effect["reasons"] if r["code"] not in ("tied", "never_moved")), None)
         if reason is None:
             continue
-        if reason["code"] == "echo":
+        if reason["code"] in ("echo", "sign_broken", "sign_bound"):
             told.setdefault(("unidentifiable_effect", reason["detail"]), []).append(name)
         elif effect["gain"] and abs(effect["gain"]["mean"]) * size > LEANS * scale:
             told.setdefault(("weak_effect", reason["detail"]), []).append(name)

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 MAX_PANELS = 12  # rows or columns of small multiples; the tables and the JSON hold everything
 TWIN, ARX, FLAT = "#0b5cad", "#b35900", "#808080"  # told apart by colour-blind readers; line styles differ too
 STYLES = {"twin": (TWIN, "-"), "arx": (ARX, "--"), "persistence": (FLAT, ":")}
+STATUS = {"kept": "kept", "bound": "kept against the rows", "broken": "BROKEN", "unknown": "unknown"}
 LABELS = {"twin": "twin", "arx": "ARX", "persistence": "persistence"}
 
 
@@ -64,6 +65,9 @@ def summary(card: dict[str, Any]) -> list[str]:
     lines.append(card["training"]["residual"]["why"])
     lines.append(_correction(card["training"]["correction"]))
     lines += [f"Effect of {name} unknown: {why}." for name, why in card["unknown_effects"].items()]
+    lines += [*_signs(card)]
+    sampling = card["training"].get("sampling", {"errors": []})
+    lines += [sampling["why"]] if sampling["errors"] else []
     lines += [*_doubts(card)]
     return lines
 
@@ -78,6 +82,20 @@ def _doubts(card: dict[str, Any]) -> Iterator[str]:
     for tie in known["tied"]:
         sums = " + ".join(f"{weight:g} {name}" for name, weight in tie["weights"].items())
         yield f"{sums} stayed at {tie['constant']:.4g}: only moves that keep that sum have been seen."
+
+
+def _signs(card: dict[str, Any]) -> Iterator[str]:
+    """Signs of gains that were asked for: those that need a word, and the others together."""
+    kept = []
+    for mv, of_mv in card.get("gain_sign", {"effects": {}})["effects"].items():
+        for cv, found in of_mv.items():
+            if found["status"] == "kept" and "taken" not in found["why"]:
+                kept.append(f"{mv} → {cv} ({found['asked']:+d})")
+            else:
+                yield f"Sign {found['asked']:+d} of {mv} → {cv} is {STATUS[found['status']]}: {found['why']}."
+    if kept:
+        points = card["gain_sign"]["points"]
+        yield f"Signs kept at all of {points} operating points, by every member: {', '.join(kept)}."
 
 
 def _effects(card: dict[str, Any]) -> dict[str, dict[str, dict[str, str]]]:

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from twin.errors import TelemetryError
-from twin.plant import Plant
+from twin.plant import Plant, Role
 
+FASTER = 2  # values a grid point, on average, from which they are averaged
 BRIDGE = 3  # rows: a hole this long or shorter is filled with missing rows; a longer one ends the run
 
 
@@ -101,6 +102,9 @@ class Telemetry:
         jitter of less than half a period changes nothing; of rows that fall on one grid point the last value
         that is not missing wins. Holes of up to `BRIDGE` rows become missing rows.
 
+        A CV or DV that is measured at least `FASTER` times a period is averaged over it instead, which takes noise and
+        what no row could show out of it; an MV keeps the value in force.
+
         Raises:
             TelemetryError: the index has no time zone, or a column is no tag.
         """
@@ -123,6 +127,7 @@ def _on_grid(plant: Plant, stamps: np.ndarray, values: np.ndarray) -> Telemetry:
     period = round(plant.sample_period_s * 1e9)
     starts = np.flatnonzero(np.diff(stamps, prepend=stamps[0]) > (BRIDGE + 1.5) * period)
     bounds = np.unique(np.r_[0, starts, len(stamps)])
+    averaged = _faster(plant, stamps, values, period)
     times, rows, runs = [], [], []
     for number, (a, b) in enumerate(pairwise(bounds)):
         place = np.rint((stamps[a:b] - stamps[a]) / period).astype(np.int64)
@@ -130,7 +135,21 @@ def _on_grid(plant: Plant, stamps: np.ndarray, values: np.ndarray) -> Telemetry:
         for column in range(values.shape[1]):
             known = ~np.isnan(values[a:b, column])
             grid[place[known], column] = values[a:b, column][known]
+            if averaged[column]:
+                count = np.bincount(place[known], minlength=len(grid))
+                total = np.bincount(place[known], values[a:b, column][known], len(grid))
+                grid[count > 0, column] = total[count > 0] / count[count > 0]
         times.append(stamps[a] + period * np.arange(len(grid)))
         rows.append(grid)
         runs.append(np.full(len(grid), number, np.int64))
     return Telemetry(plant, np.concatenate(times).view("datetime64[ns]"), np.concatenate(rows), np.concatenate(runs))
+
+
+def _faster(plant: Plant, stamps: np.ndarray, values: np.ndarray, period: int) -> np.ndarray:
+    """(tags,) bool: the CVs and DVs that are measured `FASTER` times a period (ns) or more, on average."""
+    place = np.rint((stamps - stamps[0]) / period).astype(np.int64)
+    measured = np.array([tag.role is not Role.MV for tag in plant.tags])
+    for column in np.flatnonzero(measured):
+        known = place[~np.isnan(values[:, column])]
+        measured[column] = len(known) >= FASTER * max(len(np.unique(known)), 1)
+    return measured

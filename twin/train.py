@@ -9,7 +9,7 @@ from __future__ import annotations
 import resource
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -24,9 +24,11 @@ from twin.dynamics.lti import Lti, padded
 from twin.dynamics.noise import Linear, parts
 from twin.dynamics.region import Region
 from twin.errors import QuestionError, TrainingError
+from twin.gain_sign import signs
 from twin.identifiability import identifiability
 from twin.inheritance import Inheritance, blocks, inherit
 from twin.scaling import Scaler
+from twin.sign_check import sign_check
 from twin.telemetry import Telemetry
 from twin.training.backbone import ROUNDS, Arx, Score, choose, select
 from twin.training.backtest import backtest
@@ -36,6 +38,9 @@ from twin.training.folds import COUNT, ROWS, Folds, sizes, split, spread
 from twin.training.noise import Chosen, with_noise
 from twin.training.reduction import reduce
 from twin.training.residual import CHUNK, Cases, Evaluation, Recipe, Trainer, alarms, cases
+from twin.training.sampling import sampling
+from twin.training.signed import breaks, keep_signs
+from twin.training.signs import operating_points, shares, shrunk
 from twin.trust import Calibration, Seen
 from twin.windows import Grid, Window
 
@@ -58,12 +63,15 @@ class Options:
             so that a busy machine trains for longer, up to about twice the budget, rather than worse.
         seed: of the network and its batches; the same seed gives the same twin, unless time stopped it.
         pure: train the latent by joint embedding alone, the readout behind a stop-gradient.
+        gain_sign: what is known of the process, {MV: {CV: 1, -1 or 0}}: a twin of it keeps that sign of the gain, or
+            0 (no effect), and its card says whether it does. With an earlier twin to start from, that one's by default.
     """
 
     horizon_s: float | None = None
     budget_s: float = 90.0
     seed: int = 0
     pure: bool = False
+    gain_sign: Mapping[str, Mapping[str, int]] | None = None
 
 
 @dataclass(frozen=True)
@@ -110,10 +118,11 @@ def fit(
 
     Raises:
         TrainingError: too few rows, or a CV that was never measured.
-        QuestionError: the earlier twin is no start.
+        QuestionError: the earlier twin is no start, or a sign is asked of tags that the plant does not have.
     """
     started = clock()
     report = progress or (lambda _: None)
+    known = _known(telemetry, options, start)
     inherited = None if start is None else inherit(start, telemetry)
     folds = _folds(telemetry, options, inherited)
     scaler = Scaler.fit(telemetry) if inherited is None else inherited.scaler
@@ -123,10 +132,13 @@ def fit(
     for done, scores in enumerate(select(grid, folds), start=1):
         left = max(options.budget_s - (clock() - started), 0.0)
         report(Progress(0, STEPS, BACKBONE_SHARE * done / len(ROUNDS), left, {"backbone": scores[0].error}))
-    chosen = _reduced(choose(scores, grid.y.shape[1], grid.w.shape[1]), grid, folds)
+    chosen, bound, asked = choose(scores, grid.y.shape[1], grid.w.shape[1]), None, _learnable(known, telemetry)
+    if asked is not None:
+        chosen, bound, _ = keep_signs(chosen, grid, folds, asked)
+    chosen = _reduced(chosen, grid, folds, asked)
     linear = with_noise(grid, folds, chosen.fits)
     recipe = Recipe(pure=options.pure)
-    trainer = Trainer(grid, folds, linear.backbones, recipe, options.seed)
+    trainer = Trainer(grid, folds, linear.backbones, recipe, options.seed, asked)
     if inherited is not None:
         checkpoint = None
     of = fingerprint(telemetry, {**asdict(options), **asdict(recipe), **libraries()}) if checkpoint else ""
@@ -138,12 +150,14 @@ def fit(
 
     pace = Pace(options.budget_s, started, report, clock, keep)
     curve, best, stopped, spent, began = _trained(trainer, recipe, pace, standing, inherited)
+    best, taken = _within_signs(best, asked, trainer, linear.backbones, grid, folds)
     ships = best.out_of_fold <= PAYS
     dynamics = _ensemble(linear.backbones, best, ships, grid, folds)
     judged = out_of_fold(dynamics, grid, folds, [spread(folds.held_out(f), CALIBRATED) for f in range(COUNT)])
     card = _card(telemetry, folds, scaler, scores, chosen, curve, best, ships, recipe)
     card["training"] |= {"blocks": blocks(telemetry, folds.label), **began}
     card["training"]["noise_model"] = _noise_card(telemetry, linear)
+    card["training"]["sampling"] = sampling(grid, telemetry.plant.sample_period_s)
     card["training"]["correction"] = {"share": judged.share, "shares": SHARES, "errors": judged.errors}
     best_arx = next(score for score in scores if isinstance(score.candidate, Arx))
     arx = _judged(grid, folds, best_arx.fits)
@@ -165,7 +179,52 @@ def fit(
         reference=_reference(grid, folds),
         card=card,
     )
+    if known is not None:
+        card["gain_sign"] = sign_check(twin, telemetry, known, bound, taken if ships else None)
+        twin = replace(twin, card=card)
     return replace(twin, card={**card, "identifiability": identifiability(twin, telemetry)})
+
+
+def _known(telemetry: Telemetry, options: Options, start: Twin | None) -> np.ndarray | None:
+    """(MVs, CVs) the signs of gains that are asked; None where none is."""
+    given = options.gain_sign
+    if given is None and start is not None:
+        given = {
+            mv: {cv: found["asked"] for cv, found in of_mv.items()}
+            for mv, of_mv in start.card.get("gain_sign", {"effects": {}})["effects"].items()
+        }
+    found = signs(telemetry.plant, given or {})
+    return found if np.isfinite(found).any() else None
+
+
+def _learnable(known: np.ndarray | None, telemetry: Telemetry) -> np.ndarray | None:
+    """The same of the MVs that moved; the effect of the others is unknown, whatever its sign."""
+    if known is None:
+        return None
+    moved = np.nanmax(telemetry.w, axis=0) > np.nanmin(telemetry.w, axis=0)
+    found = np.where(moved[: len(known), None], known, np.nan)
+    return found if np.isfinite(found).any() else None
+
+
+def _within_signs(
+    best: Evaluation,
+    asked: np.ndarray | None,
+    trainer: Trainer,
+    backbones: tuple[Linear, ...],
+    grid: Grid,
+    folds: Folds,
+) -> tuple[Evaluation, np.ndarray | None]:
+    """The residuals as far as they leave the signs of gains, and which share (CVs,) of each CV's that is."""
+    if asked is None or best.step == 0:
+        return best, None
+    dynamics = _ensemble(backbones, best, True, grid, folds)
+    ends = folds.ends(np.ones(len(folds.run), bool), folds.history, 0)
+    points = operating_points(grid, ends, folds.history, dynamics, len(asked), seed=0)
+    share = shares(dynamics, points, asked, folds.horizon)
+    if (share == 1).all():
+        return best, share
+    residuals = shrunk(best.residuals, share)
+    return best._replace(residuals=residuals, out_of_fold=trainer.judge(residuals)), share
 
 
 def _folds(telemetry: Telemetry, options: Options, inherited: Inheritance | None = None) -> Folds:
@@ -190,13 +249,17 @@ def _cv(telemetry: Telemetry, name: str) -> int:
     return [tag.name for tag in telemetry.plant.cvs].index(name)
 
 
-def _reduced(score: Score, grid: Grid, folds: Folds) -> Score:
+def _reduced(score: Score, grid: Grid, folds: Folds, asked: np.ndarray | None) -> Score:
     """The same candidate with the states that its forecasts do not need taken out of its fits."""
     judged = _judged(grid, folds, score.fits)
     squares = np.mean([(case.future.mask * (case.future.y - case.y_lin) ** 2).mean(axis=0) for case in judged], axis=0)
     near = UNCHANGED * np.sqrt(squares) + 1e-6
     windows, w = [case.window for case in judged], [case.future.w for case in judged]
-    return replace(score, fits=tuple(reduce(score.fits, windows, w, near)))
+    fits = tuple(reduce(score.fits, windows, w, near))
+    if asked is None:
+        return replace(score, fits=fits)
+    lost = breaks(fits, asked, folds.horizon) & ~breaks(score.fits, asked, folds.horizon)  # a small gain may get lost
+    return score if lost.any() else replace(score, fits=fits)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,14 @@ def show_card(card: dict[str, Any]) -> None:
     for name, found in known["mvs"].items():
         for reason in found["reasons"]:
             show.console.print(f"{name}: {reason['detail']}.", markup=False)
+    for mv, of_mv in card.get("gain_sign", {"effects": {}})["effects"].items():
+        for cv, sign in of_mv.items():
+            text = f"{mv} → {cv}, sign {sign['asked']:+d} asked: {sign['status']}; {sign['why']}."
+            show.console.print(text, style=None if sign["status"] == "kept" else "yellow", markup=False)
     show.console.print(card["training"]["residual"]["why"], markup=False)
+    sampling = card["training"].get("sampling", {"errors": []})
+    if sampling["errors"]:
+        show.console.print(sampling["why"], markup=False)
     for name, why in card["unknown_effects"].items():
         show.console.print(f"The effect of {name} is unknown: {why}.", markup=False)
 

@@ -37,6 +37,18 @@ def ranges(texts: Iterable[str]) -> dict[str, dict[str, float]]:
     return found
 
 
+def signs(texts: Iterable[str]) -> dict[str, dict[str, int]]:
+    """`MV:CV=sign`, to the signs of gains."""
+    found: dict[str, dict[str, int]] = {}
+    for text in texts:
+        tags, value = _pair(text)
+        mv, colon, cv = tags.partition(":")
+        if not colon or value not in ("1", "+1", "-1", "0"):
+            raise typer.BadParameter(f"'{text}' is not MV:CV=+1, -1 or 0", param_hint="--gain-sign")
+        found.setdefault(mv, {})[cv] = int(value)
+    return found
+
+
 def number(text: str, where: str) -> float:
     """A number."""
     try:

@@ -9,6 +9,7 @@ import typer
 
 from api.cli import complete, jobs
 from api.cli.options import ApiKey, AsJson, End, Horizon, PlantName, Start, TwinName, Url, given, service, told
+from api.cli.parse import signs
 
 COLUMNS = ["twin", "aliases", "created", "data_version", "horizon_s", "min_history_rows"]
 
@@ -32,6 +33,10 @@ def train(
         list[str],
         typer.Option(help='Rows not to learn from: "feed<2", "speed<100+600s" (and 600 s after), "START/END".'),
     ] = [],  # noqa: B006
+    gain_sign: Annotated[
+        list[str],
+        typer.Option(help="What is known of the process: MV:CV=+1, -1, or 0 for no effect. Repeat it."),
+    ] = [],  # noqa: B006
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the job.")] = False,
     url: Url = None,
     key: ApiKey = None,
@@ -42,6 +47,8 @@ def train(
     asked = given(
         exclude=rules, start=start, end=end, horizon_s=horizon_s, budget_s=budget_s, seed=seed, from_twin=from_twin
     )
+    if gain_sign:
+        asked["options"] = {"gain_sign": signs(gain_sign)}
     with service(url, key) as client:
         job = client.train(plant, **asked)
         if detach:

@@ -234,6 +234,7 @@ class Calls:
         Args:
             from_twin: an earlier twin, or an alias, to train on from; the better of that and a fresh one is kept.
             exclude: rows not to learn from: spans {start, end} and conditions {tag, below or above, after_s}.
+            options: `gain_sign` {MV: {CV: 1, -1 or 0}}, what is known of the process; `pure`.
         """
         body = {"start": moment(start), "end": moment(end), "horizon_s": horizon_s, "budget_s": budget_s}
         body = given({**body, "seed": seed, "from_twin": from_twin, "exclude": exclude, "options": options})

@@ -582,6 +582,7 @@ class TrainOptions(TypedDict):
     """What an expert may change; a good twin needs none of it."""
 
     pure: NotRequired[bool | None]
+    gain_sign: NotRequired[dict[str, dict[str, int]] | None]
 
 
 class TrustAnswer(TypedDict):

@@ -76,10 +76,18 @@ class PlantBody(Question):
     tags: list[TagBody]
 
 
+Sign = Annotated[int, Field(ge=-1, le=1)]
+
+
 class TrainOptions(Question):
     """What an expert may change; a good twin needs none of it."""
 
     pure: bool | None = Field(default=None, description="pure JEPA: the readout learns behind a stop-gradient")
+    gain_sign: dict[TagName, dict[TagName, Sign]] | None = Field(
+        default=None,
+        description="what is known of the process, MV → CV → 1, -1 or 0 (no effect): the twin keeps it, whatever the "
+        "telemetry seems to say, and its report says whether it does",
+    )
 
 
 class ExcludeBody(Question):

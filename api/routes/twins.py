@@ -17,6 +17,7 @@ from api.service import Service
 from twin.artifact import Twin
 from twin.errors import QuestionError
 from twin.exclusions import Exclusion
+from twin.gain_sign import signs
 from twin.responses import gain_map, step_responses
 
 router = APIRouter(prefix="/v1/plants/{plant}", tags=["twins"])
@@ -36,6 +37,7 @@ def train(app: App, key: Trainer, plant: PlantSlug, body: TrainBody) -> Response
         rule = Exclusion.from_json(exclusion, ("exclude", i))
         if rule.tag is not None:
             stored.plant.tag(rule.tag)
+    signs(stored.plant, request["options"].get("gain_sign", {}))
     if body.from_twin is not None:
         request["from_twin"] = app.catalog.twin(plant, body.from_twin).id
     request |= {"plant_version": stored.version, "data_version": app.store.plant(plant).version}

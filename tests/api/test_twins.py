@@ -147,6 +147,10 @@ def test_a_running_job_is_cancelled_and_leaves_nothing(
         ({"start": 1767225600}, ["start"]),
         ({"start": "2026-01-02T00:00:00Z", "end": "2026-01-01T00:00:00Z"}, ["end"]),
         ({"options": {"pure": "yes"}}, ["options", "pure"]),
+        ({"options": {"gain_sign": {"pump_9": {"level_1": 1}}}}, ["options", "gain_sign", "pump_9"]),
+        ({"options": {"gain_sign": {"pump_1": {"pump_2": 1}}}}, ["options", "gain_sign", "pump_1", "pump_2"]),
+        ({"options": {"gain_sign": {"pump_1": {"level_1": 2}}}}, ["options", "gain_sign", "pump_1", "level_1"]),
+        ({"options": {"gain_sign": {"pump_1": {"level_1": True}}}}, ["options", "gain_sign", "pump_1", "level_1"]),
         ({"seed": -1}, ["seed"]),
     ],
 )

@@ -128,6 +128,22 @@ def _mapped(m: Moments, now: np.ndarray, then: np.ndarray) -> Moments:
     return replace(m, gram=transform @ m.gram @ transform.T)
 
 
+@dataclass(frozen=True)
+class Patched:
+    """A candidate of which some CVs are forecast by models of their own, so that gains keep their signs."""
+
+    base: Arx | Subspace
+    own: tuple[tuple[str, str], ...]  # CV (its number), and how its model is called
+    size: int
+
+    @property
+    def name(self) -> str:
+        return "; ".join([self.base.name, *(f"{cv}: {name}" for cv, name in self.own)])
+
+    def states(self, cvs: int, inputs: int) -> int:
+        return self.size
+
+
 Candidate = Arx | Subspace
 
 
@@ -192,7 +208,7 @@ class Data:
 class Score:
     """A candidate, its out-of-fold free-run error (mean NRMSE over CVs and rows 1 .. K) and its fits a fold."""
 
-    candidate: Candidate
+    candidate: Candidate | Patched
     error: float
     fits: tuple[Lti, ...]
 
@@ -236,7 +252,8 @@ def _subspaces(data: Data, _: list[Score]) -> list[Candidate]:
 
 def _ridges(_: Data, scores: list[Score]) -> list[Candidate]:
     """Other penalties of the best structures."""
-    return [replace(s.candidate, penalty=penalty) for s in scores[:3] for penalty in RIDGES]
+    best = [s.candidate for s in scores[:3] if not isinstance(s.candidate, Patched)]
+    return [replace(candidate, penalty=penalty) for candidate in best for penalty in RIDGES]
 
 
 def _small(data: Data, candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -248,14 +265,14 @@ ROUNDS = (_orders, _forms, _subspaces, _ridges)
 
 def _judge(candidate: Candidate, data: Sequence[Data], cases: Sequence[tuple[Window, Future]]) -> Score:
     fits = tuple(candidate.fit(d) for d in data)
-    squares = [_squares(fit, window, future) for fit, (window, future) in zip(fits, cases, strict=True)]
-    rmse = np.sqrt(np.mean(squares, axis=0))
+    errors = [squares(fit, window, future) for fit, (window, future) in zip(fits, cases, strict=True)]
+    rmse = np.sqrt(np.mean(errors, axis=0))
     error = float(rmse.mean())
     stable = np.isfinite(error) and max(fit.spectral_radius() for fit in fits) <= STABLE
     return Score(candidate, error if stable else np.inf, fits)
 
 
-def _squares(fit: Lti, window: Window, future: Future) -> np.ndarray:
+def squares(fit: Lti, window: Window, future: Future) -> np.ndarray:
     """(K, CVs) mean square free-run error over the windows."""
     size = 1 << (len(fit.a) - 1).bit_length()
     return np.asarray(_free_run(padded(fit, size), window, future), np.float64)

@@ -86,8 +86,14 @@ def ridge(moments: Moments, regressors: np.ndarray, targets: np.ndarray, penalty
         penalty: added to the mean square of each regressor (model units); where one never moves,
             it makes its coefficient 0.
     """
+    coefficients: np.ndarray = np.linalg.solve(*normal_equations(moments, regressors, targets, penalty))
+    return coefficients
+
+
+def normal_equations(
+    moments: Moments, regressors: np.ndarray, targets: np.ndarray, penalty: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n + 1, n + 1) and (n + 1, m) whose solution `ridge` is."""
     index = np.append(regressors, moments.one)
     weight = np.append(np.full(len(regressors), penalty * moments.count), 0.0)
-    normal = moments.part(index, index) + np.diag(weight)
-    coefficients: np.ndarray = np.linalg.solve(normal, moments.part(index, targets))
-    return coefficients
+    return moments.part(index, index) + np.diag(weight), moments.part(index, targets)

@@ -18,10 +18,11 @@ import optax
 
 from twin.dynamics.ensemble import jepas
 from twin.dynamics.jepa import TARGET_ROWS, Jepa, Sizes
-from twin.dynamics.noise import Linear
+from twin.dynamics.noise import Linear, parts
 from twin.regularizers import COLLAPSED, anisotropic, effective_rank, infonce, sigreg, sparse, subspace, vicreg
 from twin.rollout import rollout
 from twin.training.folds import COUNT, Folds, spread
+from twin.training.signs import FLOOR, STEP, step_answers
 from twin.windows import Future, Grid, Window
 
 POOL = 16_000_000  # numbers a fold at most: training windows are thinned to this
@@ -51,6 +52,7 @@ class Recipe:
     target: str = "cvs"  # what is embedded: future "cvs", the full "window", or "both"
     keeps: str = "sigreg"  # what keeps embeddings from collapsing: one of `KEEPERS`
     inverse: float = 0.0  # weight of endpoint inverse dynamics
+    signs: float = 3.0  # weight of wrong signs of gains, where signs are asked
 
 
 class Cases(NamedTuple):
@@ -68,6 +70,19 @@ class Losses(NamedTuple):
     latent: jax.Array
     sigreg: jax.Array  # or what stands in its place
     inverse: jax.Array
+    signs: jax.Array
+
+
+class Steps(NamedTuple):
+    """Signs of gains that are asked, and what the backbone answers.
+
+    Attributes:
+        asked: (MVs, CVs) 1, -1, 0 or NaN.
+        linear: (MVs, K, CVs) its step responses.
+    """
+
+    asked: jax.Array
+    linear: jax.Array
 
 
 class Draw(NamedTuple):
@@ -78,12 +93,14 @@ class Draw(NamedTuple):
         rows: (gaussian,) of the target rows, those SIGReg sees.
         directions: (embedding, directions) on which SIGReg projects.
         normal: (B, embedding) a sample of what the sparse variant compares with.
+        push: (B, inputs) a step in one MV each, where signs of gains are asked.
     """
 
     cases: jax.Array
     rows: jax.Array
     directions: jax.Array
     normal: jax.Array | None = None
+    push: jax.Array | None = None
 
 
 class Moment(NamedTuple):
@@ -157,7 +174,13 @@ def forecast(model: Jepa, case: Cases) -> jax.Array:
 
 
 def loss(
-    model: Jepa, batch: Cases, weight: jax.Array, draw: Draw, recipe: Recipe, teacher: Jepa | None = None
+    model: Jepa,
+    batch: Cases,
+    weight: jax.Array,
+    draw: Draw,
+    recipe: Recipe,
+    teacher: Jepa | None = None,
+    steps: Steps | None = None,
 ) -> tuple[jax.Array, Losses]:
     """Readout + latent prediction + SIGReg over a batch of B cases.
 
@@ -165,10 +188,12 @@ def loss(
         ê_k = p(z_k, y_lin,k)                latent   = mean (ê_k − e_k)²
         e_k = t(y_{k−7} … y_k)               Gaussian = SIGReg of e_k over the batch
         ŵ   = i(z_j, z_k)                    inverse  = mean (ŵ − mean of w_{j+1} … w_k)²
+        Δ_k = ŷ_k(w + push) − ŷ_k(w)         signs    = mean weight (what of a step response has the wrong sign)²
 
     Args:
         weight: (K, CVs).
         teacher: the running mean of the model, whose targets are predicted where EMA keeps them from collapsing.
+        steps: the signs of gains that are asked.
     """
     z = jax.vmap(latents, in_axes=(None, 0))(model, batch)
     y = batch.y_lin + model.correction(jax.lax.stop_gradient(z) if recipe.pure else z, batch.y_lin)
@@ -182,7 +207,31 @@ def loss(
     kept = jax.vmap(lambda samples: _spread(samples, draw, recipe.keeps), 1)(e[:, draw.rows]).mean()
     inverse = _inverse(model, z[:, at], batch.future.w, at) if recipe.inverse else jnp.zeros(())
     total = readout + recipe.latent * latent + recipe.sigreg / recipe.batch * kept + recipe.inverse * inverse
-    return total, Losses(readout, latent, kept, inverse)
+    signs = jnp.zeros(()) if steps is None else _wrong_signs(model, batch, y, weight, draw, steps)
+    return total + recipe.signs * signs, Losses(readout, latent, kept, inverse, signs)
+
+
+def _wrong_signs(model: Jepa, batch: Cases, y: jax.Array, weight: jax.Array, draw: Draw, steps: Steps) -> jax.Array:
+    """Mean square of what has the wrong sign in the answer to a push, over the last quarter of the horizon.
+
+    Args:
+        y: (B, K, CVs) without the push.
+    """
+    assert draw.push is not None  # noqa: S101
+    mvs, late = steps.asked.shape[0], -max(y.shape[1] // 4, 1)
+    push = draw.push[:, :mvs]
+    linear = jnp.einsum("bm,mkc->bkc", push, steps.linear)
+    future = jax.tree.map(jnp.asarray, batch.future)
+    pushed = batch._replace(future=future._replace(w=future.w + draw.push[:, None]), y_lin=batch.y_lin + linear)
+    z = jax.vmap(latents, in_axes=(None, 0))(model, pushed)
+    moved = pushed.y_lin + model.correction(z, pushed.y_lin) - y
+    size = push.sum(axis=1)[:, None, None]
+    sign = jnp.sum(jnp.where(push[:, :, None] != 0, steps.asked, 0.0), axis=1)[:, None]  # (B, 1, CVs)
+    known = jnp.isfinite(sign)
+    sign = jnp.where(known, sign, 0.0)
+    answer, least = (moved / size)[:, late:], 2 * FLOOR * jnp.abs((linear / size)[:, late:])
+    short = jnp.where(sign == 0, answer, jax.nn.relu(least - sign * answer))
+    return (weight[None, late:] * jnp.where(known, short, 0.0) ** 2).mean()
 
 
 def _spread(samples: jax.Array, draw: Draw, keeps: str) -> jax.Array:
@@ -223,8 +272,18 @@ def _recent(batch: Cases) -> jax.Array:
 class Trainer:
     """The cross-fit of one plant: data on the device, and the jitted chunk of steps."""
 
-    def __init__(self, grid: Grid, folds: Folds, backbones: tuple[Linear, ...], recipe: Recipe, seed: int) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        folds: Folds,
+        backbones: tuple[Linear, ...],
+        recipe: Recipe,
+        seed: int,
+        asked: np.ndarray | None = None,
+    ) -> None:
+        """`asked` (MVs, CVs) are the signs of gains, or NaN where none is asked."""
         self.recipe, self.seed = recipe, seed
+        self.steps = None if asked is None else _steps(backbones, asked, folds.horizon)
         rng = np.random.default_rng(seed)
         cvs, inputs = grid.y.shape[1], grid.w.shape[1]
         self.sizes = Sizes(cvs, inputs, folds.history, target=recipe.target, inverse=recipe.inverse > 0)
@@ -245,6 +304,10 @@ class Trainer:
         )
         self.optimiser = optax.flatten(chain)  # one long vector compiles several times faster
 
+    def judge(self, residuals: Jepa) -> float:
+        """The out-of-fold error of residuals (members, ·); 1 is the backbone alone."""
+        return float(jax.jit(self._evaluate)(residuals)["out_of_fold"])
+
     def start(self, residuals: Jepa | None = None) -> Moment:
         """Before the first step; from earlier weights (members, ·), or from a readout that adds nothing."""
         weights = jepas(self.sizes, COUNT, self.seed) if residuals is None else residuals
@@ -262,7 +325,7 @@ class Trainer:
         rng.bit_generator.state = now.rng
         weights, mean, state = now.weights, now.mean, now.optimiser
         if moment is None:
-            error = 1.0 if residuals is None else float(jax.jit(self._evaluate)(mean)["out_of_fold"])
+            error = 1.0 if residuals is None else self.judge(mean)
             yield Evaluation(0, error, {}, mean, now)
         for step in range(now.step + CHUNK, steps + 1, CHUNK):
             weights, mean, state, logged = self._chunk(weights, mean, state, self.pool, self._draw(rng))
@@ -281,23 +344,36 @@ class Trainer:
         normal = None
         if recipe.keeps == "sparse":
             normal = jnp.asarray(rng.standard_normal((CHUNK, recipe.batch, width), np.float32))
-        return Draw(jnp.asarray(index), jnp.asarray(rows), jnp.asarray(directions), normal)
+        push = None if self.steps is None else jnp.asarray(self._push(rng))
+        return Draw(jnp.asarray(index), jnp.asarray(rows), jnp.asarray(directions), normal, push)
+
+    def _push(self, rng: np.random.Generator) -> np.ndarray:
+        """(CHUNK, B, inputs) steps up or down in one of the MVs that signs are asked of."""
+        assert self.steps is not None  # noqa: S101
+        mvs = np.flatnonzero(np.isfinite(np.asarray(self.steps.asked[0])).any(axis=1))
+        push = np.zeros((CHUNK, self.recipe.batch, self.sizes.inputs), np.float32)
+        at = rng.choice(mvs, (CHUNK, self.recipe.batch, 1))
+        np.put_along_axis(push, at, rng.choice(np.array([-STEP, STEP], np.float32), at.shape), axis=2)
+        return push
 
     @partial(jax.jit, static_argnums=0)
     def _chunk(self, weights: Jepa, mean: Jepa, state: Any, pool: Cases, draws: Draw) -> tuple[Jepa, Jepa, Any, Any]:
         Stepped = tuple[Jepa, Any, Losses]
 
-        def one(model: Jepa, mean: Jepa, state: Any, pool: Cases, index: jax.Array, draw: Draw) -> Stepped:
+        def one(
+            model: Jepa, mean: Jepa, state: Any, pool: Cases, index: jax.Array, steps: Steps | None, draw: Draw
+        ) -> Stepped:
             batch = jax.tree.map(lambda a: a[index], pool)
-            gradient, losses = jax.grad(loss, has_aux=True)(model, batch, self.weight, draw, self.recipe, mean)
+            of = jax.grad(loss, has_aux=True)
+            gradient, losses = of(model, batch, self.weight, draw, self.recipe, mean, steps)
             with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
                 updates, state = self.optimiser.update(gradient, state, model)
             return optax.apply_updates(model, updates), state, losses
 
         def advance(carry: tuple[Jepa, Jepa, Any], draw: Draw) -> tuple[tuple[Jepa, Jepa, Any], Losses]:
             weights, mean, state = carry
-            step = jax.vmap(one, in_axes=(0, 0, 0, 0, 0, None))
-            weights, state, losses = step(weights, mean, state, pool, draw.cases, draw)
+            step = jax.vmap(one, in_axes=(0, 0, 0, 0, 0, 0, None))
+            weights, state, losses = step(weights, mean, state, pool, draw.cases, self.steps, draw)
             mean = optax.incremental_update(weights, mean, 1.0 - self.recipe.average)
             return (weights, mean, state), jax.tree.map(jnp.mean, losses)
 
@@ -314,6 +390,13 @@ class Trainer:
             "rank": jax.vmap(effective_rank)(last).mean(),
             "least_deviation": last.std(axis=1).min(),
         }
+
+
+def _steps(backbones: tuple[Linear, ...], asked: np.ndarray, horizon: int) -> Steps:
+    """A leading axis (members,)."""
+    linear = np.stack([step_answers(parts(model)[0], len(asked), horizon).swapaxes(0, 1) for model in backbones])
+    of_all = np.broadcast_to(asked, (len(backbones), *asked.shape))
+    return Steps(jnp.asarray(of_all, jnp.float32), jnp.asarray(linear, jnp.float32))
 
 
 def _rmse(y: jax.Array, future: Future) -> jax.Array:

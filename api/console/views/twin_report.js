@@ -31,8 +31,22 @@ function Summary({ card }) {
       <dt>Looks</dt><dd>${card.history} rows back, ${duration(card.horizon_s)} ahead (calibrated)</dd>
       <dt>Needs</dt><dd>${card.min_history_rows} rows without a gap before a question</dd></dl>
     ${unknown.map(([mv, why]) => html`<p><${Mark} kind="attention">The effect of ${mv} is not known: ${why}<//></p>`)}
+    <${Signs} found=${card.gain_sign} />
     ${worse.length > 0 && html`<p><${Mark} kind="attention">${some(worse.map(([cv]) => cv))}: at the end of the horizon the twin is no better than saying that nothing changes.<//></p>`}
   </section>`;
+}
+
+const SIGN = { "-1": "−", 0: "none", 1: "+" };
+const KEPT = { kept: ["ok", "kept"], bound: ["attention", "kept against the telemetry"], broken: ["alarm", "broken"], unknown: ["attention", "unknown"] };
+
+/** Signs of gains that were asked for, and whether the twin keeps them all over the trained region. */
+function Signs({ found }) {
+  if (!found) return null;
+  const rows = Object.entries(found.effects).flatMap(([mv, of]) => Object.entries(of).map(([cv, sign]) => ({ mv, cv, ...sign })));
+  return html`<h3>Gain signs asked for</h3><div class="scroll" tabindex="0" role="region" aria-label="Gain signs"><table>
+    <thead><tr><th>Effect</th><th>Sign</th><th>Is it kept?</th></tr></thead>
+    <tbody>${rows.map((r) => html`<tr><td><${Name} of=${`${r.mv} → ${r.cv}`} /></td><td>${SIGN[r.asked]}</td>
+      <td><${Mark} kind=${KEPT[r.status][0]}>${KEPT[r.status][1]}<//> <span class="small quiet">${r.why}</span></td></tr>`)}</tbody></table></div>`;
 }
 
 function Backtest({ backtest, diagnostics }) {
@@ -70,6 +84,7 @@ function Training({ training }) {
   const watch = Object.entries(training.collapse ?? {}).map(([name, value]) => `${name.replace("_", " ")} ${number(value, 3)}`);
   return html`<section class="panel"><h2>How it was trained</h2>
     <p>Backbone: ${training.backbone.name}. ${training.residual.why} Took ${duration(training.seconds)}.</p>
+    ${training.sampling?.errors.length > 0 && html`<p>${training.sampling.why}</p>`}
     ${curve.length > 1 && html`<${Lines} title="Training" x=${curve.map((c) => c.step)} series=${series} xUnit="steps" rule=${1} /><${Key} series=${series} />`}
     ${watch.length > 0 && html`<p class="quiet small">Collapse watch at the end: ${watch.join(", ")}.</p>`}
   </section>`;

@@ -1,10 +1,10 @@
 // Training: what may be asked, and the job as it goes: progress, remaining time, losses, alarms.
 import { events, get, post, remove } from "../api.js";
-import { Mark, Moment, NumberField, Trouble } from "../components.js";
+import { Mark, Moment, Name, NumberField, Trouble } from "../components.js";
 import { duration, number, percent } from "../format.js";
 import { html, useEffect, useState } from "../lib.js";
 import { Key, Lines } from "../plots.js";
-import { path, slug } from "../state.js";
+import { path, plant, slug } from "../state.js";
 import { JOB } from "../words.js";
 
 const GOING = ["queued", "running"];
@@ -19,6 +19,7 @@ export function Training({ done }) {
   const [points, setPoints] = useState([]);
   const [alarms, setAlarms] = useState([]);
   const [error, setError] = useState(null);
+  const [signs, setSigns] = useState({});
 
   useEffect(() => {
     get("/v1/jobs", { plant: slug.value, limit: 1 }).then(({ items: [last] }) => last && GOING.includes(last.state) && setJob(last), setError);
@@ -46,7 +47,8 @@ export function Training({ done }) {
     event.preventDefault();
     try {
       const { start, ...rest } = Object.fromEntries(Object.entries(asked).filter(([, v]) => v !== null));
-      const body = { ...rest, ...(start && { start: new Date(start * 1000).toISOString() }) };
+      const known = Object.keys(signs).length > 0 && { options: { gain_sign: signs } };
+      const body = { ...rest, ...(start && { start: new Date(start * 1000).toISOString() }), ...known };
       const started = await post(path("/twins"), body);
       setPoints([]);
       setAlarms([]);
@@ -65,12 +67,35 @@ export function Training({ done }) {
       <label class="inline">From <${Moment} label="Learn from" value=${asked.start} placeholder="the first row" change=${(t) => setAsked({ ...asked, start: t })} /></label>
       ${field("horizon_s", "Horizon, s")} ${field("budget_s", "Budget, s")}
       <button class="primary" disabled=${going}>Train a new twin</button></form>
+    <${GainSigns} signs=${signs} change=${setSigns} />
     <${Trouble} error=${error} />
     ${job && html`<${Progress} job=${job} going=${going} cancel=${cancel} />`}
     ${[...new Set(alarms)].map((alarm) => html`<p><${Mark} kind="attention">${alarm}<//></p>`)}
     <${Losses} points=${points} />
     ${!job && html`<p class="quiet small">Nothing needs to be set: it learns from all telemetry stored by now, in a minute or two.</p>`}
   </section>`;
+}
+
+const SIGNS = [["", "as the telemetry says"], ["1", "+ rises"], ["-1", "− falls"], ["0", "0 none"]];
+
+/** What is known of the process: a sign for each MV → CV, none by default. */
+function GainSigns({ signs, change }) {
+  const of = (role) => (plant.value?.tags ?? []).filter((tag) => tag.role === role).map((tag) => tag.name);
+  const [mvs, cvs] = [of("mv"), of("cv")];
+  if (!mvs.length) return null;
+  const set = (mv, cv, value) => {
+    const { [cv]: _, ...rest } = signs[mv] ?? {};
+    const { [mv]: __, ...others } = signs;
+    const now = value === "" ? rest : { ...rest, [cv]: Number(value) };
+    change(Object.keys(now).length ? { ...others, [mv]: now } : others);
+  };
+  const cell = (mv, cv) => html`<td><select aria-label=${`Sign of ${mv} on ${cv}`} value=${String(signs[mv]?.[cv] ?? "")} onChange=${(e) => set(mv, cv, e.target.value)}>
+    ${SIGNS.map(([value, words]) => html`<option value=${value}>${words}</option>`)}</select></td>`;
+  return html`<details><summary>Signs of gains that you know</summary>
+    <p class="quiet small">What a CV does after a rise of an MV, if you know it: the twin keeps to it, whatever the telemetry seems to say, and its report says whether it does.</p>
+    <div class="scroll tall" tabindex="0" role="region" aria-label="Signs of gains"><table>
+      <thead><tr><th></th>${mvs.map((mv) => html`<th><${Name} of=${mv} /></th>`)}</tr></thead>
+      <tbody>${cvs.map((cv) => html`<tr><th scope="row"><${Name} of=${cv} /></th>${mvs.map((mv) => cell(mv, cv))}</tr>`)}</tbody></table></div></details>`;
 }
 
 function Progress({ job, going, cancel }) {
