@@ -18,6 +18,10 @@ class Clock(Protocol):
         """Ns since 1970 UTC."""
         ...
 
+    def latest(self) -> int:
+        """Now, or what it would be now had nobody set the clock back since the start: ns since 1970 UTC."""
+        ...
+
     async def sleep(self, seconds: float) -> None:
         """Wait for so long by this clock."""
         ...
@@ -26,8 +30,14 @@ class Clock(Protocol):
 class SystemClock:
     """The clock of this machine."""
 
+    def __init__(self) -> None:
+        self._begun = time.time_ns() - time.monotonic_ns()
+
     def now(self) -> int:
         return time.time_ns()
+
+    def latest(self) -> int:
+        return max(time.time_ns(), self._begun + time.monotonic_ns())
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -46,6 +56,9 @@ class ManualClock:
         self._order = itertools.count()
 
     def now(self) -> int:
+        return self._now
+
+    def latest(self) -> int:
         return self._now
 
     async def sleep(self, seconds: float) -> None:

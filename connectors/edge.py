@@ -89,7 +89,7 @@ class SourceEdge:
 
     def _sound(self, batch: Samples) -> Samples:
         """Without rows from the future and of tags that are not mapped; they are counted and named."""
-        early = batch.times > self._clock.now() + self._future
+        early = batch.times > self._clock.latest() + self._future
         known = np.fromiter((tag in self._scales for tag in batch.tags), bool, len(batch))
         keep = known & ~early
         if not keep.all():

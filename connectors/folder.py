@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from types import TracebackType
 from typing import Any, BinaryIO, Literal, Self, cast
@@ -17,20 +18,35 @@ from typing import Any, BinaryIO, Literal, Self, cast
 import numpy as np
 import pyarrow as pa
 import pyarrow.fs as fs
+import pyarrow.parquet as pq
 from pydantic import Field, field_validator
 
 from connectors.base import LastValues
 from connectors.errors import ConnectorError
-from connectors.formats.files import ARROW, CSV, PARQUET, read_upload
+from connectors.formats.files import ARROW, CSV, PARQUET, opened, read_upload
 from connectors.kinds import Context
 from connectors.options import Mapped, Options
 from connectors.protocol import NS, Health, Samples
+from connectors.stated import of_metadata, of_name
 from connectors.ticks import Ticks
 from twin.errors import TelemetryError
-from twin.plant import RESERVED, Plant, Role, Tag
-from twin.storage.batch import GOOD, QUALITY, TIME
+from twin.plant import RESERVED, Plant, Role, Tag, near
+from twin.storage.batch import GOOD, QUALITY, TIME, Batch
 
 TYPES = {"csv": CSV, "txt": CSV, "parquet": PARQUET, "pq": PARQUET, "arrow": ARROW, "arrows": ARROW}
+
+NEWEST = 20  # files whose columns are looked at before anything is collected
+LONG = frozenset(("tag", "value"))
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says before its rows: its columns, their types, and the units that their metadata state."""
+
+    info: fs.FileInfo
+    names: frozenset[str]
+    types: Mapping[str, pa.DataType]
+    units: Mapping[str, str]
 
 
 class Column(Mapped):
@@ -114,6 +130,72 @@ class FolderSource(LastValues[SourceOptions]):
                 yield Samples.of((), json.dumps(self._done))
             await ticks.next()
 
+    async def faults(self) -> Mapping[str, str]:
+        """Columns that none of the newest files has, or that hold no numbers there; long files tell nothing."""
+        headers = await self._headers()
+        if not headers or any(header.names >= LONG for header in headers):
+            return {}
+        found = {}
+        for address, tag in self._names.items():
+            having = [header for header in headers if address in header.names]
+            if not having:
+                known = {name for header in headers for name in header.names}
+                found[tag] = f"none of the newest files has a column '{address}'{near(address, known)}"
+            elif not _numbers(kind := having[0].types[address]):
+                found[tag] = f"the column '{address}' of {having[0].info.base_name} holds {kind}, no numbers"
+        return await asyncio.to_thread(self._words, headers[0].info) | found
+
+    def _words(self, info: fs.FileInfo) -> dict[str, str]:
+        """Tags of which the beginning of a file holds words alone; a short one's last values are remembered too."""
+        try:
+            parts = self._batches(info)
+            first, more = next(parts, None), next(parts, None)
+        except (TelemetryError, OSError, pa.ArrowException):
+            return {}
+        if first is None:
+            return {}
+        if more is None:
+            self._latest |= self._long(first.table).latest()
+        told = {item.tag: f"row {item.row} of {info.base_name}: {item.reason}" for item in reversed(first.rejected)}
+        held = [name for name in self._names if name in told and name in first.table.column_names]
+        return {self._names[name]: told[name] for name in held if np.isnan(first.table[name].to_numpy()).all()}
+
+    async def units(self) -> Mapping[str, str]:
+        """What the newest files state: the metadata of fields, else the bracket behind a column's name."""
+        headers = await self._headers()
+        found = {}
+        for address, tag in self._names.items():
+            stated = (header.units.get(address, "") for header in headers)
+            if unit := next((unit for unit in stated if unit), "") or of_name(address):
+                found[tag] = unit
+        return found
+
+    async def _headers(self) -> list[Header]:
+        """Of the newest files that can be read, the newest first."""
+        self._done = {}
+        newest = [info for info in await self._fresh() if _kind(info)][-NEWEST:]
+        read = [await asyncio.to_thread(self._header, info) for info in reversed(newest)]
+        return [header for header in read if header is not None]
+
+    def _header(self, info: fs.FileInfo) -> Header | None:
+        """What a file says before its rows; None where it cannot be read, which is told when it is collected."""
+        kind, encoding = _kind(info) or "", "gzip" if info.base_name.endswith(".gz") else None
+        try:
+            if kind == PARQUET and encoding is None:
+                schema = pq.read_schema(self._fs.open_input_file(info.path))
+            else:
+                body = cast(BinaryIO, self._fs.open_input_stream(info.path, compression=None))
+                with body, opened(body, kind, encoding) as reader:
+                    schema = reader.schema or pa.schema([(name, pa.string()) for name in reader.names])
+        except (TelemetryError, OSError, pa.ArrowException):
+            return None
+        return Header(
+            info,
+            frozenset(schema.names),
+            {field.name: field.type for field in schema},
+            {field.name: of_metadata(field.metadata) for field in schema},
+        )
+
     async def _fresh(self) -> list[fs.FileInfo]:
         """Files that were not read, the oldest first."""
         selector = fs.FileSelector(self._root, allow_not_found=True)
@@ -150,20 +232,22 @@ class FolderSource(LastValues[SourceOptions]):
             yield part
 
     def _parts(self, info: fs.FileInfo) -> Iterator[Samples]:
-        name, packed = info.base_name.removesuffix(".gz"), info.base_name.endswith(".gz")
-        kind = TYPES.get(name.rpartition(".")[2].lower())
+        for batch in self._batches(info):
+            if batch.rejected:
+                first = batch.rejected[0]
+                self.health.refused += batch.rows_rejected + batch.cells_rejected
+                self.health.last_error = f"{info.base_name}, row {first.row}, '{first.tag}': {first.reason}"
+            if len(batch.table):
+                yield self._long(batch.table)
+
+    def _batches(self, info: fs.FileInfo) -> Iterator[Batch]:
+        kind, packed = _kind(info), info.base_name.endswith(".gz")
         if kind is None or self._shape is None or self._fs is None:
             raise TelemetryError(f"a file of no known kind; there are {', '.join(TYPES)}, and .gz of them")
         with self._fs.open_input_stream(info.path, compression=None) as stream:
             encoding = "gzip" if packed else None
             body = cast(BinaryIO, stream)
-            for batch in read_upload(body, kind, encoding, self._shape, self._options.timezone):
-                if batch.rejected:
-                    first = batch.rejected[0]
-                    self.health.refused += batch.rows_rejected + batch.cells_rejected
-                    self.health.last_error = f"{info.base_name}, row {first.row}, '{first.tag}': {first.reason}"
-                if len(batch.table):
-                    yield self._long(batch.table)
+            yield from read_upload(body, kind, encoding, self._shape, self._options.timezone)
 
     def _long(self, table: pa.Table) -> Samples:
         """A wide table as samples."""
@@ -180,6 +264,19 @@ class FolderSource(LastValues[SourceOptions]):
             names = np.full(int(keep.sum()), tag, object)
             parts.append(Samples(times[keep], names, values[keep], codes[keep]))
         return Samples.joined(parts)
+
+
+def _kind(info: fs.FileInfo) -> str | None:
+    """The content type that a file's name promises."""
+    return TYPES.get(info.base_name.removesuffix(".gz").rpartition(".")[2].lower())
+
+
+def _numbers(kind: pa.DataType) -> bool:
+    """Whether a column of such a type may hold numbers, written as text too."""
+    kinds = pa.types
+    return not (
+        kinds.is_temporal(kind) or kinds.is_nested(kind) or kinds.is_binary(kind) or kinds.is_large_binary(kind)
+    )
 
 
 def _short(name: str) -> str:

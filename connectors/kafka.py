@@ -21,14 +21,16 @@ from connectors.base import BaseSink, LastValues, check_writable
 from connectors.errors import ConnectorError
 from connectors.kinds import Context
 from connectors.options import Mapped, Options
-from connectors.payload import Fields, Row, quality, row_of, stamp
+from connectors.payload import Fields, Row, quality, row_of, rows_of, stamp
 from connectors.protocol import Samples
+from connectors.stated import of_metadata
 from twin.storage.batch import BAD, GOOD
 
 WAIT_MS = 500
 MESSAGES = 5_000  # of a batch
 MS = 1_000_000
 PATIENCE_S = 5.0
+LAST = 10  # messages of a partition that are looked at before anything is collected
 
 
 class Message(Mapped):
@@ -102,6 +104,7 @@ class KafkaSource(LastValues[SourceOptions]):
     def __init__(self, options: SourceOptions, context: Context) -> None:
         super().__init__(options, context)
         self._consumer: AIOKafkaConsumer | None = None
+        self._units: dict[str, str] = {}
         self._wanted: dict[str, list[Fields]] = {}
         for tag, m in options.tags.items():
             self._wanted.setdefault(m.address, []).append(Fields(tag, m.field, m.time, m.quality))
@@ -110,9 +113,9 @@ class KafkaSource(LastValues[SourceOptions]):
         consumer = AIOKafkaConsumer(
             *self._wanted,
             **access(self._options, self._context),
-            group_id=self._options.group,
+            group_id=self._context.known_as(self._options.group),
             enable_auto_commit=False,
-            auto_offset_reset=self._options.start,
+            auto_offset_reset="latest" if self._context.reader else self._options.start,
         )
         try:
             await consumer.start()
@@ -153,9 +156,68 @@ class KafkaSource(LastValues[SourceOptions]):
         if self._consumer is None:
             raise ConnectorError("not connected")
         topics = await self._consumer.topics()
-        return {
+        found = {
             tag: f"there is no topic '{m.address}'" for tag, m in self._options.tags.items() if m.address not in topics
         }
+        unreadable: dict[str, str] = {}
+        readable: set[str] = set()
+        for message in await self._last_messages([topic for topic in self._wanted if topic in topics]):
+            why = self._unreadable(message)
+            self._latest |= Samples.of(() if why else self._rows(message)).latest()
+            unreadable |= why
+            readable |= {fields.tag for fields in self._wanted[message.topic]} - why.keys()
+            if self._options.format == "arrow":
+                self._units |= _stated(message.value, self._wanted[message.topic])
+        return found | {tag: why for tag, why in unreadable.items() if tag not in readable}
+
+    async def units(self) -> Mapping[str, str]:
+        """What the fields of Arrow messages state (known behind `faults`); JSON has none."""
+        return dict(self._units)
+
+    async def _last_messages(self, topics: Sequence[str]) -> list[Any]:
+        """The last messages of each partition, read beside the group; an empty topic has none.
+
+        Raises:
+            ConnectorError: the cluster does not answer.
+        """
+        if not topics:
+            return []
+        given = access(self._options, self._context)
+        consumer = AIOKafkaConsumer(*topics, **given, group_id=None, enable_auto_commit=False)
+        try:
+            await consumer.start()
+            parts = list(consumer.assignment())
+            ends, begins = await consumer.end_offsets(parts), await consumer.beginning_offsets(parts)
+            held = [part for part in parts if ends[part] > begins[part]]
+            for part in held:
+                consumer.seek(part, max(begins[part], ends[part] - LAST))
+            found: list[Any] = []
+            reached = dict.fromkeys(held, 0)
+            until = asyncio.get_running_loop().time() + PATIENCE_S
+            while any(reached[part] < ends[part] for part in held) and asyncio.get_running_loop().time() < until:
+                for part, messages in (await consumer.getmany(timeout_ms=WAIT_MS)).items():
+                    found += messages
+                    reached[part] = messages[-1].offset + 1
+            return found
+        except (KafkaError, OSError) as error:
+            raise ConnectorError(f"no connection to {self._options.brokers}: {error}") from error
+        finally:
+            await consumer.stop()
+
+    def _unreadable(self, message: Any) -> dict[str, str]:
+        """Tags that a message does not hold as they are mapped, and why; a long one need not hold all."""
+        if self._options.format == "long":
+            return {}
+        found = {}
+        for fields in self._wanted[message.topic]:
+            try:
+                if self._options.format == "arrow":
+                    list(rows_of_table(message.value, [fields], 0))
+                else:
+                    rows_of(message.value, [fields], 0)
+            except (ValueError, TypeError, pa.ArrowException) as error:
+                found[fields.tag] = f"the last messages of {message.topic}: {error}"
+        return found
 
     async def _commit(self, consumer: AIOKafkaConsumer) -> None:
         try:
@@ -267,6 +329,17 @@ def rows_of_table(body: bytes, wanted: Sequence[Fields], now: int) -> Iterator[R
         for at, value in zip(times, table[column].to_pylist(), strict=True):
             if value is not None:
                 yield at, fields.tag, float(value), GOOD
+
+
+def _stated(body: bytes, wanted: Sequence[Fields]) -> dict[str, str]:
+    """The units that the fields of an Arrow stream state, by tag."""
+    try:
+        schema = pa.ipc.open_stream(body).schema
+    except pa.ArrowException:
+        return {}
+    held = [fields for fields in wanted if (fields.value or fields.tag) in schema.names]
+    told = {fields.tag: of_metadata(schema.field(fields.value or fields.tag).metadata) for fields in held}
+    return {tag: unit for tag, unit in told.items() if unit}
 
 
 def _times(column: pa.ChunkedArray) -> list[int]:

@@ -29,10 +29,22 @@ KINDS = {  # kind: (module, extra; "" for none)
 
 @dataclass(frozen=True)
 class Context:
-    """What a connector is given beside its options: the clock, and the secrets by environment variable."""
+    """What a connector is given beside its options.
+
+    Attributes:
+        clock: to read and to wait by.
+        secrets: by environment variable.
+        reader: who reads beside the collector from the same file, such as "control"; brokers must know the two apart,
+            and such a reader wants the present alone. Empty for the collector.
+    """
 
     clock: Clock = field(default_factory=SystemClock)
     secrets: Mapping[str, str] = field(default_factory=dict)
+    reader: str = ""
+
+    def known_as(self, name: str) -> str:
+        """The name by which a broker knows this reader."""
+        return f"{name}-{self.reader}" if self.reader else name
 
     def secret(self, variable: str | None) -> str | None:
         """The text of an environment variable that the options name; None for none."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
@@ -64,6 +64,12 @@ class Register(Mapped):
         if not found or int(found[2]) > 65535:
             raise ValueError(f"'{address}' is no register; write such as holding:100, input:7, coil:3 or discrete:0")
         return address
+
+    @model_validator(mode="after")
+    def _bit(self) -> Self:
+        if self.table in ("coil", "discrete") and self.model_fields_set & {"type", "order"}:
+            raise ValueError(f"{self.address} is one bit: it has no type and no order")
+        return self
 
     @property
     def place(self) -> tuple[str, ...]:

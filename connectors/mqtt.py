@@ -31,6 +31,8 @@ PATIENCE_S = 5.0  # between two tries to reconnect, at most
 QUEUE = 100_000  # messages without acknowledgement (QoS 0) that wait here
 BATCH = 1_000  # messages of a batch
 REBIRTH_S = 2.0  # between two requests for the same birth
+BIRTHS_S = 5.0  # that births may take at the start
+RETAINED_S = 1.0  # that a broker takes to send what it retains
 
 
 class Topic(Mapped):
@@ -147,6 +149,50 @@ class MqttSource(LastValues[SourceOptions]):
         if self._client is None:
             raise ConnectorError(f"no connection to {self._options.host}:{self._options.port}")
         return await super().read(tags)
+
+    async def faults(self) -> Mapping[str, str]:
+        """What births, or the messages that the broker retains, say of the mapping.
+
+        Nothing is acknowledged meanwhile: the broker sends it again to whoever collects. A topic without a retained
+        message tells nothing.
+
+        Raises:
+            ConnectorError: the connection is lost, or an edge node sends no birth.
+        """
+        loop = asyncio.get_running_loop()
+        found: dict[str, str] = {}
+        until = loop.time() + (BIRTHS_S if self._sparkplug else RETAINED_S)
+        while loop.time() < until and (self._sparkplug is None or self._sparkplug.unborn()):
+            try:
+                messages = await self._messages()
+            except aiomqtt.MqttError as error:
+                raise ConnectorError(f"no connection to {self._options.host}: {error}") from error
+            for message in messages:
+                for fields in self._topics.get(str(message.topic), ()):
+                    found.pop(fields.tag, None)  # the last message counts
+                why = {} if self._sparkplug else self._unreadable(message)
+                found |= why
+                self._latest |= Samples.of(() if why else self._rows(message)).latest()
+            await self._ask_for_births()
+        if self._sparkplug is None:
+            return found
+        told = self._sparkplug.faults()
+        if not told and (unborn := self._sparkplug.unborn()):
+            raise ConnectorError(f"no birth of {', '.join(unborn)} came within {BIRTHS_S:g} s")
+        return told
+
+    async def units(self) -> Mapping[str, str]:
+        return self._sparkplug.units() if self._sparkplug else {}
+
+    def _unreadable(self, message: aiomqtt.Message) -> dict[str, str]:
+        """Tags that a message does not hold as they are mapped, and why."""
+        topic, found = str(message.topic), {}
+        for fields in self._topics.get(topic, ()):
+            try:
+                rows_of(bytes(message.payload), [fields], 0)
+            except ValueError as error:
+                found[fields.tag] = f"the message of {topic}: {error}"
+        return found
 
     async def _connect(self) -> None:
         client = made_client(self._options, self._context, self._queue)
@@ -307,10 +353,10 @@ def made_client(
     client = aiomqtt.Client(
         options.host,
         options.port,
-        identifier=options.client_id or f"plant-twin-{options.title}{suffix}",
+        identifier=context.known_as(options.client_id or f"plant-twin-{options.title}{suffix}"),
         username=options.username,
         password=context.secret(options.password_env),
-        clean_session=bool(suffix),
+        clean_session=bool(suffix or context.reader),
         tls_context=tls,
         timeout=options.timeout_s,
         keepalive=15,

@@ -12,6 +12,8 @@ from typing import Any
 
 from connectors.protocol import NS, Health
 from connectors.sparkplug_schema import DataType, Payload
+from connectors.stated import is_unit
+from twin.plant import near
 from twin.storage.batch import BAD, GOOD, UNCERTAIN
 
 NAMESPACE = "spBv1.0"
@@ -30,13 +32,16 @@ class Node:
     Attributes:
         next: the sequence number that must come next; None before its birth.
         birth: bdSeq of its birth, which its death must repeat.
-        names: alias to (device, metric), and `types` of each metric.
+        names: alias to (device, metric), and `types` and `units` of each metric, the latter where its birth states one.
+        twice: (device, metric) → the alias that it shares with another.
     """
 
     next: int | None = None
     birth: float | None = None
     names: dict[int, tuple[str, str]] = field(default_factory=dict)
     types: dict[tuple[str, str], int] = field(default_factory=dict)
+    units: dict[tuple[str, str], str] = field(default_factory=dict)
+    twice: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
 class Decoder:
@@ -59,6 +64,50 @@ class Decoder:
     def edges(self) -> set[str]:
         """The edge nodes of all tags, as group/node."""
         return {"/".join(address.partition(":")[0].split("/")[:2]) for address in self._tags}
+
+    def unborn(self) -> list[str]:
+        """Edge nodes and devices of tags whose birth has not come, as group/node or group/node/device."""
+        missing = []
+        for place in sorted({address.partition(":")[0] for address in self._tags}):
+            node, device = self._place(place)
+            born = node is not None and node.next is not None
+            if not born or (device and not any(owner == device for owner, _ in node.types)):
+                missing.append(place)
+        return missing
+
+    def faults(self) -> dict[str, str]:
+        """Tags whose metric a birth lacks, or whose metric holds no number, or shares its alias."""
+        found, unborn = {}, set(self.unborn())
+        for address, tag in self._tags.items():
+            place, _, name = address.partition(":")
+            if place in unborn:
+                continue
+            node, device = self._place(place)
+            kind = node.types.get((device, name))
+            if kind is None:
+                names = [metric for owner, metric in node.types if owner == device]
+                found[tag] = f"the birth of {place} has no metric '{name}'{near(name, names)}"
+            elif kind not in set(DataType):
+                found[tag] = f"{address} is of Sparkplug's type {kind}, no number"
+            elif (alias := node.twice.get((device, name))) is not None:
+                others = [metric for (_, metric), a in node.twice.items() if a == alias and metric != name]
+                found[tag] = f"the alias {alias} is of '{name}' and of '{others[0] if others else name}'"
+        return found
+
+    def units(self) -> dict[str, str]:
+        """The units that births state, by tag."""
+        found = {}
+        for address, tag in self._tags.items():
+            place, _, name = address.partition(":")
+            node, device = self._place(place)
+            if node is not None and (unit := node.units.get((device, name))):
+                found[tag] = unit
+        return found
+
+    def _place(self, place: str) -> tuple[Any, str]:
+        """The node of group/node or group/node/device, None where nothing of it came, and the device."""
+        group, edge, *device = place.split("/")
+        return self._nodes.get(f"{group}/{edge}"), device[0] if device else ""
 
     def rows(self, topic: str, body: bytes, now: int) -> list[Row]:
         """The rows of one message; `now` (ns) is when it arrived.
@@ -103,8 +152,8 @@ class Decoder:
     def _born(self, node: Node, payload: Any) -> None:
         node.next = (payload.seq + 1) % 256
         node.birth = next((_number(m, DataType.Int64) for m in payload.metrics if m.name == "bdSeq"), None)
-        node.names.clear()
-        node.types.clear()
+        for learned in (node.names, node.types, node.units, node.twice):
+            learned.clear()
 
     def _follows(self, key: str, node: Node, payload: Any) -> bool:
         """Whether the message is the next of its node; if not, a birth must come first."""
@@ -123,10 +172,13 @@ class Decoder:
         twice: set[int] = set()
         for metric in payload.metrics:
             node.types[device, metric.name] = metric.datatype
+            if unit := _unit(metric):
+                node.units[device, metric.name] = unit
             if metric.HasField("alias"):
                 before = node.names.setdefault(metric.alias, (device, metric.name))
                 if before != (device, metric.name):
                     twice.add(metric.alias)
+                    node.twice |= {before: metric.alias, (device, metric.name): metric.alias}
                     self._health.last_error = (
                         f"{key}: the alias {metric.alias} is of '{before[1]}' and of '{metric.name}'; both are left out"
                     )
@@ -189,6 +241,14 @@ def _number(metric: Any, kind: int) -> float | None:
     if which == "int_value" and kind == DataType.Float:  # some encoders put its bits there
         return float(struct.unpack("<f", struct.pack("<I", value))[0])
     return float(value)
+
+
+def _unit(metric: Any) -> str:
+    """The unit among a metric's properties (`engUnit`, as Ignition and others name it)."""
+    for key, told in zip(metric.properties.keys, metric.properties.values, strict=False):
+        if is_unit(key) and told.WhichOneof("value") == "string_value":
+            return str(told.string_value).strip()
+    return ""
 
 
 def _quality(metric: Any, value: float | None) -> int:

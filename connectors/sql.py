@@ -23,6 +23,7 @@ from connectors.kinds import Context
 from connectors.options import Options
 from connectors.payload import Row, quality, stamp
 from connectors.protocol import NS, Health, Samples
+from connectors.stated import of_name
 from connectors.threads import whole
 from connectors.ticks import Ticks
 from twin.storage.batch import BAD, GOOD
@@ -42,6 +43,8 @@ class SinkOptions(Options):
         layout: "wide" has a column a tag, and the addresses are columns; "long" has a row a value, and the addresses
             are what the column `tag` holds.
         time, tag, value, quality: the columns; without `quality` all is good.
+        unit: the column of long rows that names the unit. Of wide tables the columns state it themselves, by a bracket
+            at the end of their name or comment: "level [cm]".
         epoch: what a time that is a number counts, since 1970.
     """
 
@@ -54,6 +57,7 @@ class SinkOptions(Options):
     tag: str = "tag"
     value: str = "value"
     quality: str | None = None
+    unit: str | None = None
     epoch: Literal["s", "ms", "us", "ns"] = "s"
 
     @model_validator(mode="after")
@@ -62,11 +66,11 @@ class SinkOptions(Options):
             raise ValueError("give either url or url_env")
         return self
 
-    @property
-    def columns(self) -> list[str]:
-        """The columns that must be there."""
-        own = [self.tag, self.value] if self.layout == "long" else [m.address for m in self.tags.values()]
-        return [self.time, *own, *([self.quality] if self.quality else [])]
+    @model_validator(mode="after")
+    def _long_units(self) -> Self:
+        if self.unit is not None and self.layout == "wide":
+            raise ValueError("unit names a column of long rows; a wide table has none")
+        return self
 
 
 class SourceOptions(SinkOptions):
@@ -122,7 +126,7 @@ class Database:
         except ConnectorError:
             await self.close()
             raise
-        for column in self._options.columns[:1]:
+        for column in (self._options.time, *([self._options.unit] if self._options.unit else [])):
             if column not in self.table.c:
                 await self.close()
                 raise ConnectorError(f"'{self._options.table}' has no column '{column}'")
@@ -199,7 +203,7 @@ class SqlSource(BaseSource[SourceOptions]):
                 async for rows in self._since(newest):
                     self._answered()
                     fresh = [row for row in rows if not self._known(row)]
-                    limit = self._clock.now() + round(self._options.future_s * NS)
+                    limit = self._clock.latest() + round(self._options.future_s * NS)
                     newest = max([newest, *(row[0] for row in fresh if row[0] <= limit)])
                     if fresh:
                         batch = Samples.of(fresh, str(newest))
@@ -227,6 +231,16 @@ class SqlSource(BaseSource[SourceOptions]):
             elif options.layout == "long" and (await self.read([tag])).quality[0] == BAD:
                 found[tag] = f"'{options.table}' has no value of '{mapped.address}'"
         return found
+
+    async def units(self) -> Mapping[str, str]:
+        if self._options.layout == "long":
+            found = {tag: await self._db.run(partial(self._unit, tag)) for tag in self._options.tags}
+        else:
+            found = {}
+            for tag, mapped in self._options.tags.items():
+                column = self._db.table.c.get(mapped.address)
+                found[tag] = of_name(mapped.address) or of_name(column.comment if column is not None else None)
+        return {tag: unit for tag, unit in found.items() if unit}
 
     def _beginning(self) -> int:
         if self._options.history_s is None:
@@ -294,6 +308,16 @@ class SqlSource(BaseSource[SourceOptions]):
         if found is None:
             return self._clock.now(), tag, math.nan, BAD
         return self._db.time(found[0]), tag, _number(found[1]), GOOD
+
+    def _unit(self, tag: str) -> str:
+        """What the last row of a tag names as its unit."""
+        table, options = self._db.table, self._options
+        if options.unit is None:
+            return ""
+        question = sa.select(table.c[options.unit]).where(table.c[options.tag] == options.tags[tag].address)
+        with self._db.connect() as connection:
+            told = connection.execute(question.order_by(table.c[options.time].desc()).limit(1)).scalar()
+        return str(told or "").strip()
 
 
 class SqlSink(BaseSink[SinkOptions]):

@@ -19,6 +19,10 @@ class Clock(Protocol):
         """Ns since 1970 UTC."""
         ...
 
+    def latest(self) -> int:
+        """The same: it never steps."""
+        ...
+
     def steady(self) -> float:
         """Seconds of plant time since some moment; never steps."""
         ...
@@ -70,6 +74,9 @@ class SteadyClock:
             expected += min(max(apart, -most), most)
         self._told = expected
         return expected
+
+    def latest(self) -> int:
+        return self.now()
 
     def steady(self) -> float:
         return self._monotonic() * self.speed

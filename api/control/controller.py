@@ -71,7 +71,8 @@ class Controller:
         self._watchdog = Watchdog(settings.patience, settings.critical_patience)
         self._number = 0
         self._since = clock.now()
-        self._ready = False
+        self._good = 0  # good cycles in a row
+        self._needed = 1  # of them, before closed loop may be asked for
         self._twin: str | None = None  # that closed loop was confirmed for
         self._forecast: dict[str, float] = {}  # of the next row
         self._written: dict[str, float] = {}  # in the last cycle
@@ -97,7 +98,7 @@ class Controller:
             decision = Decision() if self.mode is Mode.OFF else await self._decide(snapshot, due)
         written, read_back = await self._act(snapshot, decision, due)
         planned = self.mode not in (Mode.OFF, Mode.SHEDDING)
-        self._ready = planned and decision.fault is None and not snapshot.override
+        self._good = self._good + 1 if planned and decision.fault is None and not snapshot.override else 0
         record = self._record(snapshot, decision, due, began) | {
             "written": written,
             "read_back": read_back,
@@ -135,9 +136,16 @@ class Controller:
         if following in WRITING:
             self._watchdog = Watchdog(self._watchdog.patience, self._watchdog.critical_patience)
         if following is Mode.CLOSED:
-            self._twin = self.last.get("twin")
+            self._twin, self._needed = self.last.get("twin"), 1
+        if event in (Event.SHED, Event.RAMP):  # behind a fault trust comes and goes before it stays
+            self._good, self._needed = 0, self.settings.return_cycles
         record = {"kind": "mode", "from": before, "to": following, "event": event, "by": by, "reason": reason}
         self._log(self._head() | record | ({"release_failed": trouble} if trouble else {}))
+
+    @property
+    def _ready(self) -> bool:
+        """Whether its last cycles were good enough for closed loop."""
+        return self._good >= self._needed
 
     def set_setpoints(self, changed: Mapping[str, float], by: str) -> None:
         """New setpoints from the operator.

@@ -12,9 +12,9 @@ validity checks and a fall-back. These are its modes and ways here:
 | **shedding** | off | shadow | advisory | refused | advisory | shadow | shedding | shadow |
 
 `closed` is permitted where somebody with the scope `control` confirmed it, the controller's configuration allows it
-and its last cycle was good. No other way leads there, a restart least of all. A controller that gives up by itself
-takes the event `ramp` where MVs have safe values that it can still lead them to, and `shed` otherwise. Every way out
-of `closed` and `shedding` hands the MVs back to the base layer first.
+and its last cycle was good; where it gave up by itself, its last `return_cycles`. No other way leads there, a restart
+least of all. A controller that gives up by itself takes the event `ramp` where MVs have safe values that it can still
+lead them to, and `shed` otherwise. Every way out of `closed` and `shedding` hands the MVs back to the base layer first.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Permit:
         scope: whoever asks has the scope `control`.
         confirmed: they confirmed it for this plant, and not long ago.
         allowed: the configuration has `closed_loop_allowed = true`.
-        ready: the last cycle was good.
+        ready: the last cycle was good; after it gave up by itself, the last `return_cycles` were.
     """
 
     scope: bool = False
@@ -68,7 +68,7 @@ class Permit:
             "the scope control": self.scope,
             "a confirmation of this moment": self.confirmed,
             "closed_loop_allowed = true in the controller's configuration": self.allowed,
-            "a good last cycle": self.ready,
+            "a good last cycle, or several in a row after it gave up": self.ready,
         }
         return ", ".join(what for what, there in lacks.items() if not there)
 

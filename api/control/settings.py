@@ -106,7 +106,8 @@ class Settings(Table):
         max_age_s: of a time stamp; three periods by default.
         patience: so many cycles that fail in a row shed.
         critical_patience: so many cycles in a row with a bad critical input shed; in those before nothing is written.
-        return_cycles: a tag that dropped out counts again after so many good cycles in a row.
+        return_cycles: a tag that dropped out counts again after so many good cycles in a row; so many are needed before
+            closed loop can be confirmed again, after the controller gave up by itself.
         min_trust: of the plan (`trust.score`).
         accept_relaxed: whether a plan that cannot keep every CV limit is written: it breaks them least.
         follow_twin: whether a new champion is followed while closed; otherwise it must be confirmed.

@@ -116,7 +116,7 @@ def configured(config: Config, plant: Plant) -> Configuration:
 
 def _connected(config: Config, configuration: Configuration, clock: Clock) -> tuple[dict[str, Source], dict[str, Sink]]:
     """By tag, the sources of what is read and the sinks of what is written."""
-    context = Context(clock, config.secrets)
+    context = Context(clock, config.secrets, "control")
     sources: dict[str, Source] = {}
     for i, options in enumerate(config.sources):
         source = config.source(i, configuration.plant, context)
@@ -149,7 +149,7 @@ async def sound(config: Config, configuration: Configuration, clock: Clock, stop
     Raises:
         ConfigError: units or addresses are wrong, each with its line: nothing is controlled by such a file.
     """
-    context = Context(clock, config.secrets)
+    context = Context(clock, config.secrets, "control")
     written = configuration.written_tags if configuration.settings.closed_loop_allowed else ()
     told: set[Fault] = set()
     while not stop.is_set():

@@ -36,6 +36,7 @@ class ParquetReader:
         shutil.copyfileobj(io.BufferedReader(body, 1 << 20), spool, 1 << 20)
         with _clear("the Parquet file"):
             self._file = pq.ParquetFile(spool, pre_buffer=False, buffer_size=1 << 20)
+            self.schema: pa.Schema | None = self._file.schema_arrow
             self.names = self._file.schema_arrow.names
         meta = self._file.metadata
         unpacked = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
@@ -61,6 +62,7 @@ class ArrowReader:
         self._left = max_bytes
         with _clear("the Arrow stream"):
             self._stream = pa.ipc.open_stream(io.BufferedReader(body, 1 << 20))
+            self.schema: pa.Schema | None = self._stream.schema
             self.names = self._stream.schema.names
 
     def chunks(self, columns: tuple[str, ...]) -> Iterator[Chunk]:

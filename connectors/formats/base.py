@@ -33,10 +33,12 @@ class Reader(Protocol):
 
     Attributes:
         names: of all columns, in the order of the upload.
+        schema: with types and metadata, where the format has one.
         decimal: the decimal mark of numbers written as text.
     """
 
     names: list[str]
+    schema: pa.Schema | None
     decimal: str
 
     def chunks(self, columns: tuple[str, ...]) -> Iterator[Chunk]:

@@ -7,7 +7,8 @@ seconds, then the way is given the time to become whole, and the fault comes aga
 and the last stored that are missing. The server is node-opcua, which reports each change by itself: one that samples
 misses changes on a busy machine before anybody can collect them. It keeps its history in memory, so that what it told
 dies with it. Or it is mosquitto with a publisher of QoS 1. For a cut the server's network namespace loses its link
-without a word, for a full disk the collector's buffer lies in a small file system of its own; both need root. Goes on
+without a word, for a full disk the collector's buffer lies in a small file system of its own; both need root. A step of
+the host's clock is one of the collector's alone, by libfaketime; stamps are the source's. Goes on
 where it stopped: what `results/collecting_faults.json` has of the same length is not tried again.
 """
 
@@ -38,6 +39,7 @@ from tests.connectors.support import free_port, needed, wait_for_port
 
 support.PATIENCE_S = 300.0  # for a service to start on a busy machine
 
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"  # of Debian's faketime
 DISK = 4 << 20  # bytes of the buffer's own file system
 NODE = Path(__file__).parents[1] / "connectors" / "node"
 RESULTS = Path(__file__).parent / "results"
@@ -110,7 +112,7 @@ class Part:
 class Way:
     """A plant, the collector and the service, with what counts."""
 
-    def __init__(self, kind: str, folder: Path, network: Namespace | None, own_disk: bool) -> None:
+    def __init__(self, kind: str, folder: Path, network: Namespace | None, own_disk: bool, own_clock: bool) -> None:
         self.network = network
         host, inside = (network.there, network.inside) if network else ("127.0.0.1", ())
         self.url, ports = f"http://127.0.0.1:{(port := free_port())}", free_port()
@@ -146,7 +148,12 @@ class Way:
         if own_disk:
             subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(self.buffer)], check=True)
         self._own_disk = own_disk
-        self.collector = Part([*twin, "collect", str(folder / "plant.toml")], {"TWIN_KEY": KEY})
+        self.clock, self.seen = folder / "clock", {}
+        self.clock.write_text("+0")
+        stepped = {"LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(self.clock), "FAKETIME_NO_CACHE": "1"}
+        stepped |= {"FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        environment = {"TWIN_KEY": KEY} | (stepped if own_clock else {})
+        self.collector = Part([*twin, "collect", str(folder / "plant.toml")], environment)
 
     def counts(self, since: float = 0.0) -> list[tuple[float, float]]:
         """What the store has since then: time (s since 1970) and count, in the order of times."""
@@ -205,6 +212,20 @@ def disk(way: Way, seconds: float) -> None:
     ballast.unlink()
 
 
+def clock(step_s: int) -> Fault:
+    """The collector's clock alone steps, and steps back at the end."""
+
+    def fault(way: Way, seconds: float) -> None:
+        way.clock.write_text(f"{step_s:+d}")
+        time.sleep(seconds)
+        (source,) = way.client.get("/v1/plants/counter/sources").raise_for_status().json()["sources"]
+        way.seen = {"step_s": step_s, "skew_s": source["skew_s"], "refused": source["refused"]}
+        way.clock.write_text("+0")
+
+    return fault
+
+
+AHEAD, BEHIND = clock(3600), clock(-3600)
 FAULTS: dict[str, tuple[str, Fault]] = {
     "opcua: network cut": ("opcua", cut),
     "opcua: server killed": ("opcua", server),
@@ -212,11 +233,15 @@ FAULTS: dict[str, tuple[str, Fault]] = {
     "opcua: service silent": ("opcua", silent),
     "opcua: collector killed": ("opcua", collector),
     "opcua: collector's disk full": ("opcua", disk),
+    "opcua: clock an hour ahead": ("opcua", AHEAD),
+    "opcua: clock an hour behind": ("opcua", BEHIND),
     "mqtt: network cut": ("mqtt", cut),
     "mqtt: broker restarted": ("mqtt", server),
     "mqtt: service silent": ("mqtt", silent),
     "mqtt: collector killed": ("mqtt", collector),
     "mqtt: collector's disk full": ("mqtt", disk),
+    "mqtt: clock an hour ahead": ("mqtt", AHEAD),
+    "mqtt: clock an hour behind": ("mqtt", BEHIND),
 }
 
 
@@ -243,7 +268,7 @@ def tried(kind: str, fault: Fault, seconds: float, times: int) -> Iterator[dict[
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         network = stack.enter_context(namespace()) if fault is cut else None
-        way = Way(kind, folder, network, fault is disk)
+        way = Way(kind, folder, network, fault is disk, fault in (AHEAD, BEHIND))
         stack.callback(way.close)
         begun = time.time()
         whole(way, begun, PATIENCE_S)
@@ -251,7 +276,7 @@ def tried(kind: str, fault: Fault, seconds: float, times: int) -> Iterator[dict[
             since = time.time() - 3.0
             fault(way, seconds)
             counts, took_s = whole(way, since, max(seconds, PATIENCE_S))
-            yield {"stored": len(counts), "lost": lost(counts), "whole_again_s": took_s}
+            yield {"stored": len(counts), "lost": lost(counts), "whole_again_s": took_s} | way.seen
 
 
 def kept(name: str, seconds: float, more: dict[str, float] | None = None) -> list[dict[str, float]]:
@@ -282,11 +307,16 @@ def main() -> None:
         if fault in (cut, disk) and os.getuid() != 0:
             print(f"{name:30} skipped: only root makes network namespaces and mounts")
             continue
+        if fault in (AHEAD, BEHIND) and not Path(FAKETIME).exists():
+            print(f"{name:30} skipped: there is no libfaketime")
+            continue
         left = asked.times - len(kept(name, asked.seconds))
         for told in tried(kind, fault, asked.seconds, left) if left > 0 else ():
             kept(name, asked.seconds, told)
         runs = kept(name, asked.seconds)
         again = [run["whole_again_s"] for run in runs]
+        if any("skew_s" in run for run in runs):
+            print(f"{'':30}skew told: {', '.join(format(run['skew_s'], '.1f') for run in runs)} s", flush=True)
         missing = "/".join(str(round(run["lost"])) for run in runs)
         spread = f"{min(again):.1f} to {max(again):.1f}"
         print(f"{name:30}{len(runs):6}{sum(run['stored'] for run in runs):8}{missing:>10}{spread:>21}", flush=True)

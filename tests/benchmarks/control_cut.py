@@ -61,7 +61,8 @@ async def closed(service: Killable, served: ServedPlant) -> float:
         await served.set(f"{tag.name}.mode", 1.0)
     body = {"mode": "closed", "confirm": SLUG, "reason": "the benchmark"}
     while time.monotonic() < begun + PATIENCE_S:
-        state = (await asyncio.to_thread(service.client.get, PATH)).json().get("state") or {}
+        told = (await asyncio.to_thread(service.client.get, PATH)).json()
+        state = (told["state"] or {}) if told["running"] else {}  # else it is what was reported before the cut
         if state.get("mode") == "closed":
             return time.monotonic() - begun
         if state.get("ready"):
@@ -155,7 +156,10 @@ def _journal(folder: Path, cut: datetime, mended: datetime, seconds: float) -> d
         "modes": [[(_at(record) - cut).total_seconds(), record["to"], record["reason"]] for record in modes],
         "to_safe_s": (_at(safe) - cut).total_seconds() if safe else None,
         "good_again_s": (_at(good) - mended).total_seconds() if good else None,
-        "return_step_share": max(abs(v - behind[0]["present"][t]) / most[t] for t, v in behind[0]["moves"].items()),
+        "written_behind": len(behind),
+        "return_step_share": max(abs(v - behind[0]["present"][t]) / most[t] for t, v in behind[0]["moves"].items())
+        if behind
+        else None,
         "mv_violations": sum(
             not (PLANT.tag(tag).low <= value <= PLANT.tag(tag).high and abs(value - before) <= most[tag])
             for tag, value, before in moves

@@ -15,7 +15,10 @@ from typing import Any
 
 import pytest
 
+from connectors.config import load
 from connectors.protocol import Samples
+from connectors.startup import findings
+from twin.plant import Plant
 
 PATIENCE_S = 40.0
 
@@ -156,3 +159,10 @@ def of_tag(samples: Samples, tag: str) -> list[float]:
     pairs = sorted(set(zip(mine.times.tolist(), mine.values.tolist(), strict=True)))
     values = [value for _, value in pairs]
     return [value for i, value in enumerate(values) if i == 0 or value != values[i - 1]]
+
+
+async def at_start(folder: Path, plant: Plant, text: str) -> list[tuple[int, str, str]]:
+    """What is told at start of such a file: line, how grave, and what is wrong."""
+    file = folder / "plant.toml"
+    file.write_text(text)
+    return [(fault.line, fault.grave, fault.msg) for fault in await findings(load(file, {}), plant)]

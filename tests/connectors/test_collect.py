@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from connectors.buffer import Buffer, unpacked
-from connectors.clock import ManualClock
+from connectors.clock import ManualClock, SystemClock
 from connectors.collect import Collector
 from connectors.edge import SinkEdge, SourceEdge
 from connectors.errors import ConnectorError
@@ -300,6 +301,28 @@ async def test_what_comes_from_the_future_or_is_infinite_is_refused() -> None:
         assert source.health.refused == 1
         assert "stamped 61 s ahead" in source.health.last_error
         assert source.health.skew_s == 61.0
+
+
+@pytest.mark.parametrize("step_s", [-3600, 3600])
+async def test_a_step_of_this_machines_clock_refuses_nothing_and_shows_as_skew(
+    monkeypatch: pytest.MonkeyPatch, step_s: int
+) -> None:
+    clock, right = SystemClock(), time.time_ns
+    raw = MemoryPlant({"level": 1.0}, clock)
+    raw.set({"level": 1.0}, time=right())
+    source = edge(raw, clock, level="l")
+    async with source:
+        batches = source.batches()
+        await anext(batches)
+        await anext(batches)
+        monkeypatch.setattr("connectors.clock.time.time_ns", lambda: right() + step_s * NS)
+        for value in range(40):  # the source's own clock is right
+            raw.set({"level": float(value)}, time=right())
+            assert (await anext(batches)).values.tolist() == [float(value)]
+        assert source.health.refused == 0
+        assert source.health.skew_s == pytest.approx(-step_s, abs=60.0)
+        raw.set({"level": 9.0}, time=right() + 2 * 3600 * NS)  # ahead of both is ahead
+        assert len(await anext(batches)) == 0
 
 
 async def test_writes_are_converted_back() -> None:

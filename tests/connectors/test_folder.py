@@ -19,7 +19,8 @@ from connectors.clock import Clock, ManualClock, SystemClock
 from connectors.errors import ConnectorError
 from connectors.kinds import Context
 from connectors.protocol import NS, Samples
-from tests.connectors.support import Taken, of_tag
+from tests.connectors.support import Taken, at_start, of_tag
+from twin.plant import Plant, Role, Tag
 from twin.storage.batch import GOOD, UNCERTAIN
 
 NS0 = 1_777_593_600 * NS  # 2026-05-01T00:00:00Z
@@ -131,3 +132,70 @@ async def test_replay_with_its_own_times_goes_on_behind_a_position(tmp_path: Pat
 def test_a_replay_of_nothing_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="there is no file"):
         replay.SourceOptions(file=str(tmp_path / "gone.csv"))
+
+
+PLANT = Plant("Tank", 10.0, (Tag("level", Role.CV, "m"), Tag("flow", Role.MV, "m3/h", 0.0, 10.0)))
+FILE = """plant = "tank"
+[[sources]]
+kind = "files"
+path = "{path}"
+settle_s = 0.0
+[sources.tags]
+level = {level}
+flow = "FI"
+"""
+
+
+def written(path: Path, unit: bytes | None, **columns: pa.Array) -> None:
+    """A Parquet file, or an Arrow stream, whose column LI states a unit."""
+    times = pa.array([NS0 // 1000], pa.timestamp("us", "UTC"))
+    table = pa.table({"time": times} | columns)
+    where = table.schema.get_field_index("LI")
+    if unit is not None:
+        stated = table.schema.field(where).with_metadata({b"unit": unit})
+        table = table.cast(table.schema.set(where, stated))
+    if path.suffix == ".parquet":
+        pq.write_table(table, path)
+    else:
+        with pa.ipc.new_stream(path, table.schema) as writer:
+            writer.write_table(table)
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.arrow"])
+async def test_what_the_newest_files_show_is_told_at_start(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+
+    async def told(level: str = '"LI"') -> list[tuple[int, str, str]]:
+        found = await at_start(tmp_path, PLANT, FILE.format(path=folder, level=level))
+        return [fault for fault in found if fault[1] != "doubt" or "newest value" not in fault[2]]  # files are old
+
+    assert await told() == []  # an empty folder tells nothing
+    written(folder / name, b"cm", LI=pa.array([150.0]), FI=pa.array([2.0]))
+    wrong = "the source states the unit 'cm', the plant has 'm': write unit = \"cm\" beside it"
+    assert await told() == [(7, "wrong", wrong)]
+    assert await told('{address = "LI", unit = "cm"}') == []
+    doubt = (7, "doubt", "the file reads it as 'mm', the source states 'cm'")
+    assert await told('{address = "LI", unit = "mm"}') == [doubt]
+    written(folder / name, None, LI=pa.array([150.0]), FF=pa.array([2.0]))
+    assert await told() == [
+        (8, "missing", "none of the newest files has a column 'FI'"),
+    ]
+    written(folder / name, None, LI=pa.array([1], pa.date32()), FI=pa.array([2.0]))
+    assert await told() == [(7, "missing", f"the column 'LI' of {name} holds date32[day], no numbers")]
+
+
+async def test_words_the_future_and_units_of_a_csv_are_told_at_start(tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "a.csv").write_text("time,level [cm],FI\n2190-01-01T00:00:00Z,150,open\n")
+    found = await at_start(tmp_path, PLANT, FILE.format(path=folder, level='"level [cm]"'))
+    (ahead, unit, words) = found
+    assert ahead[:2] == (3, "doubt")
+    assert "its clock runs" in ahead[2]
+    assert "ahead of ours ('level')" in ahead[2]
+    assert unit[:2] == (7, "wrong")
+    assert "states the unit 'cm', the plant has 'm'" in unit[2]
+    assert words[:2] == (8, "missing")
+    assert "row 1 of a.csv: " in words[2]
+    assert "open" in words[2]

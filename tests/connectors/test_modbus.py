@@ -160,3 +160,5 @@ def test_maps_that_overlap_or_name_no_register() -> None:
     ]
     with pytest.raises(ValueError, match="'40001' is no register"):
         options(1, {"a": "40001"})
+    with pytest.raises(ValueError, match="coil:3 is one bit: it has no type"):
+        options(1, {"a": {"address": "coil:3", "type": "float32"}})

@@ -23,7 +23,8 @@ from connectors.mqtt import SinkOptions, SourceOptions, sink, source
 from connectors.protocol import NS
 from connectors.sparkplug_schema import Payload
 from tests.connectors.certificates import certificate
-from tests.connectors.support import Network, Taken, free_port, needed, of_tag, process
+from tests.connectors.support import Network, Taken, at_start, free_port, needed, of_tag, process
+from twin.plant import Plant, Role, Tag
 from twin.storage.batch import BAD, GOOD, UNCERTAIN
 
 MS = 1_777_000_000_000
@@ -277,6 +278,105 @@ async def test_an_alias_of_two_metrics_is_worth_nothing(port: int, encode: Encod
         got = await taken.until(lambda got: 3.0 in got.values)
         assert got.values.tolist() == [1.0, 1.0, 3.0]
         assert "the alias 7 is of 'A' and of 'B'" in plant.health.last_error
+
+
+PLANT = Plant("Tank", 10.0, (Tag("level", Role.CV, "m"), Tag("flow", Role.MV, "m3/h", 0.0, 10.0)))
+FILE = """plant = "tank"
+[[sources]]
+kind = "mqtt"
+host = "127.0.0.1"
+port = {port}
+client_id = "told"
+format = "{form}"
+[sources.tags]
+level = {level}
+flow = {flow}
+"""
+
+
+@contextlib.asynccontextmanager
+async def living(port: int, node: bytes, device: bytes) -> AsyncIterator[None]:
+    """An edge node that is born whenever it is asked to be."""
+
+    async def serve(client: aiomqtt.Client) -> None:
+        async for _ in client.messages:
+            await client.publish("spBv1.0/Plant/NBIRTH/Edge", node)
+            await client.publish("spBv1.0/Plant/DBIRTH/Edge/Tank", device)
+
+    async with edge(port) as client:
+        await client.subscribe("spBv1.0/Plant/NCMD/Edge")
+        serving = asyncio.create_task(serve(client))
+        yield
+        serving.cancel()
+
+
+async def test_a_controller_reads_beside_the_collector_of_the_same_file(port: int) -> None:
+    mine = options(port, {"flow": "beside/flow"})
+    collecting, controlling = source(mine, Context()), source(mine, Context(reader="control"))
+    async with collecting, controlling, Taken(collecting.batches()) as one, Taken(controlling.batches()) as other:
+        async with edge(port) as client:
+            for value in (1.0, 2.0):
+                await client.publish("beside/flow", str(value), qos=1)
+                await asyncio.sleep(0.5)
+        assert (await one.until(lambda got: len(got) == 2)).values.tolist() == [1.0, 2.0]
+        assert (await other.until(lambda got: len(got) == 2)).values.tolist() == [1.0, 2.0]
+        assert (collecting.health.reconnects, controlling.health.reconnects) == (0, 0)
+
+
+async def test_what_births_show_is_told_at_start(port: int, encode: Encoder, tmp_path: Path) -> None:
+    ms = time.time_ns() // 1_000_000
+    unit = {"engUnit": {"type": "String", "value": "cm"}}
+    metrics: list[dict] = [
+        {"name": "Level", "alias": 2, "type": "Double", "value": 150.0, "timestamp": ms, "properties": unit},
+        {"name": "Flow", "alias": 3, "type": "Float", "value": 0.25, "timestamp": ms},
+        {"name": "Serial", "alias": 4, "type": "String", "value": "X-1", "timestamp": ms},
+        {"name": "One", "alias": 5, "type": "Double", "value": 1.0, "timestamp": ms},
+        {"name": "Other", "alias": 5, "type": "Double", "value": 2.0, "timestamp": ms},
+    ]
+
+    async def told(level: str, flow: str = "Plant/Edge/Tank:Flow") -> list[tuple[int, str, str]]:
+        quoted = level if level.startswith("{") else f'"{level}"'
+        text = FILE.format(port=port, form="sparkplug", level=quoted, flow=f'"{flow}"')
+        return await at_start(tmp_path, PLANT, text)
+
+    node = encode(0, {"name": "bdSeq", "type": "Int64", "value": 1})
+    async with living(port, node, encode(1, *metrics)):
+        wrong = "the source states the unit 'cm', the plant has 'm': write unit = \"cm\" beside it"
+        assert await told("Plant/Edge/Tank:Level") == [(9, "wrong", wrong)]
+        assert await told('{address = "Plant/Edge/Tank:Level", unit = "cm"}') == []
+        assert await told("Plant/Edge/Tank:Levl", "Plant/Edge/Tank:Serial") == [
+            (9, "missing", "the birth of Plant/Edge/Tank has no metric 'Levl'; did you mean Level?"),
+            (10, "missing", "Plant/Edge/Tank:Serial is of Sparkplug's type 12, no number"),
+        ]
+        assert await told("Plant/Edge/Tank:One", "Plant/Edge/Tank:Other") == [
+            (9, "missing", "the alias 5 is of 'One' and of 'Other'"),
+            (10, "missing", "the alias 5 is of 'Other' and of 'One'"),
+        ]
+        away = "no birth of Plant/Egde/Tank came within 5 s"
+        assert await told('{address = "Plant/Edge/Tank:Level", unit = "cm"}', "Plant/Egde/Tank:Flow") == [
+            (3, "away", away)
+        ]
+
+
+async def test_what_the_broker_retains_is_told_at_start(port: int, tmp_path: Path) -> None:
+    text = FILE.format(
+        port=port, form="json", level='{address = "told/tank", field = "level", time = "at"}', flow='"told/flow"'
+    )
+    assert await at_start(tmp_path, PLANT, text) == []  # nothing is retained: nothing is known
+    async with edge(port) as client:
+        ahead = {"at": time.time() + 3600, "levle": 1.5}
+        await client.publish("told/tank", json.dumps(ahead), qos=1, retain=True)
+        await client.publish("told/flow", "open", qos=1, retain=True)
+        faults = await at_start(tmp_path, PLANT, text)
+        assert [fault[:2] for fault in faults] == [(9, "missing"), (10, "missing")]
+        assert faults[0][2] == "the message of told/tank: there is no field 'level'"
+        await client.publish("told/tank", json.dumps({"at": time.time() + 3600, "level": 1.5}), qos=1, retain=True)
+        await client.publish("told/flow", "0.5", qos=1, retain=True)
+        ((line, grave, msg),) = await at_start(tmp_path, PLANT, text)
+        assert (line, grave) == (3, "doubt")
+        assert "s ahead of ours ('level')" in msg
+        for topic in ("told/tank", "told/flow"):
+            await client.publish(topic, None, qos=1, retain=True)
 
 
 async def test_a_sparkplug_command_is_what_the_other_side_expects(port: int, node_modules: Path) -> None:

@@ -15,7 +15,8 @@ from connectors.errors import ConnectorError
 from connectors.kinds import Context
 from connectors.protocol import NS
 from connectors.sql import SinkOptions, SourceOptions, sink, source
-from tests.connectors.support import Taken, of_tag
+from tests.connectors.support import Taken, at_start, of_tag
+from twin.plant import Plant, Role, Tag
 from twin.storage.batch import BAD, GOOD
 
 T0 = dt.datetime(2026, 5, 1, 8, tzinfo=dt.UTC)
@@ -125,6 +126,50 @@ async def test_what_is_wrong_is_told(url: str) -> None:
             await source(options(url, {}, table="other"), Context()).__aenter__()
         with pytest.raises(ConnectorError, match="has no column 'when'"):
             await source(options(url, {}, time="when"), Context()).__aenter__()
+
+
+PLANT = Plant("Tank", 10.0, (Tag("level", Role.CV, "m"), Tag("flow", Role.MV, "m3/h", 0.0, 10.0)))
+FILE = """plant = "tank"
+[[sources]]
+kind = "sql"
+url = "{url}"
+table = "history"
+{more}
+[sources.tags]
+level = "{level}"
+flow = "flw"
+"""
+
+
+async def test_units_of_long_rows_and_of_columns_are_told_at_start(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'plant.db'}"
+    wrong = "the source states the unit 'cm', the plant has 'm': write unit = \"cm\" beside it"
+    with table(url, LONG | {"eu": sa.Text()}) as engine:
+        now = dt.datetime.now(dt.UTC)
+        for tag, unit, seconds in (("lvl", "m", 1), ("lvl", "cm", 0), ("flw", None, 0)):
+            row = {"time": now - dt.timedelta(seconds=seconds), "tag": tag, "value": 1.0, "quality": "good"}
+            insert(engine, row | {"eu": unit})
+        text = FILE.format(url=url, more='layout = "long"\nunit = "eu"', level="lvl")
+        assert await at_start(tmp_path, PLANT, text) == [(9, "wrong", wrong)]  # the last row counts
+        ((line, grave, msg),) = await at_start(tmp_path, PLANT, text.replace('"eu"', '"ue"'))
+        assert (line, grave, msg) == (3, "away", "'history' has no column 'ue'")
+    with table(url, {"time": sa.DateTime(timezone=True), "level [cm]": sa.Float(), "flw": sa.Float()}) as engine:
+        insert(engine, {"time": now + dt.timedelta(hours=1), "level [cm]": 150.0, "flw": 1.0})
+        ahead, unit = await at_start(tmp_path, PLANT, FILE.format(url=url, more="", level="level [cm]"))
+        assert ahead[:2] == (3, "doubt")
+        assert "ahead of ours" in ahead[2]
+        assert unit == (8, "wrong", wrong)
+
+
+async def test_the_comment_of_a_column_states_its_unit(postgres: str) -> None:
+    engine = sa.create_engine(postgres)
+    kinds = {"time": sa.DateTime(timezone=True), "lvl": sa.Float(), "flw": sa.Float()}
+    with table(postgres, kinds):
+        with engine.begin() as connection:
+            connection.execute(sa.text("COMMENT ON COLUMN history.lvl IS 'Depth of the tank [cm]'"))
+        async with source(options(postgres, {"level": "lvl", "flow": "flw"}), Context()) as plant:
+            assert await plant.units() == {"level": "cm"}
+    engine.dispose()
 
 
 async def test_times_that_are_numbers(tmp_path: Path) -> None:

@@ -62,6 +62,9 @@ class Pace:
     def now(self) -> int:
         return self._now
 
+    def latest(self) -> int:
+        return self._now
+
     def steady(self) -> float:
         return self._steady
 

@@ -292,6 +292,25 @@ async def test_by_default_one_bad_sample_of_a_critical_input_writes_nothing_and_
 
 
 @in_loop
+async def test_after_it_gave_up_closed_loop_needs_good_cycles_in_a_row() -> None:
+    r = rig(critical_patience=1, return_cycles=3, release={})
+    await r.close_loop()  # the first time two good cycles are more than enough
+    r.plant.set({"temperature": 75.0}, quality=0)
+    await r.cycle()
+    assert r.controller.mode is Mode.SHADOW
+    r.plant.set({"temperature": 75.0})
+    for good in (True, True, False, True, True):  # a bad one between them begins the count anew
+        r.planner.change = {} if good else {"trust": {"score": 0.01, "reasons": []}}
+        assert (await r.cycle())["ok"] is good
+        assert not r.controller.state()["ready"]
+        with pytest.raises(RefusedModeError, match="several in a row after it gave up"):
+            await r.controller.request(Mode.CLOSED, "operator", "", scope=True, confirmed=True)
+    await r.cycle()
+    await r.controller.request(Mode.CLOSED, "operator", "", scope=True, confirmed=True)
+    assert r.controller.mode is Mode.CLOSED
+
+
+@in_loop
 async def test_a_cut_link_writes_nothing_and_sheds_after_patience() -> None:
     r = rig(patience=2)
     await r.close_loop()

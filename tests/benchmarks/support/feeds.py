@@ -22,6 +22,7 @@ from tests.connectors.support import free_port, needed, process
 
 NODE = Path(__file__).parents[2] / "connectors" / "node"
 COLUMNS = 20
+LOOK_S = 0.2  # between two looks into a folder
 Feed = contextlib.AbstractContextManager[dict[str, Any]]  # the options of a source that has them
 
 MQTT = """
@@ -79,6 +80,24 @@ words = SimData(0, count=2400, values=17000, datatype=DataType.REGISTERS)
 bits = SimData(0, count=16, values=False, datatype=DataType.BITS)
 device = SimDevice(1, simdata=([bits], [bits], [words], [words]))
 asyncio.run(StartAsyncTcpServer(device, address=("127.0.0.1", int(sys.argv[1]))))
+"""
+
+FILES = """
+import os, sys, time
+import pyarrow as pa, pyarrow.csv, pyarrow.parquet
+folder, form, rate = sys.argv[1], sys.argv[2], float(sys.argv[3])
+begin = time.time()
+for i in range(100000):
+    now = time.time_ns() // 1000
+    times = pa.array([now - 149 + k for k in range(150)], pa.timestamp("us", "UTC"))
+    table = pa.table({"time": times} | {f"v{c}": [i + c / 100 + k for k in range(150)] for c in range(20)})
+    part, whole = f"{folder}/{i}.part", f"{folder}/{i}.{form}"
+    if form == "csv":
+        pyarrow.csv.write_csv(table, part)
+    else:
+        pyarrow.parquet.write_table(table, part)
+    os.rename(part, whole)
+    time.sleep(max(begin + (i + 1) / rate - time.time(), 0))
 """
 
 
@@ -150,6 +169,16 @@ def sql(layout: str) -> Iterator[dict[str, Any]]:
         engine.dispose()
         tags = {f"v{c}": f"v{c}" for c in range(COLUMNS)}
         yield {"kind": "sql", "url": url, "table": "history", "layout": layout, "tags": tags}
+
+
+@contextlib.contextmanager
+def dropped(form: str, rate: float) -> Iterator[dict[str, Any]]:
+    """A folder into which so many files of 3,000 values are put a second, stamped when they are written."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = (sys.executable, "-c", FILES, folder, form, str(rate))
+        tags = {f"v{c}": f"v{c}" for c in range(COLUMNS)}
+        given = {"kind": "files", "path": folder, "pattern": f"*.{form}", "tags": tags, "settle_s": 0.0}
+        yield given | {"period_s": LOOK_S, "then": command}
 
 
 @contextlib.contextmanager

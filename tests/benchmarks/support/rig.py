@@ -160,7 +160,7 @@ class Rig:
             await self.served.set(f"{tag.name}.mode", 1.0)
         for _ in range(CLOSES):
             record = await self.cycle()
-            if record["ok"] and not record["held"]:
+            if self.controller.state()["ready"] and not record["held"]:
                 await self.controller.request(Mode.CLOSED, "the benchmark", "", scope=True, confirmed=True)
                 return
         raise RuntimeError(f"no good cycle: {record['fault']}, held {record['held']}")
