@@ -31,6 +31,7 @@ from twin.moves import strict
 from twin.objective import Objective, cost_by_term
 from twin.planning.backoff import BackOff
 from twin.planning.certificate import Entry, certify
+from twin.planning.dead_time import out_of_reach
 from twin.planning.deadline import Deadline
 from twin.planning.doubts import doubts
 from twin.planning.program import Program, Units, outputs, responses
@@ -345,6 +346,7 @@ def _detail(question: Question, program: Program, moves: np.ndarray, broken: Seq
         said.append("stopped before it converged")
     said += [f"planned without {tag}, whose sensor gives no good values" for tag in question.dropped]
     said += [f"{tag} is in manual" for tag in question.manual]
+    said += out_of_reach(question, program.free)
     said += _at_limits(question, program, moves)
     edges = (program.boxes != np.array([(e.low, e.high) for e in program.envelopes])) & program.free[:, None]
     near_edge = 1e-4 * program.mv_span

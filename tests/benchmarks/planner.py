@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from twin.artifact import Twin
 from twin.dynamics.ensemble import Ensemble, jepas
-from twin.dynamics.jepa import Sizes
+from twin.dynamics.jepa import Jepa, Sizes
 from twin.dynamics.lti import build
 from twin.dynamics.region import Region
 from twin.limits import Limit
@@ -33,6 +35,7 @@ from twin.trust import Calibration, Seen
 from twin.windows import Window
 
 HISTORY, HORIZON, MEMBERS = 32, 60, 4
+READOUT = 0.5  # of the residual, whose hidden layer is of order one
 CASES = ((2, 2, 60), (2, 4, 60), (8, 12, 60), (20, 20, 60))  # MVs, CVs, rows
 RESULTS = Path(__file__).parent / "results" / "planner.json"
 
@@ -53,7 +56,7 @@ def random_twin(mvs: int, cvs: int, states: int, residual: bool, seed: int = 0) 
         E[:, -(cvs + mvs) : -mvs] = np.linalg.pinv(read)
         members.append(build(A=A, B=gains, a=np.zeros(states), C=read, c=np.zeros(cvs), E=E, e=np.zeros(states)))
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *members)
-    network = jepas(Sizes(cvs, mvs, HISTORY), MEMBERS, seed) if residual else None
+    network = _with_readout(jepas(Sizes(cvs, mvs, HISTORY), MEMBERS, seed), rng) if residual else None
     region = Region(np.zeros(cvs + 2 * mvs, np.float32), 0.1 * np.eye(cvs + 2 * mvs, dtype=np.float32))
     residuals = 0.1 * rng.normal(size=(200, HORIZON, cvs))
     flat = np.zeros(mvs + cvs, int)
@@ -71,6 +74,14 @@ def random_twin(mvs: int, cvs: int, states: int, residual: bool, seed: int = 0) 
         reference=window,
         card={},
     )
+
+
+def _with_readout(network: Jepa, rng: np.random.Generator) -> Jepa:
+    """The residuals with a readout that bends the backbone by some tenths of a deviation, as learned ones do."""
+    _, fan_in, cvs = network.h2.kernel.shape
+    drawn = READOUT * rng.standard_normal((MEMBERS, fan_in, cvs)) / np.sqrt(fan_in)
+    network.h2.kernel = nnx.Param(jnp.asarray(drawn, jnp.float32))
+    return network
 
 
 def histories(twin: Twin, count: int, seed: int = 1) -> list[Telemetry]:
