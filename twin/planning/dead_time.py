@@ -35,9 +35,7 @@ def out_of_reach(question: Question, free: np.ndarray) -> list[str]:
 def dead_times_s(twin: Twin) -> dict[str, dict[str, float | None]]:
     """MV → CV → dead time, s; None where no effect is known. From the model card, where it has been written."""
     told = twin.card.get("step_responses") or step_responses(twin)
-    return {
-        mv: {cv: dead and dead["mean"] for cv, dead in of_mv.items()} for mv, of_mv in told["dead_times_s"].items()
-    }
+    return {mv: {cv: dead and dead["mean"] for cv, dead in of_mv.items()} for mv, of_mv in told["dead_times_s"].items()}
 
 
 def _told(cv: str, dead_s: dict[str, float], horizon_s: float) -> str:
