@@ -33,6 +33,7 @@ from twin.planning.backoff import BackOff
 from twin.planning.certificate import Entry, certify
 from twin.planning.dead_time import out_of_reach
 from twin.planning.deadline import Deadline
+from twin.planning.direction import unsteered
 from twin.planning.doubts import doubts
 from twin.planning.program import Program, Units, outputs, responses
 from twin.planning.question import Question, check_positive, spans
@@ -189,15 +190,24 @@ def plan(
         return _abstain(question, history, now, reasons)
     program = question.program(history, beyond_trained_range)
     model, start, distance = _estimate(twin.dynamics, *recent_windows(twin, history), program.units.base)
-    if float(distance) > OUTSIDE and not beyond_trained_range:
-        detail = f"the present lies {float(distance):.1f} times as far out as the trained region reaches"
-        return _abstain(question, history, now, [Reason("outside_region", detail)])
+    if not beyond_trained_range and (reasons := _astray(question, history, program, float(distance))):
+        return _abstain(question, history, now, reasons)
     deadline = Deadline(math.inf if deadline_ms is None else begun + deadline_ms / 1000, looks)
     solved = _solve(program, model, start, program.start(earlier), deadline, solver)
     if solved is None:
         detail = f"no plan could be verified within the deadline of {deadline_ms:g} ms"
         return _abstain(question, history, now, [Reason("deadline", detail)])
     return _answer(question, history, program, model, start, solved, begun, deadline)
+
+
+def _astray(question: Question, history: Telemetry, program: Program, distance: float) -> list[Reason]:
+    """Why the twin cannot plan so far out, if it cannot."""
+    if distance > OUTSIDE:
+        detail = f"the present lies {distance:.1f} times as far out as the trained region reaches"
+        return [Reason("outside_region", detail)]
+    if distance <= 1:
+        return []
+    return unsteered(question.twin, history, question.steered(), program.free, distance)
 
 
 def warm_up(twin: Twin, horizon_s: float | None = None) -> None:
@@ -213,6 +223,7 @@ def warm_up(twin: Twin, horizon_s: float | None = None) -> None:
     history = Telemetry(twin.plant, times, values, np.zeros(rows, np.int64))
     ahead_s = twin.horizon_s if horizon_s is None else horizon_s
     plan(twin, history, Objective(), horizon_s=ahead_s)
+    unsteered(twin, history, (), np.ones(len(twin.plant.mvs), bool), 1.0)
     first = twin.plant.cvs[0].name  # out of reach, so that all of the way of a relaxed plan is gone
     plan(twin, history, Objective(), {first: Limit(high=history.y[-1, 0] - FAR * spans(twin)[0])}, horizon_s=ahead_s)
 

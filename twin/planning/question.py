@@ -116,11 +116,16 @@ class Question:
 
     def watched(self) -> list[str]:
         """CVs that the objective or a limit asks about."""
-        plant = self.twin.plant
-        terms, count = self.terms, len(plant.cvs)
-        asked = (terms.weight + np.abs(terms.price)).any(axis=0)[:count] | (terms.steady_weight[:count] > 0)
-        limited = np.isfinite(self.cvs.low) | np.isfinite(self.cvs.high) | terms.zone_weight.any(axis=0)
-        return [tag.name for tag, counts in zip(plant.cvs, asked | limited, strict=True) if counts]
+        limited = np.isfinite(self.cvs.low) | np.isfinite(self.cvs.high)
+        steered = self.steered()
+        cvs = self.twin.plant.cvs
+        return [tag.name for tag, counts in zip(cvs, limited, strict=True) if counts or tag.name in steered]
+
+    def steered(self) -> list[str]:
+        """CVs that the objective asks about."""
+        terms, cvs = self.terms, self.twin.plant.cvs
+        asked = (terms.weight + np.abs(terms.price)).any(axis=0)[: len(cvs)] | (terms.steady_weight[: len(cvs)] > 0)
+        return [tag.name for tag, counts in zip(cvs, asked | terms.zone_weight.any(axis=0), strict=True) if counts]
 
     def program(self, history: Telemetry, beyond_trained_range: bool) -> Program:
         """The optimisation from the present values of a history."""
