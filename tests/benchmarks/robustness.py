@@ -6,10 +6,10 @@ Twins are those of `support/twins.py`; loops are those of `twin.sandbox.loop`, o
 input that the planner defines an answer for, and the answer. *Unstable*: plants that grow when nobody acts, drawn
 by hand. *Loops*: near the point where an exothermic reactor runs away, gains 30 % off either way, a sensor that
 freezes, a limit that jumps by half of its span. *Ceiling*: van de Vusse's reactor held where its product is highest,
-so that the gain of the feed changes sign, over six seeds; disturbances three times as large as those of
-`learned_control.py`, beside the reactor's, must not stop a plant whose gains are sure. *Limits*: a price drives a CV against its limit while the plant's
-gains are not the twin's; how many rows are beyond it at a coverage of 0.95, with the calibration of training and
-with one renewed on another seed's rows.
+so that the gain of the feed changes sign, over six seeds; and disturbances three times as large as those of
+`learned_control.py`, which must not stop a plant whose gains are sure. *Limits*: a price drives a CV against its
+limit while the plant's gains are not the twin's; how many rows are beyond it at a coverage of 0.95, with the
+calibration of training and with one renewed on another seed's rows.
 """
 
 from __future__ import annotations
