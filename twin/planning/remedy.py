@@ -28,6 +28,7 @@ from twin.solvers.problem import Problem
 MOST = 3  # limits that are looked into, those that matter most
 TRIED = 3  # constraints of MVs that are tried for each, those with the largest multipliers
 NOTHING = 1e-4  # of span: less is rounding
+QUICK = {"presolve": False}  # which costs more than it saves in so small a programme
 
 
 @dataclass(frozen=True)
@@ -151,15 +152,18 @@ class _Local:
             (high if sign > 0 else low)[used] = sign * np.inf
         cost = np.append(np.zeros(n), 1.0)
         box = [*zip(low, high, strict=True), (0.0, most if widen or opened else 0.0)]
-        solved = linprog(cost, np.vstack(rows), np.concatenate(bounds), bounds=box, method="highs")
+        solved = linprog(cost, np.vstack(rows), np.concatenate(bounds), bounds=box, method="highs", options=QUICK)
         return (float(solved.x[-1]), solved) if solved.status == 0 else None
+
+    def reach(self) -> np.ndarray:
+        """(K, CVs) how far outputs can be moved at most, whatever the rates allow."""
+        room = np.minimum(np.maximum(self.high - self.x, self.x - self.low), 10.0)
+        return np.abs(self.slope).transpose(1, 2, 0) @ room
 
     def _outputs(self, cv: int, side: str, first: int, widen: bool) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Rows A [v, e] ≤ b of the outputs: the limit in question, and the others no worse than in the plan."""
         rows, bounds = [], []
-        reach = np.abs(self.slope).transpose(1, 2, 0) @ np.minimum(
-            np.maximum(self.high - self.x, self.x - self.low), 10.0
-        )
+        reach = self.reach()
         for name, sign in (("low", -1.0), ("high", 1.0)):
             edge = self.limits[name]
             edge = np.maximum(sign * edge, sign * self.y)  # sign y may be so much
@@ -259,9 +263,14 @@ def _opened(
 
 def _earliest(local: _Local, cv: int, side: str) -> int | None:
     """The first row from which the limit can be kept to the end, by bisection; none where it cannot."""
-    if local.least(cv, side, first=local.rows - 1) is None:
-        return None
-    out, kept = -1, local.rows - 1
+    sign = 1.0 if side == "high" else -1.0
+    over = sign * (local.y - local.limits[side])[:, cv]
+    kept = int(np.flatnonzero(np.append(True, over > 0))[-1])  # as the plan itself does
+    if kept == local.rows:
+        kept = local.rows - 1
+        if local.least(cv, side, first=kept) is None:
+            return None
+    out = int(np.flatnonzero(np.append(True, over > local.reach()[:, cv]))[-1]) - 1  # too far for any move
     while kept - out > 1:
         middle = (out + kept) // 2
         if local.least(cv, side, first=middle) is None:
