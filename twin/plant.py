@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, TypeGuard
 
 from twin.errors import PlantError, Problem, QuestionError
+from twin.formula import Formula, FormulaError, Formulas, ordered
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 MAX_TAGS = 10_000
@@ -43,6 +44,7 @@ class Tag:
         rate_limit_per_s: largest change of an MV per second; absent is unlimited.
         dead_time_s: a hint, where the engineer knows it.
         description: free text.
+        formula: of a calculated CV (`twin.formula`): arithmetic over other tags; it is computed on read, never stored.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Tag:
     rate_limit_per_s: float | None = None
     dead_time_s: float | None = None
     description: str = ""
+    formula: str | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,16 @@ class Plant:
     def names(self) -> tuple[str, ...]:
         """All tag names, in the order of `tags`: the columns of `Telemetry.values`."""
         return tuple(tag.name for tag in self.tags)
+
+    @cached_property
+    def measured(self) -> tuple[str, ...]:
+        """The names of the tags that are measured, not calculated."""
+        return tuple(tag.name for tag in self.tags if tag.formula is None)
+
+    @cached_property
+    def formulas(self) -> Formulas:
+        """The formulas of the calculated tags, each after those that it needs."""
+        return ordered({tag.name: Formula.parse(tag.formula) for tag in self.tags if tag.formula is not None})[0]
 
     def tag(self, name: str) -> Tag:
         """The tag of that name.
@@ -166,9 +179,11 @@ def _tag(i: int, item: Any) -> Tag:
     for field, value in item.items():
         if field not in known:
             raise _refuse(("tags", i, str(field)), f"unknown field{near(str(field), known)}")
+        if field == "formula" and not isinstance(value, str | None):
+            raise _refuse(("tags", i, field), "must be text")
         if field in TEXTS and not isinstance(value, str):
             raise _refuse(("tags", i, field), "must be text")
-        if field not in TEXTS and value is not None and not _is_number(value):
+        if field not in (*TEXTS, "formula") and value is not None and not _is_number(value):
             raise _refuse(("tags", i, field), "must be a number")
     if "name" not in item or item.get("role") not in set(Role):
         raise _refuse(("tags", i), "needs a name and a role: mv, dv or cv")
@@ -197,11 +212,39 @@ def _problems(plant: Plant) -> Iterable[Problem]:
             yield Problem(("tags", i, "name"), f"'{tag.name}' is the name of tag {seen[key]} too; names are unique")
         seen.setdefault(key, i)
         yield from _tag_problems(i, tag)
+    yield from _formula_problems(plant)
     roles = {tag.role for tag in plant.tags}
     if plant.tags and Role.CV not in roles:
         yield Problem(("tags",), "no CV: a plant needs at least one tag with role cv to predict")
     if plant.tags and roles == {Role.CV}:
         yield Problem(("tags",), "only CVs: a plant needs at least one tag with role mv (or dv) that acts on them")
+
+
+def _formula_problems(plant: Plant) -> Iterable[Problem]:
+    """What is wrong with calculated tags."""
+    names, formulas = {tag.name for tag in plant.tags}, {}
+    for i, tag in enumerate(plant.tags):
+        if tag.formula is None:
+            continue
+        loc = ("tags", i, "formula")
+        if tag.role is not Role.CV:
+            why = "is moved or measured, not calculated" if tag.role is Role.MV else "acts on the plant by itself"
+            yield Problem(loc, f"{tag.name}: only a CV can be calculated; an {tag.role.upper()} {why}")
+            continue
+        try:
+            formula = Formula.parse(tag.formula)
+        except FormulaError as error:
+            yield Problem(loc, f"{tag.name}: {error}")
+            continue
+        unknown = [name for name in formula.tags if name not in names]
+        if unknown:
+            yield Problem(loc, f"{tag.name}: unknown tag '{unknown[0]}'{near(unknown[0], names)}")
+            continue
+        formulas[tag.name] = formula
+    circle = set(ordered(formulas)[1])
+    for i, tag in enumerate(plant.tags):
+        if tag.name in circle:
+            yield Problem(("tags", i, "formula"), f"{tag.name}: it needs itself, by way of {', '.join(sorted(circle))}")
 
 
 def _tag_problems(i: int, tag: Tag) -> Iterable[Problem]:

@@ -6,6 +6,7 @@ no window ever crosses it. Missing values are NaN here; `windows` decides how th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -117,7 +118,36 @@ class Telemetry:
         frame = frame.reindex(columns=list(plant.names)).sort_index(kind="stable")
         stamps = pd.DatetimeIndex(frame.index).tz_convert("UTC").as_unit("ns").asi8
         values = frame.to_numpy(np.float64)
-        return _on_grid(plant, stamps, np.where(np.isfinite(values), values, np.nan))
+        return _calculated(_on_grid(plant, stamps, np.where(np.isfinite(values), values, np.nan)))
+
+
+def sources(plant: Plant, names: Sequence[str]) -> list[str]:
+    """The measured tags that some tags, calculated ones among them, are told by."""
+    wanted = plant.formulas.sources if set(names) & set(plant.formulas.by_tag) else ()
+    return list(dict.fromkeys([*(name for name in names if name in plant.measured), *wanted]))
+
+
+def with_calculated(plant: Plant, frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Rows as they were measured, off the grid, with calculated tags: `names` of a frame of their `sources`.
+
+    Tags that are measured at other moments hold their last value.
+    """
+    if not set(names) & set(plant.formulas.by_tag):
+        return frame[list(names)]
+    held = frame.ffill().where(frame.notna().any(axis=1), np.nan)
+    columns = {name: held[name].to_numpy(np.float64) for name in plant.formulas.sources}
+    return frame.assign(**plant.formulas.compute(columns))[list(names)]
+
+
+def _calculated(telemetry: Telemetry) -> Telemetry:
+    """The rows with their calculated tags; what is stored under their names is no measurement of theirs."""
+    plant = telemetry.plant
+    if not plant.formulas.by_tag:
+        return telemetry
+    columns = dict(zip(plant.names, telemetry.values.T, strict=True))
+    for name, values in plant.formulas.compute(columns).items():
+        telemetry.values[:, plant.column(name)] = values
+    return telemetry
 
 
 def _on_grid(plant: Plant, stamps: np.ndarray, values: np.ndarray) -> Telemetry:

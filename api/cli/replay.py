@@ -50,12 +50,14 @@ def run(
 async def _run(slug: str, given: dict[str, object], url: str, key: str | None) -> None:
     async with ServiceSender(url, key, slug) as sender:
         plant = await sender.plant()
-        options = SourceOptions.model_validate({**given, "tags": dict(zip(plant.names, plant.names, strict=True))})
+        options = SourceOptions.model_validate(
+            {**given, "tags": dict(zip(plant.measured, plant.measured, strict=True))}
+        )
         live = source(options, Context())
         async with live:
             missing = await live.faults()
-        if len(missing) == len(plant.names):
-            raise ConnectorError(f"{options.file} has no column of the plant: {', '.join(plant.names)}")
+        if len(missing) == len(plant.measured):
+            raise ConnectorError(f"{options.file} has no column of the plant: {', '.join(plant.measured)}")
         edge = SourceEdge(live, options, plant, SystemClock())
         with tempfile.TemporaryDirectory() as folder:
             await collecting(slug, {"replay": edge}, Path(folder), Collect(flush_s=FLUSH_S), sender)

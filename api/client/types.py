@@ -563,6 +563,7 @@ class TagBody(TypedDict):
     rate_limit_per_s: NotRequired[float | None]
     dead_time_s: NotRequired[float | None]
     description: NotRequired[str]
+    formula: NotRequired[str | None]
 
 
 class TrainBody(TypedDict):

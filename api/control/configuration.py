@@ -60,7 +60,7 @@ class Configuration:
     def of(cls, slug: str, plant: Plant, settings: Settings) -> Configuration:
         """The configuration; `problems` must have found none."""
         mvs = tuple(_mv(plant, tag.name, settings.mvs.get(tag.name)) for tag in plant.mvs)
-        return cls(slug, plant, settings, mvs, tuple(_input(plant, tag.name, settings) for tag in plant.tags))
+        return cls(slug, plant, settings, mvs, tuple(_input(plant, name, settings) for name in plant.measured))
 
     @property
     def period_s(self) -> float:

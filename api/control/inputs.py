@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from api.control.checks import Finding, Memory, Reading, check
 from api.control.configuration import Configuration, Input, Mv
 from api.control.ports import Inlets
@@ -64,7 +66,7 @@ class Inputs:
             timeout_s: how long reading may take, on the wall.
         """
         configuration = self._configuration
-        names = [*configuration.plant.names, *configuration.extra_tags]
+        names = [*configuration.plant.measured, *configuration.extra_tags]
         readings, errors = await self._inlets.read(names, timeout_s)
         if not readings:
             return Snapshot(at, dict.fromkeys(configuration.plant.names, math.nan), {}, link="; ".join(errors))
@@ -83,21 +85,36 @@ class Inputs:
             for finding in self._hindrance(mv, readings, good, written):
                 findings.append(finding)
                 bad.setdefault(mv.name, finding.code)
+        calculated = self._calculated(good, bad)
         out = self._roster.update(bad)
         # A critical input holds up the whole cycle while it is bad; no plan is made without it, not even afterwards.
         back = {asked.name for asked in configuration.inputs if asked.critical and asked.name not in bad}
-        roles = {asked.name: asked.role for asked in configuration.inputs}
+        roles = {tag.name: tag.role for tag in configuration.plant.tags}
         held = {mv.name: "not_configured" for mv in configuration.mvs if not mv.moved}
         held |= {tag: why for tag, why in out.items() if roles[tag] is Role.MV}
         return Snapshot(
             at=at,
-            row={asked.name: self._value(asked, good, out, forecast) for asked in configuration.inputs},
+            row={asked.name: self._value(asked, good, out, forecast) for asked in configuration.inputs} | calculated,
             good=good,
             findings=tuple(findings),
             held=held,
             dropped={tag: why for tag, why in out.items() if roles[tag] is not Role.MV and tag not in back},
             override=self._override(readings),
         )
+
+    def _calculated(self, good: dict[str, float], bad: dict[str, str]) -> dict[str, float]:
+        """Calculated CVs, NaN without a value; those are `bad`, as what they need is, and the others join `good`."""
+        formulas = self._configuration.plant.formulas
+        names = formulas.sources
+        found = formulas.compute({name: np.array([good.get(name, math.nan)]) for name in names})
+        out = {name: float(values[0]) for name, values in found.items()}
+        for name, value in out.items():
+            if math.isfinite(value):
+                good[name] = value
+            else:
+                needs = formulas.by_tag[name].tags
+                bad[name] = next((bad[need] for need in needs if need in bad), "not_calculated")
+        return out
 
     def _value(
         self, asked: Input, good: Mapping[str, float], out: Mapping[str, str], forecast: Mapping[str, float]

@@ -100,7 +100,7 @@ def configured(config: Config, plant: Plant) -> Configuration:
     read = {tag for options in config.sources for tag in options.tags}
     faults = [
         config.fault(("control",), f"no source has '{tag}', which the controller must read")
-        for tag in (*plant.names, *configuration.extra_tags)
+        for tag in (*plant.measured, *configuration.extra_tags)
         if tag not in read
     ]
     written = {tag for options in config.sinks for tag in options.tags}

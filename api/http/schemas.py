@@ -66,6 +66,9 @@ class TagBody(Question):
     rate_limit_per_s: float | None = Field(default=None, description="largest change of an MV per second")
     dead_time_s: float | None = Field(default=None, description="a hint")
     description: str = ""
+    formula: str | None = Field(
+        default=None, description="of a calculated CV: arithmetic over other tags, such as {FIC-101.PV} / steam"
+    )
 
 
 class PlantBody(Question):

@@ -24,7 +24,7 @@ from twin.errors import QuestionError
 from twin.plant import Plant
 from twin.quality import assess
 from twin.store import PlantTable
-from twin.telemetry import Telemetry
+from twin.telemetry import Telemetry, sources, with_calculated
 from twin.timeline import iso
 from twin.training.readiness import readiness
 
@@ -86,12 +86,12 @@ def read(
     if ARROW in accept:
         version = table.version if as_of is None else as_of
         if max_points is None:
-            parts = _in_parts(table, first, last, names, version)
+            parts = _in_parts(described, table, first, last, names, version)
         else:
-            parts = iter([table.overview(first, last, names, max_points, version)])
+            parts = iter([_overview(described, table, first, last, names, max_points, version)])
         return StreamingResponse(_arrow(parts, names), media_type=ARROW)
     points = max_points or 5_000
-    frame = table.overview(first, last, names, points, as_of)
+    frame = _overview(described, table, first, last, names, points, as_of)
     values = {name: frame[name].tolist() for name in names}
     answer: dict[str, Any] = {"times": iso(pd.DatetimeIndex(frame.index)), "values": values}
     if bad:
@@ -124,7 +124,7 @@ def quality(
         return json_answer(report)
     from twin.quality_page import POINTS, page  # matplotlib is loaded when a page is first asked for
 
-    text = page(described, report, table.overview(first, last, described.names, POINTS, as_of))
+    text = page(described, report, _overview(described, table, first, last, list(described.names), POINTS, as_of))
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     return Response(text, media_type="text/html", headers={"Content-Security-Policy": policy})
 
@@ -162,8 +162,26 @@ def _stamp(time: Time | None) -> pd.Timestamp | None:
         raise QuestionError(f"{time} is out of the range of times") from None
 
 
+def _overview(
+    plant: Plant,
+    table: PlantTable,
+    start: pd.Timestamp | None,
+    end: pd.Timestamp | None,
+    names: list[str],
+    points: int,
+    as_of: int | None,
+) -> pd.DataFrame:
+    """The rows of a span, thinned out, calculated tags with them."""
+    return with_calculated(plant, table.overview(start, end, sources(plant, names), points, as_of), names)
+
+
 def _in_parts(
-    table: PlantTable, start: pd.Timestamp | None, end: pd.Timestamp | None, names: list[str], version: int
+    plant: Plant,
+    table: PlantTable,
+    start: pd.Timestamp | None,
+    end: pd.Timestamp | None,
+    names: list[str],
+    version: int,
 ) -> Iterator[pd.DataFrame]:
     """The rows of a span, a bounded number at a time."""
     if table.span is None:
@@ -172,7 +190,8 @@ def _in_parts(
     count = -(-table.rows // CHUNK_ROWS)
     step = max((table.span[1] - table.span[0]) / count, pd.Timedelta(seconds=1)).ceil("us")
     while first <= last:
-        yield table.read(first, min(first + step - pd.Timedelta("1us"), last), names, version)
+        frame = table.read(first, min(first + step - pd.Timedelta("1us"), last), sources(plant, names), version)
+        yield with_calculated(plant, frame, names)
         first += step
 
 

@@ -49,11 +49,11 @@ def layout(names: Sequence[str], plant: Plant) -> Layout:
         raise TelemetryError(f"no column 'time'{hint}")
     if "tag" in names and "value" in names:
         used = [name for name in (TIME, "tag", "value", "quality") if name in names]
-        return Layout(plant.names, tuple(used), tuple(name for name in names if name not in used), long=True)
-    tags = tuple(name for name in names if name in plant.names)
+        return Layout(plant.measured, tuple(used), tuple(name for name in names if name not in used), long=True)
+    tags = tuple(name for name in names if name in plant.measured)
     if not tags:
         raise TelemetryError(
-            f"no column is a tag of the plant: there are {_listed(names)}, the plant has {_listed(plant.names)}"
+            f"no column is a tag of the plant: there are {_listed(names)}, the plant has {_listed(plant.measured)}"
         )
     used = [TIME, *(name for tag in tags for name in (tag, tag + QUALITY) if name in names)]
     return Layout(tags, tuple(used), tuple(name for name in names if name not in used), long=False)

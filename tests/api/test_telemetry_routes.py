@@ -242,3 +242,26 @@ def test_quality_names_what_is_wrong(client: httpx.Client, plant: str) -> None:
     found = client.get(f"/v1/plants/{plant}/telemetry/quality").json()
     assert "valve" in str(found)
     assert client.get("/v1/plants/nowhere/telemetry/quality").status_code == 404
+
+
+def test_a_calculated_tag_is_read_but_never_stored(client: httpx.Client, plant: str) -> None:
+    ratio = {"name": "ratio", "role": "cv", "unit": "m/%", "formula": "level / valve"}
+    assert client.put(f"/v1/plants/{plant}", json={**PLANT, "tags": [*PLANT["tags"], ratio]}).status_code == 200
+    assert client.get(f"/v1/plants/{plant}").json()["tags"][2]["formula"] == "level / valve"
+    body = WIDE.replace("time,valve,level", "time,valve,level,ratio").replace("\n2026", ",7\n2026").strip() + ",7\n"
+    receipt = post(client, plant, body.replace("ratio,7", "ratio")).json()
+    assert receipt["unknown_tags"] == ["ratio"]
+    assert receipt["rows_stored"] == 4
+    found = rows(client, plant)
+    assert found["values"]["ratio"] == [None, 0.15, 0.125, pytest.approx(3.5 / 30)]
+    assert rows(client, plant, tags="ratio")["values"] == {"ratio": found["values"]["ratio"]}
+    arrow = client.get(f"/v1/plants/{plant}/telemetry", params={"tags": "ratio"}, headers={"Accept": ARROW})
+    read = pa.ipc.open_stream(arrow.content).read_all()
+    assert read.column_names == ["time", "ratio"]
+    assert read["ratio"].to_pylist()[1:3] == [0.15, 0.125]
+    quality = client.get(f"/v1/plants/{plant}/telemetry/quality").json()
+    assert quality["tags"]["ratio"]["coverage"] == 0.75
+    circle = {**ratio, "formula": "ratio / 2"}
+    refused = client.put(f"/v1/plants/{plant}", json={**PLANT, "tags": [*PLANT["tags"], circle]})
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["loc"] == ["tags", 2, "formula"]

@@ -157,12 +157,12 @@ class Rig:
         return [(r["from"], r["to"], r["event"]) for r in self.records if r["kind"] == "mode"]
 
 
-def rig(folder: Path | None = None, mode: Mode = Mode.SHADOW, **settings: Any) -> Rig:
+def rig(folder: Path | None = None, mode: Mode = Mode.SHADOW, described: Plant = PLANT, **settings: Any) -> Rig:
     """A controller with these settings in place of `SETTINGS`."""
     folder = folder or Path(tempfile.mkdtemp())
     made = Settings.model_validate({**SETTINGS, **settings})
-    assert not list(problems(PLANT, made))
-    configuration = Configuration.of("heater", PLANT, made)
+    assert not list(problems(described, made))
+    configuration = Configuration.of("heater", described, made)
     pace = Pace()
     plant = MemoryPlant({**AT_REST, **EXTRAS}, pace)
     inlets = Inlets(dict.fromkeys([*AT_REST, *EXTRAS], plant))
