@@ -23,7 +23,8 @@ def unsteered(twin: Twin, history: Telemetry, cvs: Sequence[str], free: np.ndarr
     """A reason not to plan for each CV that no free MV is known to raise or to lower, where the history ends.
 
     A sign is known where the jackknife interval of the settled step response over the members, each of which was fitted
-    without one block of the telemetry, leaves out zero (`responses.step_responses`).
+    without one block of the telemetry, leaves out zero (`responses.step_responses`), and where an engineer has told it
+    (`gain_sign`) and the response has it.
 
     Args:
         cvs: that a plan is to steer.
@@ -36,8 +37,10 @@ def unsteered(twin: Twin, history: Telemetry, cvs: Sequence[str], free: np.ndarr
         return []
     mean = answers.mean(axis=0)
     deviation = np.sqrt((members - 1) / members * ((answers - mean) ** 2).sum(axis=0))
+    mvs = [tag.name for tag, may in zip(twin.plant.mvs, free, strict=True) if may]
     known = np.abs(mean) > STUDENT.get(members - 1, 2.0) * deviation
-    names = " nor of ".join(tag.name for tag, may in zip(twin.plant.mvs, free, strict=True) if may)
+    known |= _told(twin, mvs) * mean > 0
+    names = " nor of ".join(mvs)
     found = []
     for i, tag in enumerate(twin.plant.cvs):
         if tag.name in cvs and not known[:, i].any():
@@ -47,3 +50,10 @@ def unsteered(twin: Twin, history: Telemetry, cvs: Sequence[str], free: np.ndarr
             )
             found.append(Reason("unknown_direction", detail, tag.name))
     return found
+
+
+def _told(twin: Twin, mvs: Sequence[str]) -> np.ndarray:
+    """(MVs, CVs) the signs that an engineer has told: 1, -1, and 0 where none is."""
+    effects = twin.card.get("gain_sign", {}).get("effects", {})
+    cvs = [tag.name for tag in twin.plant.cvs]
+    return np.array([[effects.get(mv, {}).get(cv, {}).get("asked", 0) for cv in cvs] for mv in mvs], np.float64)

@@ -62,3 +62,14 @@ def test_a_cv_that_is_not_steered_does_not_matter(hand_made):
     assert answer.status == "optimal"
     held = plan(twin, OUTSIDE, AT_53, horizon_s=200.0, hold_mvs=["flow"])
     assert held.status == "optimal"  # a forecast: there is nothing to push the wrong way
+
+
+def test_a_sign_that_an_engineer_has_told_is_known_where_the_twin_has_it(hand_made):
+    twin = twin_of(hand_made, 1.0, 1.0, 1.0, -1.0)  # 0.5 on the mean
+
+    def told(sign):
+        return replace(twin, card={"gain_sign": {"effects": {"flow": {"temperature": {"asked": sign}}}}})
+
+    assert plan(told(1), OUTSIDE, AT_53, horizon_s=200.0).status == "optimal"
+    assert plan(told(-1), OUTSIDE, AT_53, horizon_s=200.0).status == "abstained"
+    assert plan(told(0), OUTSIDE, AT_53, horizon_s=200.0).status == "abstained"
