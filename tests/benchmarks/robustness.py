@@ -97,9 +97,11 @@ def ceiling() -> Iterator[tuple[str, Task | None, Scenario]]:
 
 
 def run_ceiling() -> list[dict]:
-    """Cost beside held MVs, where the MVs ended, and how many plans were made."""
-    found = []
+    """Cost beside held MVs, where the MVs ended, and how many plans were made; cases that are there are kept."""
+    found = json.loads(RESULTS.read_text()).get("ceiling", []) if RESULTS.exists() else []
     for slug, task, scenario in ceiling():
+        if any((row["plant"], row["case"], row["seed"]) == (slug, scenario.name, scenario.seed) for row in found):
+            continue
         held, ours = (
             run(SIMULATED[slug], controller, scenario, task and task.tested()[0])
             for controller in (Hold(), Planner(trained(slug)))
@@ -107,12 +109,20 @@ def run_ceiling() -> list[dict]:
         least, last = ours.trace.mvs.min(axis=0).tolist(), ours.trace.mvs[-1].tolist()
         row = {"plant": slug, "case": scenario.name, "seed": scenario.seed, "held_cost": held.cost, **ours.to_json()}
         found.append(row | {"least_mvs": least, "last_mvs": last})
+        keep("ceiling", found)
         print(
             f"{slug:16} {scenario.name:28} seed {scenario.seed} cost {ours.cost:.2e} (held {held.cost:.2e})"
             f" offset {ours.offset:.4f} least {np.round(least, 1)} last {np.round(last, 1)} {ours.statuses}",
             flush=True,
         )
     return found
+
+
+def keep(name: str, found: list[dict]) -> None:
+    """Write one part of the results, and leave the others."""
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results[name] = found
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def beyond(outcome: Outcome, first: int) -> int:
@@ -249,10 +259,7 @@ def main(parts: list[str]) -> None:
     }  # fmt: skip
     for name, part in every.items():
         if not parts or name in parts:
-            found = part()
-            results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-            results[name] = found
-            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+            keep(name, part())
 
 
 if __name__ == "__main__":
