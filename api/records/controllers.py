@@ -134,8 +134,17 @@ def _permit_closed(slug: str, row: ControllerRow, body: ControllerBody) -> None:
     if not row.state.get("closed_loop_allowed"):
         raise ConflictError("the controller's configuration does not allow it: closed_loop_allowed is false")
     if not row.state.get("ready"):
-        fault = (row.state.get("last") or {}).get("fault") or {}
-        raise ConflictError(f"the controller's last cycle was not good: {fault.get('detail', 'it computes nothing')}")
+        raise ConflictError(_unready(row.state))
+
+
+def _unready(state: Mapping[str, Any]) -> str:
+    """Why a controller cannot go into closed loop now."""
+    last = state.get("last") or {}
+    if fault := last.get("fault"):
+        return f"the controller's last cycle was not good: {fault.get('detail')}"
+    if last.get("ok") and state.get("mode") in ("shadow", "advisory"):
+        return f"the controller gave up ({state.get('why')}): it needs some good cycles in a row first; ask again soon"
+    return "the controller's last cycle was not good: it computes nothing"
 
 
 def _known_setpoints(row: ControllerRow, body: ControllerBody) -> None:

@@ -102,6 +102,9 @@ def test_closed_is_refused_at_once_where_the_controller_would_refuse_it(client: 
     assert "closed_loop_allowed is false" in refused(client.put(URL, json=closed), 409)
     report(client, ready=False, last={"fault": {"code": "stale", "detail": "level_1 is 40 s old"}})
     assert "level_1 is 40 s old" in refused(client.put(URL, json=closed), 409)
+    report(client, ready=False, why="critical_input: level_1 has no value", last={"ok": True, "fault": None})
+    told = refused(client.put(URL, json={"mode": "closed", "confirm": "steered"}), 409)
+    assert "gave up (critical_input: level_1 has no value): it needs some good cycles in a row" in told
     report(client)
     assert client.put(URL, json=closed).status_code == 202
     wanted = report(client)

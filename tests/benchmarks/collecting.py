@@ -142,9 +142,9 @@ def main() -> None:
             f"{row[key]:11.3f}" if row[key] is not None else f"{'':11}" for key in ("lag_p50_s", "lag_p99_s")
         )
         print(f"{name:34}{rates}{lags}{row['load']:11.1f}", flush=True)
-    RESULTS.mkdir(exist_ok=True)
-    document = {"seconds": asked.seconds, "times": asked.times, "cores": os.cpu_count(), "sources": results}
-    path.write_text(json.dumps(document, indent=1) + "\n")
+        RESULTS.mkdir(exist_ok=True)
+        document = {"seconds": asked.seconds, "times": asked.times, "cores": os.cpu_count(), "sources": results}
+        path.write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":

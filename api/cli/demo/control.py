@@ -183,15 +183,16 @@ def _tell(url: str, key: str, file: Path) -> None:
     closed = {"mode": "closed", "confirm": demo.PLANT, "reason": "trying it out"}
     show.console.print(f"\n[bold]Plant Twin[/bold]  {url}\n[bold]API key[/bold]     {key}")
     show.console.print(f"[bold]Plant[/bold]       {file}\n")
-    show.console.print(f"The tank is served over OPC UA, {SPEED} times as fast as real time, collected, and watched in")
-    show.console.print("shadow: nothing is written to it. What the controller would do; the loop closed; another")
-    show.console.print("level; the loop open again; and how it did:\n")
+    show.console.print(f"The tank is served over OPC UA, {SPEED} times as fast as real time, collected,")
+    show.console.print("and watched in shadow: nothing is written to it. What the controller would do;")
+    show.console.print("the loop closed; another level; the loop open again; and how it did:\n")
     print(f"curl -s {where} -H 'Authorization: Bearer {key}'\n", flush=True)  # noqa: T201
     for body in (closed, {"setpoints": {"level_1": 14.0}}, {"mode": "advisory", "reason": "enough"}):
         print(f"{_put(where, key)} -d '{json.dumps(body)}'\n", flush=True)  # noqa: T201
     print(f"curl -s {where}/report -H 'Authorization: Bearer {key}'\n", flush=True)  # noqa: T201
-    show.console.print(f"`closed` waits for a good cycle: about {WINDOW_S} s after the start there are rows enough.")
-    show.console.print("Where the machine is too busy to plan in time, the controller gives up, and says why in `why`.")
+    show.console.print(f"`closed` needs a good cycle: about {WINDOW_S} s after the start there are rows enough.")
+    show.console.print("Where the machine is too busy to plan in time, cycles fail as `late`, and the")
+    show.console.print(f"controller gives up: `why` says so, and {file.with_name('control.log')} has every cycle.")
     show.console.print("Ctrl-C ends the demo.")
 
 

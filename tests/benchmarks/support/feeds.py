@@ -119,6 +119,7 @@ def opcua(every_ms: int) -> Iterator[dict[str, Any]]:
                 "tags": tags,
                 "sampling_ms": max(every_ms / 2, 50.0),
                 "publishing_ms": 100.0,
+                "timeout_s": 60.0,
             }
 
 
