@@ -212,7 +212,7 @@ def main() -> None:
                 broken, status = whole(state["plans"], twin)
                 if broken:
                     print(f"plan {state['plans']} breaks a limit in {broken} rows ({status})", flush=True)
-                state["plans_broken"] += broken
+                state["plans_broken"] += int(broken)
                 state["plans"] += 1
                 state["statuses"][status] = state["statuses"].get(status, 0) + 1
             state["plans_cpu_s"] = round(state["plans_cpu_s"] + time.process_time() - begun, 1)
