@@ -9,9 +9,9 @@ from __future__ import annotations
 import resource
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -122,8 +122,8 @@ def fit(
     """
     started = clock()
     report = progress or (lambda _: None)
-    known = _known(telemetry, options, start)
     inherited = None if start is None else inherit(start, telemetry)
+    known = _known(telemetry, options, start)
     folds = _folds(telemetry, options, inherited)
     scaler = Scaler.fit(telemetry) if inherited is None else inherited.scaler
     grid = Grid.of(telemetry, scaler)
@@ -150,11 +150,13 @@ def fit(
 
     pace = Pace(options.budget_s, started, report, clock, keep)
     curve, best, stopped, spent, began = _trained(trainer, recipe, pace, standing, inherited)
-    best, taken = _within_signs(best, asked, trainer, linear.backbones, grid, folds)
-    ships = best.out_of_fold <= PAYS
+    names = [tag.name for tag in telemetry.plant.cvs]
+    best, taken, ships, only = _within_signs(best, asked, trainer, linear.backbones, grid, folds, names)
     dynamics = _ensemble(linear.backbones, best, ships, grid, folds)
     judged = out_of_fold(dynamics, grid, folds, [spread(folds.held_out(f), CALIBRATED) for f in range(COUNT)])
     card = _card(telemetry, folds, scaler, scores, chosen, curve, best, ships, recipe)
+    if only:
+        card["training"]["residual"]["why"] += f" It does so for {', '.join(only)} alone, and ships for no other CV."
     card["training"] |= {"blocks": blocks(telemetry, folds.label), **began}
     card["training"]["noise_model"] = _noise_card(telemetry, linear)
     card["training"]["sampling"] = sampling(grid, telemetry.plant.sample_period_s)
@@ -206,6 +208,16 @@ def _learnable(known: np.ndarray | None, telemetry: Telemetry) -> np.ndarray | N
     return found if np.isfinite(found).any() else None
 
 
+class _Within(NamedTuple):
+    """The residuals as far as they leave the signs of gains, which share (CVs,) of each CV's that is, whether they
+    ship, and the CVs that alone they do for (all of them where empty)."""
+
+    best: Evaluation
+    taken: np.ndarray | None
+    ships: bool
+    only: tuple[str, ...] = ()
+
+
 def _within_signs(
     best: Evaluation,
     asked: np.ndarray | None,
@@ -213,18 +225,23 @@ def _within_signs(
     backbones: tuple[Linear, ...],
     grid: Grid,
     folds: Folds,
-) -> tuple[Evaluation, np.ndarray | None]:
-    """The residuals as far as they leave the signs of gains, and which share (CVs,) of each CV's that is."""
+    cvs: Sequence[str],
+) -> _Within:
     if asked is None or best.step == 0:
-        return best, None
+        return _Within(best, None, best.out_of_fold <= PAYS)
     dynamics = _ensemble(backbones, best, True, grid, folds)
     ends = folds.ends(np.ones(len(folds.run), bool), folds.history, 0)
     points = operating_points(grid, ends, folds.history, dynamics, len(asked), seed=0)
     share = shares(dynamics, points, asked, folds.horizon)
-    if (share == 1).all():
-        return best, share
     residuals = shrunk(best.residuals, share)
-    return best._replace(residuals=residuals, out_of_fold=trainer.judge(residuals)), share
+    error, of_cvs = trainer.judge(residuals)
+    pays = of_cvs <= PAYS
+    if error > PAYS and pays.any():  # a CV whose own model breaks its sign is hard to forecast: others need not wait
+        residuals = shrunk(residuals, pays)
+        error, _ = trainer.judge(residuals)
+        only = tuple(cv for cv, keep in zip(cvs, pays, strict=True) if keep)
+        return _Within(best._replace(residuals=residuals, out_of_fold=error), share, True, only)
+    return _Within(best._replace(residuals=residuals, out_of_fold=error), share, error <= PAYS)
 
 
 def _folds(telemetry: Telemetry, options: Options, inherited: Inheritance | None = None) -> Folds:

@@ -20,7 +20,8 @@ from twin.scaling import Scaler
 from twin.telemetry import Telemetry
 from twin.train import Inheritance, Options, Pace, Progress, fit
 from twin.training.folds import COUNT, split
-from twin.training.residual import CHUNK, KEEPERS, Cases, Draw, Evaluation, Recipe, Trainer, alarms, loss
+from twin.training.residual import CHUNK, KEEPERS, Cases, Draw, Evaluation, Recipe, Trainer, _steps, alarms, loss
+from twin.training.signs import FLOOR
 from twin.windows import Grid
 
 PLANT = Plant("Curved", 5.0, (Tag("valve", Role.MV), Tag("spare", Role.MV), Tag("level", Role.CV)))
@@ -166,6 +167,28 @@ def test_the_readout_loss_of_a_start_is_the_backbones(batch: tuple[Trainer, Case
     _, losses = loss(model, cases, trainer.weight, draw, Recipe())
     expected = (np.asarray(trainer.weight)[None] * (np.asarray(cases.y_lin) - np.asarray(cases.future.y)) ** 2).mean()
     assert float(losses.readout) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_only_a_wrong_sign_costs_and_by_how_far_it_is_from_the_backbones(batch: tuple[Trainer, Cases, Draw]) -> None:
+    trainer, cases, draw = batch
+    model = jax.tree.map(lambda a: a[0], jepas(trainer.sizes, 1, seed=0))  # its readout adds nothing
+    lag = arx(np.array([[[0.8]]]), np.array([[[0.2, 0.0]]]), np.zeros(1), 8)
+    push = np.zeros((32, 2), np.float32)
+    push[:, 0] = np.where(np.arange(32) % 2, 0.5, -0.5)
+
+    def cost(sign: float) -> float:
+        steps = jax.tree.map(lambda a: a[0], _steps((lag,), np.array([[sign], [np.nan]]), 16))
+        draws = draw._replace(push=jnp.asarray(push))
+        gradient, losses = jax.grad(loss, has_aux=True)(model, cases, trainer.weight, draws, Recipe(), None, steps)
+        assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(gradient))
+        return float(losses.signs)
+
+    assert cost(1.0) == 0.0
+    assert cost(np.nan) == 0.0
+    late = 1 - 0.8 ** np.arange(13, 17)  # the step response over the last quarter
+    weight = np.asarray(trainer.weight)[-4:, 0]
+    assert cost(-1.0) == pytest.approx((weight * ((1 + 2 * FLOOR) * late) ** 2).mean(), rel=1e-3)
+    assert cost(0.0) == pytest.approx((weight * late**2).mean(), rel=1e-3)
 
 
 def test_pure_jepa_keeps_the_readout_out_of_encoder_and_predictor(batch: tuple[Trainer, Cases, Draw]) -> None:

@@ -304,9 +304,11 @@ class Trainer:
         )
         self.optimiser = optax.flatten(chain)  # one long vector compiles several times faster
 
-    def judge(self, residuals: Jepa) -> float:
-        """The out-of-fold error of residuals (members, ·); 1 is the backbone alone."""
-        return float(jax.jit(self._evaluate)(residuals)["out_of_fold"])
+    def judge(self, residuals: Jepa) -> tuple[float, np.ndarray]:
+        """The out-of-fold error of residuals (members, ·), and that of each CV (CVs,); 1 is the backbone alone."""
+        y = jax.jit(jax.vmap(jax.vmap(forecast, in_axes=(None, 0))))(residuals, self.judged)
+        rmse, scale = np.asarray(_rmse(y, self.judged.future)), np.asarray(self.scale)
+        return float(rmse.mean() / scale.mean()), rmse.mean(axis=0) / scale.mean(axis=0)
 
     def start(self, residuals: Jepa | None = None) -> Moment:
         """Before the first step; from earlier weights (members, ·), or from a readout that adds nothing."""
@@ -325,7 +327,7 @@ class Trainer:
         rng.bit_generator.state = now.rng
         weights, mean, state = now.weights, now.mean, now.optimiser
         if moment is None:
-            error = 1.0 if residuals is None else self.judge(mean)
+            error = 1.0 if residuals is None else self.judge(mean)[0]
             yield Evaluation(0, error, {}, mean, now)
         for step in range(now.step + CHUNK, steps + 1, CHUNK):
             weights, mean, state, logged = self._chunk(weights, mean, state, self.pool, self._draw(rng))

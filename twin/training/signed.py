@@ -141,11 +141,10 @@ def _judge(cv: int, data: Sequence[Data], sign: np.ndarray) -> Iterator[Judged]:
         cases.append((window, Future(future.w, future.y[:, :, [cv]], future.mask[:, :, [cv]])))
     past = data[0].past
     structures = [
-        Own(cv, n, rows, differences)
+        Own(cv, n, rows)
         for n in ORDERS
         if n < past
         for rows in sorted({n, past - 1})
-        for differences in (False, True)
         if n + 1 + rows * data[0].inputs <= MAX_STATES
     ]
 
@@ -156,9 +155,10 @@ def _judge(cv: int, data: Sequence[Data], sign: np.ndarray) -> Iterator[Judged]:
         return Judged(own, error if sound else np.inf, fits, bound)
 
     found = [judged(own) for own in structures]
+    found += [judged(replace(best.own, differences=True)) for best in sorted(found, key=lambda j: j.error)[:3]]
+    best = sorted(found, key=lambda j: j.error)[:2]
     yield from found
-    for best in sorted(found, key=lambda j: j.error)[:2]:
-        yield from (judged(replace(best.own, penalty=penalty)) for penalty in RIDGES)
+    yield from (judged(replace(one.own, penalty=penalty)) for one in best for penalty in RIDGES)
 
 
 def _fits(own: Own, data: Sequence[Data], sign: np.ndarray) -> tuple[tuple[Lti, ...], np.ndarray, bool]:
