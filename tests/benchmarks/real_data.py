@@ -16,7 +16,6 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,21 +24,19 @@ import jax
 import numpy as np
 import pandas as pd
 from peers.linear import best_arx, best_subspace, persistence
+from support.free_run import Forecaster, free_run, free_run_errors
 
 from twin.dynamics.lti import Lti
 from twin.forecasting import forecaster
 from twin.plant import Plant
-from twin.rollout import rollout
 from twin.telemetry import Telemetry
 from twin.train import Options, fit
-from twin.training.correction import recent
-from twin.windows import Grid, Window, latest
+from twin.windows import Grid, latest
 
 RESULTS = Path(__file__).parent / "results" / "real_data.json"
 DATA = Path(__file__).parents[3] / "shared" / "data"
 STRIDES = {"tclab": 5, "tennessee_eastman": 3}  # rows averaged into one
 HORIZONS = (1, 10, 30, 60)
-WINDOWS = 600  # of the test runs, evenly spread
 INITIAL = 5  # samples that start the whole-test free run of the cascaded tanks
 
 
@@ -77,8 +74,10 @@ def judge(name: str, data: Path, budget_s: float, cpu_budget: bool) -> dict[str,
     share = np.float32(twin.correction)
     forecasters: dict[str, Forecaster] = {
         "twin": lambda windows, whole, w: forecaster(twin.dynamics, windows, whole, share)(w)
-    } | {who: partial(_free_run, model) for who, (_, model) in peers.items()}
-    errors = {who: _errors(forecast, unseen, twin.history, twin.horizon) for who, forecast in forecasters.items()}
+    } | {who: partial(free_run, model) for who, (_, model) in peers.items()}
+    errors = {
+        who: free_run_errors(forecast, unseen, twin.history, twin.horizon) for who, forecast in forecasters.items()
+    }
     steps = [k for k in HORIZONS if k <= twin.horizon]
     out: dict[str, Any] = {
         "rows": {"train": len(train), "test": len(test)},
@@ -114,28 +113,6 @@ def judge(name: str, data: Path, budget_s: float, cpu_budget: bool) -> dict[str,
         }
     out["process_peak_memory_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     return out
-
-
-Forecaster = Callable[[Window, Any, Any], jax.Array]  # windows (n, L, ·), which are whole (n,), inputs → CVs (K, CVs)
-
-
-def _free_run(model: Lti, windows: Window, whole: Any, w: Any) -> jax.Array:
-    """What a linear model forecasts from the last window."""
-    return rollout(model, model.encode(jax.tree.map(lambda part: part[-1], windows)), w)
-
-
-def _errors(forecast: Forecaster, grid: Grid, history: int, horizon: int) -> np.ndarray:
-    """(K, CVs) free-run RMSE in model units, which is NRMSE by the training deviation."""
-    ends = grid.ends(history, horizon)
-    ends = ends[np.linspace(0, len(ends) - 1, min(WINDOWS, len(ends))).round().astype(int)]
-    run = jax.jit(jax.vmap(forecast))
-    total, known = 0.0, 0.0
-    for part in np.array_split(ends, max(len(ends) // 100, 1)):
-        future = grid.future(part, horizon)
-        y = np.asarray(run(*recent(grid, part, history), future.w), np.float64)
-        total = total + (future.mask * (y - future.y) ** 2).sum(axis=0)
-        known = known + future.mask.sum(axis=0)
-    return np.sqrt(total / np.maximum(known, 1))
 
 
 def _whole_run(forecast: Forecaster, test: Telemetry, history: int, scaler: Any) -> float:

@@ -44,6 +44,12 @@ class Simulator:
         self._offset = np.zeros(len(process.disturbances))
         self._kicks, self._noise, self._tests = np.random.default_rng(seed).spawn(3)
 
+    @property
+    def disturbances(self) -> np.ndarray:
+        """(disturbances,) where each is at present, measured or not."""
+        parts = self.process.disturbances
+        return np.clip(self._rest + self._wander + self._offset, [d.low for d in parts], [d.high for d in parts])
+
     def disturb(self, **offsets: float) -> None:
         """Add a lasting offset to disturbances, measured or not: `disturb(leak_1=0.1)`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -10,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from twin.limits import merge
+from twin.limits import Limit, merge
 from twin.moves import Envelope
 from twin.objective import Objective, Setpoint, terms
 from twin.optimize import _solve
@@ -84,8 +85,16 @@ class Planner:
 
     def decide(self, state: np.ndarray, present: np.ndarray, setpoints: np.ndarray) -> np.ndarray:
         """(MVs,) the next values, for setpoints (CVs,) or (rows, CVs)."""
+        paths = np.broadcast_to(setpoints, (self._rows, len(self._setpoint_cvs))).T
+        targets = {name: Setpoint(trajectory=path) for name, path in zip(self._setpoint_cvs, paths, strict=True)}
+        return self.answer(state, present, Objective(targets, move_suppression=self._suppression), {})
+
+    def answer(
+        self, state: np.ndarray, present: np.ndarray, objective: Objective, limits: Mapping[str, Limit]
+    ) -> np.ndarray:
+        """(MVs,) the next values, for any objective under any limits."""
         cpu, wall = time.process_time(), time.perf_counter()
-        program = self._program(present, np.broadcast_to(setpoints, (self._rows, len(self._setpoint_cvs))))
+        program = self._program(present, objective, limits)
         begun = jnp.asarray(state, jnp.float32)
         solved = _solve(program, self._model, begun, program.start(), Deadline(), "sqp")
         moves = program.plan(np.asarray(solved.x))[0]
@@ -94,16 +103,15 @@ class Planner:
         self.iterations.append(int(solved.iterations))
         return moves
 
-    def _program(self, present: np.ndarray, setpoints: np.ndarray) -> Program:
+    def _program(self, present: np.ndarray, objective: Objective, limits: Mapping[str, Limit]) -> Program:
         plant, rows = self._process.plant, self._rows
-        targets = {name: Setpoint(trajectory=path) for name, path in zip(self._setpoint_cvs, setpoints.T, strict=True)}
-        mvs, cvs = merge(plant, {})
+        mvs, cvs = merge(plant, limits)
         envelopes = tuple(Envelope.of(tag, plant.sample_period_s) for tag in plant.mvs)
         margin = np.zeros((rows, len(plant.cvs)))
         return Program(
             scaler=self._scaler,
             span=self._span,
-            terms=terms(Objective(targets, move_suppression=self._suppression), plant, rows),
+            terms=terms(objective, plant, rows),
             limits=cvs,
             low_margin=margin,
             high_margin=margin,

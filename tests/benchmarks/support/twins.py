@@ -16,6 +16,8 @@ from twin.plants.exothermic_cstr import ExothermicCstr
 from twin.plants.quadruple_tank import QuadrupleTank
 from twin.plants.shell import ShellFractionator
 from twin.plants.simulator import Simulator
+from twin.plants.systems import SYSTEMS
+from twin.telemetry import Telemetry
 from twin.train import Options, fit
 
 CACHE = Path(__file__).parents[1] / "cache" / "twins"
@@ -35,17 +37,21 @@ PLANTS: dict[str, Process] = {
 
 def trained(slug: str) -> Twin:
     """The twin of a plant, from the cache where it is there."""
-    process = PLANTS[slug]
-    folder = CACHE / f"{slug}-{_digest(process)}"
+    folder = CACHE / f"{slug}-{_digest(slug)}"
     if not folder.exists():
         # CPU time, so that other work on the machine takes nothing of the budget
-        artifact.save(fit(Simulator(process, SEED).excite(ROWS), Options(), clock=time.process_time), folder)
+        artifact.save(fit(telemetry(slug), Options(), clock=time.process_time), folder)
     return artifact.load(folder)
 
 
-def _digest(process: Process) -> str:
-    """Of the plant and of the code that trains."""
-    found = hashlib.sha256(repr((process, ROWS, SEED)).encode())
+def telemetry(slug: str) -> Telemetry:
+    """What the twin of a plant learns from: a step test, or of a system its ordinary operation with test moves."""
+    return SYSTEMS[slug].telemetry(ROWS, SEED) if slug in SYSTEMS else Simulator(PLANTS[slug], SEED).excite(ROWS)
+
+
+def _digest(slug: str) -> str:
+    """Of the plant's telemetry and of the code that trains."""
+    found = hashlib.sha256(telemetry(slug).values.tobytes())
     for name in TRAINS:
         path = ROOT / name
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
@@ -55,5 +61,5 @@ def _digest(process: Process) -> str:
 
 if __name__ == "__main__":
     warnings.filterwarnings("ignore")
-    for name in sys.argv[1:] or PLANTS:
+    for name in sys.argv[1:] or (*PLANTS, *SYSTEMS):
         print(name, trained(name).card["training"]["stopped_by"], flush=True)

@@ -1,0 +1,250 @@
+"""Six systems of six kinds: what a twin learned from ordinary operation forecasts, and how it plans what it never knew.
+
+    python tests/benchmarks/systems.py [system …]
+
+Each system (`twin/plants/systems.py`) runs under its usual practice with test moves for 4,000 rows; a twin is trained
+on that by defaults (90 s of CPU time). Then
+
+1. free runs over other telemetry, beside ARX, subspace and persistence;
+2. what-ifs against truth: from 24 moments of other telemetry each MV steps by half of its test moves; the change that
+   the twin forecasts over 60 rows against the change of the noise-free plant, beside ARX of the same telemetry;
+3. three objectives (`objectives/*.json`) that training knew nothing of, each in closed loop under noise, wander and
+   what the objective disturbs: the twin, the true model with an observer (`support/oracle_planner.py`), the usual
+   practice at the setpoints named (or where it rests), and nothing at all.
+
+Cost is the planner's own objective of what truly happened: squared setpoint errors and moves over spans, and prices
+over the horizon. `share` is how much of what the true model gains over the usual practice the twin gains too; rows
+beyond a CV limit are counted beside it. The true model keeps limits without back-off, so the twin it is compared with
+does too (coverage 0.5); the cautious twin keeps them at 0.95, as it does by default. Results are kept as they are made;
+a rerun goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import warnings
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from peers.linear import best_arx, best_subspace, persistence
+from support.free_run import free_run, free_run_errors
+from support.oracle_planner import TrueModel
+from support.twins import telemetry, trained
+
+from twin.artifact import Twin
+from twin.dynamics.lti import Lti
+from twin.forecasting import forecaster
+from twin.plant import Tag
+from twin.plants.base import Process
+from twin.plants.practice import Practice, meals, operate
+from twin.plants.simulator import Simulator
+from twin.plants.systems import SYSTEMS, System
+from twin.predict import Scenario as WhatIf
+from twin.predict import forecast
+from twin.rollout import rollout
+from twin.sandbox.loop import Controller, Hold, Outcome, Planner, run
+from twin.sandbox.processes import truth
+from twin.sandbox.scenario import Ask, Scenario
+from twin.timeline import Step
+from twin.windows import Grid, Window
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "systems.json"
+ROWS, STARTS, STEP, BETWEEN = 60, 24, 0.5, 100  # rows ahead, moments, share of the test moves, rows between moments
+UNSEEN = 1500  # rows of telemetry for the free runs
+SMALL = 1e-3  # effects below this share of the largest, squared, are not listed
+SEED = 31  # of loops and what-ifs; twins learn from another
+
+
+class Usual:
+    """The usual practice as a controller: setpoints as asked, or where the CV rests."""
+
+    name = "usual practice"
+
+    def __init__(self, system: System) -> None:
+        self._practice: Practice = system.practice()
+        with jax.enable_x64(True):
+            rest = np.asarray(system.process.rest())
+        at_rest = dict(
+            zip([t.name for t in system.process.plant.cvs], truth(system.process, rest).tolist(), strict=True)
+        )
+        self._at_rest = {name: at_rest[name] for name in system.targets}
+        self._row: dict[str, float] = {}
+
+    def observe(self, time: pd.Timestamp, row: dict[str, float]) -> None:
+        """A measured row."""
+        self._row = row
+
+    def decide(self, ask: Ask) -> dict[str, float]:
+        """What the loops move."""
+        return self._practice.decide(self._row, self._at_rest | dict(ask.setpoints))
+
+    def status(self) -> None:
+        """It says nothing."""
+        return
+
+
+def cost(outcome: Outcome, scenario: Scenario, process: Process) -> float:
+    """Mean over rows of the objective: squares over spans as scored by the loop, prices over the horizon's hours."""
+    plant, trace = process.plant, outcome.trace
+    values = {t.name: trace.truth[:, i] for i, t in enumerate(plant.cvs)}
+    values |= {t.name: trace.mvs[:, i] for i, t in enumerate(plant.mvs)}
+    hours = scenario.horizon * plant.sample_period_s / 3600
+    paid = [
+        sum(price * values[tag][row] for tag, price in scenario.ask(plant, row).prices.items())
+        for row in range(scenario.rows)
+    ]
+    return outcome.cost + hours * float(np.mean(paid))
+
+
+def loops(slug: str) -> dict[str, Any]:
+    """Objective → controller → how it did."""
+    system = SYSTEMS[slug]
+    found: dict[str, Any] = {}
+    for body in json.loads((HERE / "objectives" / f"{slug}.json").read_text()):
+        scenario = Scenario.from_json(body | {"seed": SEED}, system.process.plant)
+        controllers: list[Controller] = [
+            Hold(), Usual(system), TrueModel(system.process, scenario.horizon),
+            Planner(trained(slug), name="twin"), Planner(trained(slug), name="cautious twin"),
+        ]  # fmt: skip
+        row: dict[str, Any] = {}
+        for controller in controllers:
+            coverage = 0.5 if controller.name == "twin" else scenario.coverage
+            outcome = run(system.process, controller, replace(scenario, coverage=coverage))
+            row[controller.name] = {"objective": cost(outcome, scenario, system.process), **outcome.to_json()}
+        usual, true, twin = (row[name]["objective"] for name in ("usual practice", "true model", "twin"))
+        row["share"] = (usual - twin) / (usual - true)
+        row["ratio"] = twin / true
+        found[scenario.name] = row
+        print(
+            f"{slug}, {scenario.name}: "
+            + ", ".join(
+                f"{n} {row[n]['objective']:.5g} ({row[n]['cv_rows']} rows over)" for n in (c.name for c in controllers)
+            )
+            + f"; share {row['share']:.3f}, ratio {row['ratio']:.3f}, {row['twin']['statuses']}",
+            flush=True,
+        )
+    return found
+
+
+def forecasts(slug: str) -> dict[str, Any]:
+    """Mean NRMSE over CVs and rows of free runs over other telemetry than the twin's: twin and peers."""
+    system, twin = SYSTEMS[slug], trained(slug)
+    grid = Grid.of(telemetry(slug), twin.scaler)
+    unseen = Grid.of(system.telemetry(UNSEEN, SEED), twin.scaler)
+    share = np.float32(twin.correction)
+
+    def ours(windows: Window, whole: Any, w: Any) -> jax.Array:
+        return forecaster(twin.dynamics, windows, whole, share)(w)
+
+    found = {"twin": free_run_errors(ours, unseen, twin.history, twin.horizon)}
+    for who, model in (
+        ("arx", best_arx(grid, twin.history, twin.horizon)[1]),
+        ("subspace", best_subspace(grid, twin.history, twin.horizon)[1]),
+        ("persistence", persistence(grid.y.shape[1], grid.w.shape[1], twin.history)),
+    ):
+        found[who] = free_run_errors(partial(free_run, model), unseen, twin.history, twin.horizon)
+    out = {who: float(errors.mean()) for who, errors in found.items()}
+    print(f"{slug}, free run: " + ", ".join(f"{who} {error:.3f}" for who, error in out.items()), flush=True)
+    return out
+
+
+def what_ifs(slug: str) -> dict[str, Any]:
+    """How far forecast changes are from true ones, as a share of these: in all, and by MV and CV; ARX beside."""
+    system, twin = SYSTEMS[slug], trained(slug)
+    process, plant = system.process, system.process.plant
+    simulator, practice = Simulator(process, SEED), system.practice(SEED)
+    linear = best_arx(Grid.of(telemetry(slug), twin.scaler), twin.history, twin.horizon)[1]
+    squares = {who: np.zeros((len(plant.mvs), len(plant.cvs))) for who in ("true", "twin", "arx")}
+    for start in range(STARTS):
+        events = meals(BETWEEN, plant.sample_period_s, SEED + start) if system.eats else None
+        history = operate(simulator, practice, BETWEEN, system.targets, system.tests, SEED + start, events)
+        present = dict(zip([tag.name for tag in plant.mvs], simulator.moves.tolist(), strict=True))
+        asked = [
+            WhatIf(tag.name, {tag.name: [Step(0.0, _stepped(tag, present[tag.name], STEP * system.tests[tag.name]))]})
+            for tag in plant.mvs
+        ]
+        found = forecast(twin, history, ROWS * plant.sample_period_s, asked)
+        held = np.tile(np.r_[simulator.moves, simulator.disturbances], (ROWS, 1))
+        still = _simulated(process, simulator.state, held)
+        for i, scenario in enumerate(found.scenarios):
+            w = held.copy()
+            w[:, : len(plant.mvs)] = np.stack([scenario.moves[tag.name] for tag in plant.mvs], axis=1)
+            true = _simulated(process, simulator.state, w) - still
+            ours = np.stack([scenario.change[tag.name] for tag in plant.cvs], axis=1)
+            peer = _linear(linear, twin, (w - held)[:, : len(plant.inputs)])
+            for who, change in (("true", true), ("twin", ours - true), ("arx", peer - true)):
+                squares[who][i] += (change**2).sum(axis=0)
+    squares = {who: s / twin.scaler.y_scale**2 for who, s in squares.items()}
+    out: dict[str, Any] = {
+        who: {
+            "all": float(np.sqrt(squares[who].sum() / squares["true"].sum())),
+            **{
+                f"{mv.name} → {cv.name}": float(np.sqrt(squares[who][i, j] / squares["true"][i, j]))
+                for i, mv in enumerate(plant.mvs)
+                for j, cv in enumerate(plant.cvs)
+                if squares["true"][i, j] > SMALL * squares["true"].max()
+            },
+        }
+        for who in ("twin", "arx")
+    }
+    print(f"{slug}, what-if: twin {out['twin']['all']:.3f}, ARX {out['arx']['all']:.3f}", flush=True)
+    return out
+
+
+def _stepped(tag: Tag, present: float, size: float) -> float:
+    """So far away, toward the middle of the range."""
+    return present + (size if present < ((tag.low or 0.0) + (tag.high or 1.0)) / 2 else -size)
+
+
+def _simulated(process: Process, state: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """(rows, CVs) of the noise-free plant."""
+    with jax.enable_x64(True):
+        return np.asarray(_rolled(process, jnp.asarray(state), jnp.asarray(w)))
+
+
+@partial(jax.jit, static_argnums=0)
+def _rolled(process: Process, state: jax.Array, w: jax.Array) -> jax.Array:
+    def advance(x: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
+        x = process.step(x, w)
+        return x, process.read(x)
+
+    return jax.lax.scan(advance, state, w)[1]
+
+
+def _linear(model: Lti, twin: Twin, change: np.ndarray) -> np.ndarray:
+    """What a linear model makes of a change of the inputs (rows, inputs): (rows, CVs)."""
+    scaler, p, m = twin.scaler, len(twin.plant.cvs), len(twin.plant.inputs)
+    y, w = np.zeros((twin.history, p), np.float32), np.zeros((twin.history, m), np.float32)
+    state = model.encode(Window(y, w, np.ones_like(y)))
+    moved, still = (rollout(model, state, (k * change / scaler.w_scale).astype(np.float32)) for k in (1, 0))
+    return np.asarray(moved - still, np.float64) * scaler.y_scale
+
+
+MEASURES = {"forecasts": forecasts, "what_ifs": what_ifs, "loops": loops}
+
+
+def main() -> None:
+    """Print and keep."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("systems", nargs="*")
+    asked = parser.parse_args()
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for slug in asked.systems or SYSTEMS:
+        kept = results.setdefault(slug, {})
+        for name, measure in MEASURES.items():
+            if name not in kept:
+                kept[name] = measure(slug)
+                RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    warnings.filterwarnings("ignore")
+    main()
