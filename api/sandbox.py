@@ -17,14 +17,15 @@ from twin.artifact import MANIFEST, Twin
 from twin.errors import NotFoundError, QuestionError
 from twin.plant import near
 from twin.plants.base import Process
-from twin.plants.simulator import Simulator
+from twin.plants.systems import SYSTEMS
 from twin.sandbox.loop import Hold, Outcome, Planner, run
-from twin.sandbox.processes import SIMULATED, TwinProcess
+from twin.sandbox.practice import UsualPractice
+from twin.sandbox.processes import SIMULATED, TwinProcess, lesson
 from twin.sandbox.scenario import Scenario
 from twin.sandbox.trials import trials
 from twin.train import Options, Progress, fit
 
-ROWS = 4000  # of the step test that a twin of a simulated plant learns from
+ROWS = 4000  # of telemetry that a twin of a simulated plant learns from
 
 
 def resolve(what: str, twin: Path | None, settings: Settings, say: Callable[[str], None]) -> tuple[Process, Twin]:
@@ -71,9 +72,12 @@ def scenarios(
 
 
 def outcomes(process: Process, twin: Twin, asked: list[Scenario]) -> Iterator[Outcome]:
-    """Each scenario with the MVs held, then planned."""
+    """Each scenario with the MVs held, under the plant's usual practice where one is known, then planned."""
+    usual = next((system for system in SYSTEMS.values() if system.process == process), None)
     for scenario in asked:
         yield run(process, Hold(), scenario)
+        if usual is not None:
+            yield run(process, UsualPractice(usual), scenario)
         yield run(process, Planner(twin), scenario)
 
 
@@ -83,7 +87,7 @@ def _of_simulated(name: str, folder: Path | None, say: Callable[[str], None]) ->
         if found.plant.names != SIMULATED[name].plant.names:
             raise QuestionError(f"{folder} holds a twin of '{found.plant.name}', not of {name}")
         return found
-    say(f"training a twin of {name} on {ROWS} rows of a step test …")
+    say(f"training a twin of {name} on {ROWS} rows of its telemetry …")
     said = [time.monotonic()]
 
     def tell(progress: Progress) -> None:
@@ -91,7 +95,7 @@ def _of_simulated(name: str, folder: Path | None, say: Callable[[str], None]) ->
             said[0] = time.monotonic()
             say(f"  {progress.fraction:.0%}, about {progress.eta_s:.0f} s to go")
 
-    made = fit(Simulator(SIMULATED[name], seed=20).excite(ROWS), Options(), tell)
+    made = fit(lesson(name, ROWS, seed=20), Options(), tell)
     if folder is not None:
         artifact.save(made, folder)
         say(f"kept in {folder}")

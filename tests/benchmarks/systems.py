@@ -8,7 +8,7 @@ on that by defaults (90 s of CPU time). Then
 1. free runs over other telemetry, beside ARX, subspace and persistence;
 2. what-ifs against truth: from 24 moments of other telemetry each MV steps by half of its test moves; the change that
    the twin forecasts over 60 rows against the change of the noise-free plant, beside ARX of the same telemetry;
-3. three objectives (`objectives/*.json`) that training knew nothing of, each in closed loop under noise, wander and
+3. three objectives (`notebooks/objectives`) that training knew nothing of, each in closed loop under noise, wander and
    what the objective disturbs: the twin, the true model with an observer (`support/oracle_planner.py`), the usual
    practice at the setpoints named (or where it rests), and nothing at all.
 
@@ -32,7 +32,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 from peers.linear import best_arx, best_subspace, persistence
 from support.free_run import free_run, free_run_errors
 from support.oracle_planner import TrueModel
@@ -43,82 +42,42 @@ from twin.dynamics.lti import Lti
 from twin.forecasting import forecaster
 from twin.plant import Tag
 from twin.plants.base import Process
-from twin.plants.practice import Practice, meals, operate
+from twin.plants.practice import meals, operate
 from twin.plants.simulator import Simulator
-from twin.plants.systems import SYSTEMS, System
+from twin.plants.systems import SYSTEMS
 from twin.predict import Scenario as WhatIf
 from twin.predict import forecast
 from twin.rollout import rollout
-from twin.sandbox.loop import Controller, Hold, Outcome, Planner, run
-from twin.sandbox.processes import truth
-from twin.sandbox.scenario import Ask, Scenario
+from twin.sandbox.loop import Controller, Hold, Planner, run
+from twin.sandbox.practice import UsualPractice
+from twin.sandbox.scenario import Scenario
 from twin.timeline import Step
 from twin.windows import Grid, Window
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results" / "systems.json"
+RESULTS = Path(__file__).parent / "results" / "systems.json"
+OBJECTIVES = Path(__file__).parents[2] / "notebooks" / "objectives"
 ROWS, STARTS, STEP, BETWEEN = 60, 24, 0.5, 100  # rows ahead, moments, share of the test moves, rows between moments
 UNSEEN = 1500  # rows of telemetry for the free runs
 SMALL = 1e-3  # effects below this share of the largest, squared, are not listed
 SEED = 31  # of loops and what-ifs; twins learn from another
 
 
-class Usual:
-    """The usual practice as a controller: setpoints as asked, or where the CV rests."""
-
-    name = "usual practice"
-
-    def __init__(self, system: System) -> None:
-        self._practice: Practice = system.practice()
-        with jax.enable_x64(True):
-            rest = np.asarray(system.process.rest())
-        at_rest = dict(
-            zip([t.name for t in system.process.plant.cvs], truth(system.process, rest).tolist(), strict=True)
-        )
-        self._at_rest = {name: at_rest[name] for name in system.targets}
-        self._row: dict[str, float] = {}
-
-    def observe(self, time: pd.Timestamp, row: dict[str, float]) -> None:
-        """A measured row."""
-        self._row = row
-
-    def decide(self, ask: Ask) -> dict[str, float]:
-        """What the loops move."""
-        return self._practice.decide(self._row, self._at_rest | dict(ask.setpoints))
-
-    def status(self) -> None:
-        """It says nothing."""
-        return
-
-
-def cost(outcome: Outcome, scenario: Scenario, process: Process) -> float:
-    """Mean over rows of the objective: squares over spans as scored by the loop, prices over the horizon's hours."""
-    plant, trace = process.plant, outcome.trace
-    values = {t.name: trace.truth[:, i] for i, t in enumerate(plant.cvs)}
-    values |= {t.name: trace.mvs[:, i] for i, t in enumerate(plant.mvs)}
-    hours = scenario.horizon * plant.sample_period_s / 3600
-    paid = [
-        sum(price * values[tag][row] for tag, price in scenario.ask(plant, row).prices.items())
-        for row in range(scenario.rows)
-    ]
-    return outcome.cost + hours * float(np.mean(paid))
-
-
 def loops(slug: str) -> dict[str, Any]:
     """Objective → controller → how it did."""
     system = SYSTEMS[slug]
     found: dict[str, Any] = {}
-    for body in json.loads((HERE / "objectives" / f"{slug}.json").read_text()):
+    for body in json.loads((OBJECTIVES / f"{slug}.json").read_text()):
         scenario = Scenario.from_json(body | {"seed": SEED}, system.process.plant)
         controllers: list[Controller] = [
-            Hold(), Usual(system), TrueModel(system.process, scenario.horizon),
+            Hold(), UsualPractice(system), TrueModel(system.process, scenario.horizon),
             Planner(trained(slug), name="twin"), Planner(trained(slug), name="cautious twin"),
         ]  # fmt: skip
         row: dict[str, Any] = {}
+        hours = scenario.horizon * system.process.plant.sample_period_s / 3600
         for controller in controllers:
             coverage = 0.5 if controller.name == "twin" else scenario.coverage
             outcome = run(system.process, controller, replace(scenario, coverage=coverage))
-            row[controller.name] = {"objective": cost(outcome, scenario, system.process), **outcome.to_json()}
+            row[controller.name] = {"objective": outcome.cost + hours * outcome.paid_per_h, **outcome.to_json()}
         usual, true, twin = (row[name]["objective"] for name in ("usual practice", "true model", "twin"))
         row["share"] = (usual - twin) / (usual - true)
         row["ratio"] = twin / true

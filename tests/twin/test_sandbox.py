@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from twin.errors import QuestionError
+from twin.limits import merge
 from twin.plants.quadruple_tank import QuadrupleTank
+from twin.plants.simulator import Simulator
 from twin.plants.surge_tank import SurgeTank
+from twin.plants.systems import SYSTEMS
 from twin.sandbox import page
 from twin.sandbox.loop import Hold, Planner, run
-from twin.sandbox.processes import Altered, TwinProcess, truth
+from twin.sandbox.practice import UsualPractice
+from twin.sandbox.processes import SIMULATED, Altered, TwinProcess, lesson, truth
 from twin.sandbox.scenario import Event, Scenario
 from twin.sandbox.trials import trials
 
+OBJECTIVES = Path(__file__).parents[2] / "notebooks" / "objectives"
 ROWS = 60
 STEP = Scenario(
     "step",
@@ -95,6 +101,43 @@ def test_the_score_is_that_of_the_trace(outcomes):
         error = (true - np.minimum(target, high)) / 200
         settled = [abs(error[max(end - 20, 0) : end].mean()) for end in (5, 35, 60)]
         assert body["offset"] == pytest.approx(max(settled))
+
+
+def test_prices_are_paid_by_the_hour_on_what_truly_was(hand_made):
+    """For 10 of 30 rows at 2 a unit of flow, which is 40, then at 3 as well as 0.5 a degree; the plant rests at 50."""
+    process = Altered(TwinProcess(hand_made), (1.0,), 0.0, 0.0)
+    events = Event(0, prices={"flow": 2.0}), Event(10, prices={"flow": 3.0, "temperature": -0.5})
+    outcome = run(process, Hold(), Scenario("a", 30, events, resting=5))
+    assert outcome.paid_per_h == pytest.approx((10 * 80 + 20 * (120 - 25)) / 30, rel=1e-6)
+    assert page.rows([outcome])[0][3] == f"{outcome.paid_per_h:.4g}"
+
+
+def test_the_usual_practice_follows_a_load_without_a_model():
+    boiler = SYSTEMS["boiler-turbine"]
+    asked = Scenario("load", 150, (Event(0, {"power": 66.6}), Event(10, {"power": 80.0})), resting=5, seed=2)
+    held, usual = (run(boiler.process, c, asked) for c in (Hold(), UsualPractice(boiler)))
+    assert usual.cost < 0.2 * held.cost
+    np.testing.assert_allclose(usual.trace.truth[-20:, 1].mean(), 80.0, atol=2.0)
+    np.testing.assert_allclose(usual.trace.truth[-20:, 2].mean(), 0.0, atol=0.1)  # level
+    assert usual.statuses == {}
+
+
+def test_twins_of_systems_learn_from_operation_and_others_from_a_step_test():
+    np.testing.assert_array_equal(lesson("turbofan", 40, 3).values, SYSTEMS["turbofan"].telemetry(40, 3).values)
+    np.testing.assert_array_equal(lesson("surge-tank", 40, 3).values, Simulator(SurgeTank(), 3).excite(40).values)
+    assert set(SYSTEMS) < set(SIMULATED)
+
+
+@pytest.mark.parametrize("file", sorted(OBJECTIVES.glob("*.json")), ids=lambda file: file.stem)
+def test_the_objectives_of_the_systems_are_scenarios(file):
+    plant = SYSTEMS[file.stem].process.plant
+    scenarios = [Scenario.from_json(body, plant) for body in json.loads(file.read_text())]
+    assert len(scenarios) == 3
+    for scenario in scenarios:
+        for row in (0, scenario.rows - 1):
+            ask = scenario.ask(plant, row)
+            assert ask.setpoints or ask.prices
+            merge(plant, ask.limits)  # no limit wider than the plant's
 
 
 def test_answers_beyond_limits_and_rates_are_counted(hand_made):

@@ -149,6 +149,7 @@ class Outcome:
 
     Attributes:
         cost: mean over rows of the squared setpoint errors of the true CVs and the suppressed moves, over spans.
+        paid_per_h: what the prices asked made of the true CVs and the MVs, a mean per hour; negative was earned.
         offset: the largest mean error over the last rows before each change, as a share of the span; a setpoint
             beyond a limit counts as the limit.
         cv_rows: rows in which a true CV is beyond a limit in force.
@@ -162,6 +163,7 @@ class Outcome:
     scenario: str
     controller: str
     cost: float
+    paid_per_h: float
     offset: float | None
     cv_rows: int
     cv_worst: float
@@ -218,7 +220,9 @@ def run(process: Process, controller: Controller, scenario: Scenario, simulator:
     wanted_cvs = np.array([[ask.setpoints.get(tag.name, np.nan) for tag in plant.cvs] for ask in asks])
     low, high = np.array([e.low for e in edges]), np.array([e.high for e in edges])
     trace = Trace(plant, pd.DatetimeIndex(moments), measured, true, mvs, wanted_cvs, low, high, tuple(statuses))
-    return _judged(scenario, controller.name, trace, before, violations, np.array(cpu_ms))
+    priced = np.array([[ask.prices.get(tag.name, 0.0) for tag in plant.mvs + plant.cvs] for ask in asks])
+    paid = float((priced * np.hstack([mvs, true])).sum(axis=1).mean())
+    return _judged(scenario, controller.name, trace, before, violations, paid, np.array(cpu_ms))
 
 
 def _broken(plant: Plant, ask: Ask, before: np.ndarray, wanted: dict[str, float]) -> int:
@@ -242,7 +246,7 @@ def _broken(plant: Plant, ask: Ask, before: np.ndarray, wanted: dict[str, float]
 
 
 def _judged(
-    scenario: Scenario, name: str, trace: Trace, before: np.ndarray, violations: int, cpu_ms: np.ndarray
+    scenario: Scenario, name: str, trace: Trace, before: np.ndarray, violations: int, paid: float, cpu_ms: np.ndarray
 ) -> Outcome:
     plant, true = trace.plant, trace.truth
     span = np.array([_span(t.low, t.high, true[:, i]) for i, t in enumerate(plant.cvs)])
@@ -264,6 +268,7 @@ def _judged(
         scenario=scenario.name,
         controller=name,
         cost=float(cost),
+        paid_per_h=paid,
         offset=max(known, default=None),
         cv_rows=int((beyond > 0).any(axis=1).sum()),
         cv_worst=float(beyond.max(initial=0.0)),

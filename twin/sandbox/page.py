@@ -15,7 +15,19 @@ from matplotlib.figure import Figure
 from twin.errors import QuestionError
 from twin.sandbox.loop import Outcome
 
-COLUMNS = ("scenario", "by", "cost", "offset", "CV beyond", "worst", "MV viol", "travel", "statuses", "CPU ms")
+COLUMNS = (
+    "scenario",
+    "by",
+    "cost",
+    "paid / h",
+    "offset",
+    "CV beyond",
+    "worst",
+    "MV viol",
+    "travel",
+    "statuses",
+    "CPU ms",
+)
 COLORS = ("#0b5cad", "#b35900", "#5a7d2b", "#7b3fa0")  # of controllers; line styles differ too
 STYLES = ("-", "--", "-.", ":")
 MAX_CVS = 6  # that are drawn: those with setpoints first
@@ -28,6 +40,7 @@ def rows(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
             o.scenario,
             o.controller,
             f"{o.cost:.2e}",
+            f"{o.paid_per_h:.4g}" if o.paid_per_h else "–",
             "–" if o.offset is None else f"{100 * o.offset:.2f} %",
             str(o.cv_rows),
             f"{100 * o.cv_worst:.2f} %",

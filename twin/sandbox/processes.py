@@ -18,7 +18,10 @@ from twin.plants.cstr import Cstr
 from twin.plants.exothermic_cstr import ExothermicCstr
 from twin.plants.quadruple_tank import QuadrupleTank
 from twin.plants.shell import ShellFractionator
+from twin.plants.simulator import Simulator
 from twin.plants.surge_tank import SurgeTank
+from twin.plants.systems import SYSTEMS
+from twin.telemetry import Telemetry
 from twin.windows import Window
 
 SIMULATED: dict[str, Process] = {
@@ -28,9 +31,15 @@ SIMULATED: dict[str, Process] = {
     "exothermic-cstr": ExothermicCstr(),
     "shell": ShellFractionator(),
     "surge-tank": SurgeTank(),
+    **{slug: system.process for slug, system in SYSTEMS.items()},
 }
 SLOW_ROWS = 60.0  # time constant of a twin's unmeasured loads: they last
 ONE_SIGMA = 0.84  # the quantile that lies a standard deviation from the median of a normal distribution
+
+
+def lesson(slug: str, rows: int, seed: int) -> Telemetry:
+    """What a twin of a simulated plant learns from: a step test, or ordinary operation with test moves of a system."""
+    return SYSTEMS[slug].telemetry(rows, seed) if slug in SYSTEMS else Simulator(SIMULATED[slug], seed).excite(rows)
 
 
 @dataclass(frozen=True)
