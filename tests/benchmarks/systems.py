@@ -40,7 +40,7 @@ from support.twins import telemetry, trained
 from twin.artifact import Twin
 from twin.dynamics.lti import Lti
 from twin.forecasting import forecaster
-from twin.plant import Tag
+from twin.plant import Plant, Tag
 from twin.plants.base import Process
 from twin.plants.practice import meals, operate
 from twin.plants.simulator import Simulator
@@ -136,11 +136,13 @@ def what_ifs(slug: str) -> dict[str, Any]:
         for i, scenario in enumerate(found.scenarios):
             w = held.copy()
             w[:, : len(plant.mvs)] = np.stack([scenario.moves[tag.name] for tag in plant.mvs], axis=1)
-            true = _simulated(process, simulator.state, w) - still
+            moved = _simulated(process, simulator.state, w)
+            seen = _readable(plant, still) & _readable(plant, moved)
+            true = moved - still
             ours = np.stack([scenario.change[tag.name] for tag in plant.cvs], axis=1)
             peer = _linear(linear, twin, (w - held)[:, : len(plant.inputs)])
             for who, change in (("true", true), ("twin", ours - true), ("arx", peer - true)):
-                squares[who][i] += (change**2).sum(axis=0)
+                squares[who][i] += (change[seen] ** 2).sum(axis=0)
     squares = {who: s / twin.scaler.y_scale**2 for who, s in squares.items()}
     out: dict[str, Any] = {
         who: {
@@ -156,6 +158,12 @@ def what_ifs(slug: str) -> dict[str, Any]:
     }
     print(f"{slug}, what-if: twin {out['twin']['all']:.3f}, ARX {out['arx']['all']:.3f}", flush=True)
     return out
+
+
+def _readable(plant: Plant, cvs: np.ndarray) -> np.ndarray:
+    """(rows,) whether no CV (rows, CVs) has left the range of its instrument yet."""
+    low, high = (np.array([getattr(tag, side) for tag in plant.cvs]) for side in ("low", "high"))
+    return np.logical_and.accumulate(((cvs >= low) & (cvs <= high)).all(axis=1))
 
 
 def _stepped(tag: Tag, present: float, size: float) -> float:
