@@ -20,6 +20,7 @@ TITLES = {
     "collecting": "Collecting",
     "control": "Control",
     "operations": "Operations",
+    "systems": "Six systems",
     "safety": "Safety case",
 }
 PAGE = """<!doctype html>
