@@ -55,6 +55,7 @@ class AnnealingLine:
         fired: of a burner at full, kW.
         stored: heat a zone keeps, kJ/K.
         lost: through its wall, kW/K.
+        substeps: of the integrator in a period; 6 are stable.
         moves: at rest.
     """
 
@@ -65,6 +66,7 @@ class AnnealingLine:
     fired: float = 7000.0
     stored: float = 4000.0
     lost: float = 1.0
+    substeps: int = 20
     moves: tuple[float, float, float, float] = (52.0, 46.0, 37.0, 90.0)
 
     plant: ClassVar[Plant] = PLANT
@@ -84,7 +86,7 @@ class AnnealingLine:
         return steady(self.derivative, jnp.concatenate([zones, strip, jnp.full(cells, w[4]), w[3:4]]), w)
 
     def step(self, state: jax.Array, w: jax.Array) -> jax.Array:
-        return rk4(self.derivative, state, w, PERIOD_S, 20)
+        return rk4(self.derivative, state, w, PERIOD_S, self.substeps)
 
     def read(self, state: jax.Array) -> jax.Array:
         cells = ZONES * CELLS + AIR_CELLS
