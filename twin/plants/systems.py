@@ -95,14 +95,14 @@ SYSTEMS: dict[str, System] = {
     "patient": System(
         Patient(),
         targets={"glucose": (5.5, 8.0)},
-        tests={"insulin": 3.0},
+        tests={"insulin": 6.0},
         other=lambda seed: BasalBolus(Patient().moves[0], miscounted=0.3, seed=seed),
         eats=True,
     ),
     "toggle-switch": System(
         ToggleSwitch(),
         targets={"laci": (200.0, 3000.0), "tetr": (100.0, 800.0)},
-        tests={"atc": 15.0, "iptg": 0.12},
+        tests={"atc": 30.0, "iptg": 0.3},
         loops=(Loop("atc", "laci", 0.01, 3000.0), Loop("iptg", "tetr", 0.0005, 3000.0)),
     ),
 }
