@@ -43,6 +43,10 @@ class Settings(BaseSettings):
     workers: int = Field(
         default=1, ge=0, le=64, description="training processes that `serve` starts; 0 leaves training to `twin worker`"
     )
+    ray_address: str | None = Field(
+        default=None,
+        description="a Ray cluster, `host:port` or `auto`, that trains in place of `TWIN_WORKERS` (extra `cluster`)",
+    )
     lease_s: float = Field(default=30.0, gt=0, description="a job whose worker is silent for so long goes to another")
     job_memory_mib: int = Field(
         default=0, ge=0, description="a training job whose process holds more memory than this fails; 0 is no limit"

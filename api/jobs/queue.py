@@ -95,6 +95,12 @@ class Jobs:
             for job in session.scalars(select(JobRow).where(JobRow.plant == plant, JobRow.state.not_in(ENDED))):
                 _end(session, job, CANCELLED)
 
+    def held_by(self, workers: Collection[str]) -> int:
+        """How many running jobs these workers hold."""
+        with self._db.read() as session:
+            found = select(func.count()).where(JobRow.state == RUNNING, JobRow.worker.in_(workers))
+            return session.scalar(found) or 0
+
     def open_of(self, plant: str) -> bool:
         """Whether a job of the plant waits or runs."""
         with self._db.read() as session:

@@ -49,16 +49,26 @@ class Worker:
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop."""
         while not stop.is_set():
-            try:
-                job = self._jobs.lease(self._name) if self._db.current() else None
-            except SQLAlchemyError as error:
-                log.warning("no job can be leased", error=str(error))
-                job = None
-            if job is None:
+            if not self._next():
                 stop.wait(IDLE_S)
-            else:
-                self._work(job)
         self._db.close()
+
+    def once(self) -> bool:
+        """Work on one job, if one waits; whether there was one."""
+        try:
+            return self._next()
+        finally:
+            self._db.close()
+
+    def _next(self) -> bool:
+        try:
+            job = self._jobs.lease(self._name) if self._db.current() else None
+        except SQLAlchemyError as error:
+            log.warning("no job can be leased", error=str(error))
+            return False
+        if job is not None:
+            self._work(job)
+        return job is not None
 
     def release(self) -> None:
         """Put back what is held, for another worker."""
