@@ -8,6 +8,7 @@ its nodes and trusts them; give the cluster a token (`RAY_AUTH_MODE=token`) and 
 
 from __future__ import annotations
 
+import socket
 import threading
 from typing import Any
 
@@ -21,6 +22,8 @@ from api.settings import Settings
 from twin.errors import TwinError
 
 log = structlog.get_logger()
+
+REACH_S = 5.0
 
 
 class Cluster:
@@ -44,6 +47,7 @@ class Cluster:
         self._tasks: dict[Any, str] = {}  # reference → the worker's name
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="cluster", daemon=True)
+        _reach(settings.ray_address or "")
         try:
             ray.init(settings.ray_address, namespace="plant-twin", log_to_driver=False, configure_logging=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
@@ -96,6 +100,17 @@ class Cluster:
             self._jobs.release(name, died=not self._stopping.is_set())
         except SQLAlchemyError as error:  # the lease runs out
             log.warning("jobs not put back", worker=name, error=str(error))
+
+
+def _reach(address: str) -> None:
+    """See that something listens at host:port; Ray itself waits for minutes before it gives up."""
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal():
+        return  # `auto`, or a URL of Ray's own
+    try:
+        socket.create_connection((host, int(port)), REACH_S).close()
+    except OSError as error:
+        raise TwinError(f"no Ray cluster answers at TWIN_RAY_ADDRESS={address}: {error}") from None
 
 
 def work(settings: Settings, name: str) -> bool:

@@ -22,6 +22,11 @@ from twin.storage.batch import of_frame
 
 ray = pytest.importorskip("ray")
 
+# Ray starts its processes by fork; they replace themselves at once.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:os.fork:RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
 REQUEST = {"budget_s": 2.0, "seed": 1, "plant_version": 1}
 
 
