@@ -126,8 +126,8 @@ async def _story(address: str, folder: Path) -> None:
             record = await cycles(3)
             assert set(record["written"]) == {"pump_1", "pump_2"}
 
-            # A setpoint CV turns bad. One sample: nothing is written, and the loop stays closed. The next one ends closed
-            # loop; the loops are handed back and the heart stands still.
+            # A setpoint CV turns bad. One sample: nothing is written, and the loop stays closed. The next one ends
+            # closed loop; the loops are handed back and the heart stands still.
             await served.set("level_1", float("nan"), good=False)
             record = await cycles(1)
             assert record["fault"]["code"] == "missing"
