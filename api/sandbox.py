@@ -78,7 +78,7 @@ def outcomes(process: Process, twin: Twin, asked: list[Scenario]) -> Iterator[Ou
         yield run(process, Hold(), scenario)
         if usual is not None:
             yield run(process, UsualPractice(usual), scenario)
-        yield run(process, Planner(twin), scenario)
+        yield run(process, Planner(twin, base=None if usual is None else UsualPractice(usual)), scenario)
 
 
 def _of_simulated(name: str, folder: Path | None, say: Callable[[str], None]) -> Twin:

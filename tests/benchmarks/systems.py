@@ -10,7 +10,8 @@ on that by defaults (90 s of CPU time). Then
    the twin forecasts over 60 rows against the change of the noise-free plant, beside ARX of the same telemetry;
 3. three objectives (`notebooks/objectives`) that training knew nothing of, each in closed loop under noise, wander and
    what the objective disturbs: the twin, the true model with an observer (`support/oracle_planner.py`), the usual
-   practice at the setpoints named (or where it rests), and nothing at all.
+   practice at the setpoints named (or where it rests), and nothing at all. Where the planner abstains the usual
+   practice runs the plant, as where `twin control` hands loops back.
 
 Cost is the planner's own objective of what truly happened: squared setpoint errors and moves over spans, and prices
 over the horizon. `share` is how much of what the true model gains over the usual practice the twin gains too; rows
@@ -72,7 +73,8 @@ def loops(slug: str) -> dict[str, Any]:
         scenario = Scenario.from_json(body | {"seed": SEED}, system.process.plant)
         controllers: list[Controller] = [
             Hold(), UsualPractice(system), TrueModel(COARSER.get(slug, system.process), scenario.horizon),
-            Planner(trained(slug), name="twin"), Planner(trained(slug), name="cautious twin"),
+            Planner(trained(slug), name="twin", base=UsualPractice(system)),
+            Planner(trained(slug), name="cautious twin", base=UsualPractice(system)),
         ]  # fmt: skip
         row: dict[str, Any] = {}
         hours = scenario.horizon * system.process.plant.sample_period_s / 3600

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from twin.plants.quadruple_tank import QuadrupleTank
 from twin.plants.simulator import Simulator
 from twin.plants.surge_tank import SurgeTank
 from twin.plants.systems import SYSTEMS
-from twin.sandbox import page
+from twin.sandbox import loop, page
 from twin.sandbox.loop import Hold, Planner, run
 from twin.sandbox.practice import UsualPractice
 from twin.sandbox.processes import SIMULATED, Altered, TwinProcess, lesson, truth
@@ -218,3 +219,18 @@ def test_pictures(outcomes, tmp_path):
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
     with pytest.raises(QuestionError, match="html"):
         page.write(outcomes, "", tmp_path / "a.pdf")
+
+
+def test_while_the_planner_abstains_the_base_layer_runs_the_plant(hand_made, monkeypatch):
+    made = []
+
+    def doubtful(*_, **__):
+        made.append(len(made))
+        return SimpleNamespace(state=None, status="abstained" if made[-1] in (1, 2) else "optimal", next={"flow": 41.0})
+
+    monkeypatch.setattr(loop, "plan", doubtful)
+    base = Fixed([{"flow": 42.0}, {"flow": 43.0}, {"flow": 44.0}, {"flow": 45.0}])
+    outcome = run(TwinProcess(hand_made), Planner(hand_made, base=base), Scenario("a", 4, resting=2))
+    np.testing.assert_array_equal(outcome.trace.mvs[:, 0], [41.0, 43.0, 44.0, 41.0])
+    assert len(base.seen) == 6  # it saw every row, resting ones too
+    assert outcome.statuses == {"optimal": 2, "abstained": 2}

@@ -68,14 +68,23 @@ class Hold:
 
 
 class Planner:
-    """A twin and `optimize.plan`, from the last rows; what it abstains from holds the MVs."""
+    """A twin and `optimize.plan`, from the last rows; while it abstains the base layer decides, or the MVs hold."""
 
-    def __init__(self, twin: Twin, back_off: BackOff | None = None, name: str = "planner", **options: Any) -> None:
+    def __init__(
+        self,
+        twin: Twin,
+        back_off: BackOff | None = None,
+        name: str = "planner",
+        base: Controller | None = None,
+        **options: Any,
+    ) -> None:
         """
         Args:
+            base: what runs the plant when the planner does not, as `twin control` hands loops back.
             options: of `optimize.plan`, such as `deadline_ms` or `solver`.
         """
         self.name, self._twin, self._back_off, self._options = name, twin, back_off, options
+        self._base = base
         self._rows: deque[np.ndarray] = deque(maxlen=HISTORY)
         self._time = pd.Timestamp(0, tz="UTC")
         self._state: Any = None
@@ -84,6 +93,8 @@ class Planner:
     def observe(self, time: pd.Timestamp, row: dict[str, float]) -> None:
         """Remember a row."""
         self._time = time
+        if self._base is not None:
+            self._base.observe(time, row)
         self._rows.append(np.array([row[name] for name in self._twin.plant.names]))
 
     def history(self) -> Telemetry:
@@ -102,6 +113,10 @@ class Planner:
             state=self._state, back_off=self._back_off, **self._options,
         )  # fmt: skip
         self._state, self._status = made.state, made.status
+        if self._base is not None:
+            base = self._base.decide(ask)  # in step with the plant, whoever moves it
+            if made.status == "abstained":
+                return base
         return dict(made.next or {})
 
     def status(self) -> str | None:
