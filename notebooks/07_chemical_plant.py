@@ -100,6 +100,8 @@ plt.show()
 #
 # Production steps; then product at the least loss, which no loop was ever tuned for; then as much product as a low
 # pressure allows. They are plain JSON.
+#
+# Where the planner abstains, it hands the plant back to the usual practice, as `twin control` does.
 
 # %%
 bodies = json.loads(Path("objectives/gas-liquid-reactor.json").read_text())
@@ -108,7 +110,7 @@ print(json.dumps(bodies[1]["events"][0]))
 outcomes = [
     run(system.process, controller, trial)
     for trial in trials
-    for controller in (Hold(), UsualPractice(system), Planner(twin, name="twin"))
+    for controller in (Hold(), UsualPractice(system), Planner(twin, name="twin", base=UsualPractice(system)))
 ]
 columns = ["scenario", "controller", "cost", "paid_per_h", "cv_rows", "cv_worst", "statuses"]
 pd.DataFrame([{name: vars(one)[name] for name in columns} for one in outcomes]).round(5)

@@ -98,6 +98,8 @@ plt.show()
 #
 # Load steps at constant pressure; a load at the least fuel, with the pressure free to slide; the most power that a
 # limited fuel flow gives.
+#
+# Where the planner abstains, it hands the plant back to the usual practice, as `twin control` does.
 
 # %%
 bodies = json.loads(Path("objectives/boiler-turbine.json").read_text())
@@ -106,7 +108,7 @@ print(json.dumps(bodies[1]["events"][0]))
 outcomes = [
     run(system.process, controller, trial)
     for trial in trials
-    for controller in (Hold(), UsualPractice(system), Planner(twin, name="twin"))
+    for controller in (Hold(), UsualPractice(system), Planner(twin, name="twin", base=UsualPractice(system)))
 ]
 columns = ["scenario", "controller", "cost", "paid_per_h", "cv_rows", "cv_worst", "statuses"]
 pd.DataFrame([{name: vars(one)[name] for name in columns} for one in outcomes]).round(5)

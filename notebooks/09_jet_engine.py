@@ -99,6 +99,8 @@ plt.show()
 #
 # Thrust steps; the most thrust that a temperature limit and a stall margin allow, while the limit falls; fan speed
 # with a wide stall margin, while the compressor fouls.
+#
+# Where the planner abstains, it hands the plant back to the usual practice, as `twin control` does.
 
 # %%
 bodies = json.loads(Path("objectives/turbofan.json").read_text())
@@ -107,7 +109,7 @@ print(json.dumps(bodies[1]["events"][0]))
 outcomes = [
     run(system.process, controller, trial)
     for trial in trials
-    for controller in (Hold(), UsualPractice(system), Planner(twin, name="twin"))
+    for controller in (Hold(), UsualPractice(system), Planner(twin, name="twin", base=UsualPractice(system)))
 ]
 columns = ["scenario", "controller", "cost", "paid_per_h", "cv_rows", "cv_worst", "statuses"]
 pd.DataFrame([{name: vars(one)[name] for name in columns} for one in outcomes]).round(5)

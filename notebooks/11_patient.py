@@ -100,6 +100,8 @@ plt.show()
 #
 # A day of meals at 6 mmol/L; the least insulin that keeps a lean day below 9 mmol/L; a day at 7.5 mmol/L on which
 # insulin begins to act a quarter more, as with exercise. Meals are known when they are eaten, not before.
+#
+# Where the planner abstains, it hands the plant back to the usual practice, as `twin control` does.
 
 # %%
 bodies = json.loads(Path("objectives/patient.json").read_text())
@@ -108,7 +110,7 @@ print(json.dumps(bodies[1]["events"][0]))
 outcomes = [
     run(system.process, controller, trial)
     for trial in trials
-    for controller in (Hold(), UsualPractice(system), Planner(twin, name="twin"))
+    for controller in (Hold(), UsualPractice(system), Planner(twin, name="twin", base=UsualPractice(system)))
 ]
 columns = ["scenario", "controller", "cost", "paid_per_h", "cv_rows", "cv_worst", "statuses"]
 pd.DataFrame([{name: vars(one)[name] for name in columns} for one in outcomes]).round(5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -162,4 +162,9 @@ class TwinProcess:
 def truth(process: Process, state: np.ndarray) -> np.ndarray:
     """The true CVs (CVs,) of a state, float64."""
     with jax.enable_x64(True):
-        return np.asarray(process.read(jnp.asarray(state)))
+        return np.asarray(_read(process, jnp.asarray(state)))
+
+
+@partial(jax.jit, static_argnums=0)
+def _read(process: Process, state: jax.Array) -> jax.Array:
+    return process.read(state)
