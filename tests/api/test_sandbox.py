@@ -25,6 +25,7 @@ SCENARIOS = [
 @pytest.fixture
 def simulate(tmp_path, monkeypatch):
     monkeypatch.setenv("TWIN_DATA_DIR", str(tmp_path / "none"))
+    monkeypatch.setenv("COLUMNS", "400")  # no name is broken over two lines
     return lambda *arguments: CliRunner().invoke(app, ["simulate", *map(str, arguments)])
 
 
