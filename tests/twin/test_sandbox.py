@@ -121,6 +121,7 @@ def test_the_usual_practice_follows_a_load_without_a_model():
     np.testing.assert_allclose(usual.trace.truth[-20:, 1].mean(), 80.0, atol=2.0)
     np.testing.assert_allclose(usual.trace.truth[-20:, 2].mean(), 0.0, atol=0.1)  # level
     assert usual.statuses == {}
+    assert usual.mv_violations == 0
 
 
 def test_twins_of_systems_learn_from_operation_and_others_from_a_step_test():
