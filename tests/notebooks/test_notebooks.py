@@ -36,7 +36,8 @@ def test_a_notebook_runs_and_draws(path, monkeypatch, compiled):
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(compiled))
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     notebook = with_parameters(jupytext.read(path), SMALL)
-    NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
+    where = {"metadata": {"path": str(FOLDER)}}  # as Jupyter does
+    NotebookClient(notebook, timeout=600, kernel_name="python3", resources=where).execute()
     for cell in notebook.cells:
         if cell.cell_type == "code" and "plt.show()" in cell.source:
             assert any("image/png" in output.get("data", {}) for output in cell.outputs), cell.source
