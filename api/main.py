@@ -11,7 +11,7 @@ from fastapi import Depends, FastAPI
 from api.deps import known_query
 from api.http import errors, openapi
 from api.jobs import compilation
-from api.jobs.cluster import Cluster
+from api.jobs.cluster import Cluster, reach
 from api.jobs.worker import Pool
 from api.logs import configure
 from api.middleware import Around, BodyLimit
@@ -44,21 +44,18 @@ optimize under limits. Times are RFC 3339, durations seconds, values in each tag
 is an RFC 9457 problem."""
 
 
-def _workforce(settings: Settings, service: Service) -> Pool | Cluster:
-    """What trains: processes of this machine, or a Ray cluster."""
-    return Cluster(settings, service.jobs) if settings.ray_address else Pool(settings, service.jobs)
-
-
 def create_app(settings: Settings) -> FastAPI:
     """The service of these settings; opened by its lifespan."""
     configure(settings.log_level)
     compilation.cache(settings.compilation_cache)
     tracing = Tracing(settings)
+    if settings.ray_address:
+        reach(settings.ray_address)
     service = Service.open(settings)
-    pool = _workforce(settings, service)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        pool = Cluster(settings, service.jobs) if settings.ray_address else Pool(settings, service.jobs)
         pool.start()
         app.state.pool = pool
         yield

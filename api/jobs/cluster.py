@@ -47,7 +47,6 @@ class Cluster:
         self._tasks: dict[Any, str] = {}  # reference → the worker's name
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="cluster", daemon=True)
-        _reach(settings.ray_address or "")
         try:
             ray.init(settings.ray_address, namespace="plant-twin", log_to_driver=False, configure_logging=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
@@ -102,8 +101,12 @@ class Cluster:
             log.warning("jobs not put back", worker=name, error=str(error))
 
 
-def _reach(address: str) -> None:
-    """See that something listens at host:port; Ray itself waits for minutes before it gives up."""
+def reach(address: str) -> None:
+    """See that something listens at host:port; Ray itself waits for minutes before it gives up.
+
+    Raises:
+        TwinError: nothing does.
+    """
     host, _, port = address.rpartition(":")
     if not port.isdecimal():
         return  # `auto`, or a URL of Ray's own
