@@ -71,7 +71,7 @@ class Cluster:
             try:
                 self._collect()
                 waiting = self._jobs.count()[QUEUED] - self._unborn()
-            except SQLAlchemyError as error:
+            except (SQLAlchemyError, self._ray.exceptions.RayError) as error:
                 log.warning("no job can be handed out", error=str(error))
                 continue
             for _ in range(min(waiting, self.AT_ONCE - len(self._tasks))):

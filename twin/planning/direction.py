@@ -40,7 +40,7 @@ def unsteered(twin: Twin, history: Telemetry, cvs: Sequence[str], free: np.ndarr
     mvs = [tag.name for tag, may in zip(twin.plant.mvs, free, strict=True) if may]
     known = np.abs(mean) > STUDENT.get(members - 1, 2.0) * deviation
     known |= _told(twin, mvs) * mean > 0
-    names = " nor of ".join(mvs)
+    names = " or of ".join(mvs)
     found = []
     for i, tag in enumerate(twin.plant.cvs):
         if tag.name in cvs and not known[:, i].any():
