@@ -258,6 +258,16 @@ def _target_rows(horizon: int, count: int) -> np.ndarray:
     return np.unique(np.linspace(horizon - 1, 0, count + 1)[:-1].round().astype(np.int64))
 
 
+def target_count(horizon: int, recipe: Recipe) -> int:
+    """How many rows of the horizon the latent is to predict at."""
+    return len(_target_rows(horizon, recipe.targets))
+
+
+def loss_weight(scale: jax.Array) -> jax.Array:
+    """(K, CVs) the weight of squared errors, from the backbone's RMSE (K, CVs): its own mean loss is 1."""
+    return 1.0 / (scale * scale.mean())
+
+
 def _recent(batch: Cases) -> jax.Array:
     """(B, K, TARGET_ROWS, CVs and inputs): at each row of the horizon, the last rows up to it."""
     past, future = (
@@ -297,7 +307,7 @@ class Trainer:
             judged.append(cases(grid, folds, backbone, spread(folds.held_out(fold), JUDGED)))
         self.pool, self.judged = (jax.tree.map(lambda *a: jnp.stack(a), *parts) for parts in (pools, judged))
         self.scale = _rmse(self.judged.y_lin, self.judged.future)  # (K, CVs)
-        self.weight = 1.0 / (self.scale * self.scale.mean())
+        self.weight = loss_weight(self.scale)
         chain = optax.chain(
             optax.clip_by_global_norm(1.0),
             optax.adamw(optax.linear_schedule(0.0, recipe.learning_rate, 100), weight_decay=recipe.weight_decay),
@@ -338,7 +348,7 @@ class Trainer:
     def _draw(self, rng: np.random.Generator) -> Draw:
         """What a chunk of steps draws: a leading axis (CHUNK,)."""
         recipe, pool = self.recipe, self.pool.y_lin.shape[1]
-        targets = len(_target_rows(self.pool.y_lin.shape[2], recipe.targets))
+        targets = target_count(self.pool.y_lin.shape[2], recipe)
         index = rng.integers(0, pool, (CHUNK, COUNT, recipe.batch), np.int32)
         rows = rng.integers(0, targets, (CHUNK, recipe.gaussian), np.int32)
         width = self.sizes.embedding * (2 if recipe.target == "both" else 1)
