@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -32,7 +32,7 @@ from twin.trust import Bands, Calibration, Seen, Surprise
 from twin.windows import Window
 
 FORMAT = 1
-MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
+MANIFEST, WEIGHTS, SLOW = "manifest.json", "weights.safetensors", "slow"
 LIBRARIES = ("plant-twin", "jax", "flax", "numpy")
 
 
@@ -52,6 +52,7 @@ class Twin:
         correction: the share of its recent constant error that a forecast is corrected by, 0 to 1.
         reference: one history in model units near the middle of what was seen, (L, ·).
         card: the model card, JSON.
+        slow: a twin of the same plant on averages over a whole number of periods, for long horizons; None without one.
     """
 
     id: str
@@ -65,6 +66,7 @@ class Twin:
     correction: float
     reference: Window
     card: dict[str, Any]
+    slow: Twin | None = None
 
     @property
     def min_history_rows(self) -> int:
@@ -77,13 +79,23 @@ class Twin:
         return self.horizon * self.plant.sample_period_s
 
     @property
+    def stride(self) -> int:
+        """Rows that a row of the slow twin averages; 1 without one."""
+        return 1 if self.slow is None else round(self.slow.plant.sample_period_s / self.plant.sample_period_s)
+
+    def under(self, plant: Plant) -> Twin:
+        """The same twin, the slow one included, under other limits: `plant` has the same tags."""
+        slow = self.slow and self.slow.under(replace(plant, sample_period_s=self.slow.plant.sample_period_s))
+        return replace(self, plant=plant, slow=slow)
+
+    @property
     def region(self) -> Region:
         """Where in the space of windows and planned inputs it was trained."""
         return self.dynamics.region
 
 
 def save(twin: Twin, folder: Path) -> None:
-    """Write a twin to a new folder: all of it or nothing.
+    """Write a twin to a new folder, a slow one beneath it: all of it or nothing.
 
     Raises:
         ArtifactError: the folder exists already; a twin is never overwritten.
@@ -92,6 +104,15 @@ def save(twin: Twin, folder: Path) -> None:
     if folder.exists():
         raise ArtifactError(f"{folder.name} exists already; a twin is never overwritten")
     folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+        new = Path(scratch) / "twin"
+        _write_twin(twin, new)
+        new.rename(folder)
+
+
+def _write_twin(twin: Twin, folder: Path) -> str:
+    """Write a twin and what is beneath it; the digest of its manifest, which binds all of it."""
+    folder.mkdir()
     weights = save_tensors({name: np.ascontiguousarray(value) for name, value in _tensors(twin).items()})
     manifest = {
         "format": FORMAT,
@@ -105,13 +126,12 @@ def save(twin: Twin, folder: Path) -> None:
         "libraries": libraries(),
         "card": twin.card,
     }
+    if twin.slow is not None:
+        manifest["slow_sha256"] = _write_twin(twin.slow, folder / SLOW)
     manifest["sha256"] = _digest(manifest)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
-        new = Path(scratch) / "twin"
-        new.mkdir()
-        _write(new / WEIGHTS, weights)
-        _write(new / MANIFEST, json.dumps(manifest, indent=1, allow_nan=False).encode())
-        new.rename(folder)
+    _write(folder / WEIGHTS, weights)
+    _write(folder / MANIFEST, json.dumps(manifest, indent=1, allow_nan=False).encode())
+    return str(manifest["sha256"])
 
 
 def load(folder: Path) -> Twin:
@@ -131,10 +151,19 @@ def load(folder: Path) -> Twin:
     whole = manifest.pop("sha256", None) == _digest(manifest)
     if not whole or hashlib.sha256(weights).hexdigest() != manifest.get("weights_sha256"):
         raise ArtifactError(f"{folder.name} is damaged: a checksum does not fit; restore a backup")
+    slow = _slow(folder / SLOW, manifest) if "slow_sha256" in manifest else None
     try:
-        return _assemble(manifest, load_tensors(weights))
+        return replace(_assemble(manifest, load_tensors(weights)), slow=slow)
     except (SafetensorError, KeyError, TypeError, ValueError, TwinError) as error:
         raise ArtifactError(f"{folder.name} is no twin of this version: {error}") from error
+
+
+def _slow(folder: Path, manifest: Mapping[str, Any]) -> Twin:
+    """The twin beneath another: the very one that this one was saved with."""
+    slow = load(folder)
+    if json.loads((folder / MANIFEST).read_bytes())["sha256"] != manifest["slow_sha256"]:
+        raise ArtifactError(f"{manifest.get('id')} is damaged: its slow twin is another; restore a backup")
+    return slow
 
 
 def _tensors(twin: Twin) -> dict[str, np.ndarray]:

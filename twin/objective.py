@@ -56,7 +56,8 @@ class Objective:
 
     Attributes:
         setpoints: tag → target.
-        prices: tag → value per unit and hour; positive is a cost, negative earns.
+        prices: tag → value per unit and hour, one or one a period (the last one holds); positive is a cost, negative
+            earns.
         move_suppression: MV → weight of its moves; `SUPPRESSION` where not given.
         zones: CV → zone.
         steady_state: CV or MV → where it is to end. A CV is judged where it tends to: what changed over the last
@@ -65,7 +66,7 @@ class Objective:
     """
 
     setpoints: Mapping[str, Setpoint] = field(default_factory=dict)
-    prices: Mapping[str, float] = field(default_factory=dict)
+    prices: Mapping[str, float | Sequence[float]] = field(default_factory=dict)
     move_suppression: Mapping[str, float] = field(default_factory=dict)
     zones: Mapping[str, Zone] = field(default_factory=dict)
     steady_state: Mapping[str, Steady] = field(default_factory=dict)
@@ -127,7 +128,9 @@ def terms(objective: Objective, plant: Plant, rows: int) -> Terms:
         weight[-1, columns.index(tag)] += last * given * rows
     for name, value in objective.prices.items():
         loc = ("objective", "prices", name)
-        price[:, columns.index(_tag(plant, name, loc))] = _finite(value, loc) * plant.sample_period_s / 3600
+        column, hours = columns.index(_tag(plant, name, loc)), plant.sample_period_s / 3600
+        path = np.full(rows, _finite(value, loc)) if isinstance(value, int | float) else _rows(value, rows, loc)
+        price[:, column] = path * hours
     for name, value in objective.move_suppression.items():
         loc = ("objective", "move_suppression", name)
         tag = _tag(plant, name, loc)
@@ -216,9 +219,14 @@ def _path(setpoint: Setpoint, rows: int, loc: Location) -> np.ndarray:
         raise QuestionError.at(loc, "needs a value or a trajectory, and not both")
     if setpoint.trajectory is None:
         return np.full(rows, _finite(setpoint.value, (*loc, "value")))
-    path = np.array([_finite(v, (*loc, "trajectory", i)) for i, v in enumerate(setpoint.trajectory)][:rows], np.float64)
+    return _rows(setpoint.trajectory, rows, (*loc, "trajectory"))
+
+
+def _rows(values: Sequence[float], rows: int, loc: Location) -> np.ndarray:
+    """(rows,) one value a period, the last of which holds."""
+    path = np.array([_finite(v, (*loc, i)) for i, v in enumerate(values)][:rows], np.float64)
     if not len(path):
-        raise QuestionError.at((*loc, "trajectory"), "needs at least one value")
+        raise QuestionError.at(loc, "needs at least one value")
     return np.pad(path, (0, rows - len(path)), mode="edge")
 
 

@@ -129,10 +129,24 @@ def forecast(
         HistoryError: too little history, or a tag without any value in it.
         QuestionError: an unknown tag, a move for a CV, a horizon or coverage out of range.
     """
-    rows = horizon_rows(twin, horizon_s)
-    present = present_inputs(twin, history)
-    planned = [_planned(twin, scenario, present, rows, history.at, i) for i, scenario in enumerate(scenarios)]
-    inputs = np.stack([np.tile(present, (rows, 1)), *(w for w, _ in planned)])
+    inputs, clipped = planned(twin, history, horizon_rows(twin, horizon_s), scenarios)
+    return under(twin, history, inputs, [scenario.name for scenario in scenarios], clipped, coverage)
+
+
+def under(
+    twin: Twin,
+    history: Telemetry,
+    inputs: np.ndarray,
+    names: Sequence[str],
+    clipped: Sequence[tuple[Clipped, ...]],
+    coverage: float,
+) -> Forecast:
+    """Forecast under inputs (1 + scenarios, K, inputs) in engineering units, the first of which is the baseline.
+
+    Raises:
+        HistoryError, QuestionError: as `forecast`.
+    """
+    rows = inputs.shape[1]
     y = _simulate(twin, history, inputs)
     trusts = judge(twin, history, inputs)
     low, high = twin.calibration.bands.interval(coverage, rows)
@@ -146,14 +160,14 @@ def forecast(
 
     answers = tuple(
         ScenarioForecast(
-            name=scenario.name,
+            name=name,
             moves={tag.name: inputs[i + 1][:, j] for j, tag in enumerate(twin.plant.mvs)},
             cvs=bands(y[i + 1]),
             change={tag.name: y[i + 1][:, j] - y[0][:, j] for j, tag in enumerate(twin.plant.cvs)},
-            clipped=planned[i][1],
+            clipped=clipped[i],
             trust=trusts[i + 1],
         )
-        for i, scenario in enumerate(scenarios)
+        for i, name in enumerate(names)
     )
     times = future_times(twin, history.at, rows)
     return Forecast(twin.id, history.at, times, coverage, bands(y[0]), trusts[0], answers)
@@ -164,6 +178,20 @@ def warm_up(twin: Twin, scenarios: Sequence[int] = (0, 1, 3)) -> None:
     history = reference_history(twin)
     for count in scenarios:
         forecast(twin, history, twin.horizon_s, [Scenario()] * count)
+
+
+def planned(
+    twin: Twin, history: Telemetry, rows: int, scenarios: Sequence[Scenario]
+) -> tuple[np.ndarray, list[tuple[Clipped, ...]]]:
+    """(1 + scenarios, rows, inputs) present values held, then what each scenario does inside the plant's limits, and
+    where that is not what it asks.
+
+    Raises:
+        HistoryError, QuestionError: as `forecast`.
+    """
+    present = present_inputs(twin, history)
+    found = [_planned(twin, scenario, present, rows, history.at, i) for i, scenario in enumerate(scenarios)]
+    return np.stack([np.tile(present, (rows, 1)), *(w for w, _ in found)]), [clipped for _, clipped in found]
 
 
 def _planned(
