@@ -10,6 +10,7 @@ TwinError
 ├── StoreError        the telemetry store cannot be read or written
 ├── TrainingError     training cannot start or cannot go on
 │   └── Cancelled     it was asked to stop
+├── FederationError   sites that cannot be made one: too few, clashing units, a vector that is refused
 └── ArtifactError     a stored twin that is damaged, foreign or of another format
 
 An infeasible plan is no error: it is a status (`twin.optimize`).
@@ -79,6 +80,10 @@ class TrainingError(TwinError):
 
 class Cancelled(TrainingError):
     """Training was asked to stop."""
+
+
+class FederationError(TwinError):
+    """Sites that cannot be made one: too few, clashing units, a vector that is refused."""
 
 
 class ArtifactError(TwinError):

@@ -12,7 +12,21 @@ from typing import Annotated
 
 import typer
 
-from api.cli import ask, beside, environment, fleet, jobs, keys, loop, plants, sandbox, telemetry, twins, upkeep
+from api.cli import (
+    ask,
+    beside,
+    environment,
+    federation,
+    fleet,
+    jobs,
+    keys,
+    loop,
+    plants,
+    sandbox,
+    telemetry,
+    twins,
+    upkeep,
+)
 from api.cli.options import PLAIN, REFUSED
 
 app = typer.Typer(
@@ -74,6 +88,7 @@ app.command()(telemetry.upload)
 app.command()(telemetry.quality)
 app.command()(twins.train)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(federation.app, name="federation")
 app.add_typer(fleet.app, name="fleet")
 app.command()(twins.twins)
 app.command()(twins.report)

@@ -21,6 +21,7 @@ TITLES = {
     "control": "Control",
     "operations": "Operations",
     "systems": "Six systems",
+    "federation": "Federation",
     "safety": "Safety case",
 }
 PAGE = """<!doctype html>

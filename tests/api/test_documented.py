@@ -37,8 +37,9 @@ def test_only_the_settings_read_the_environment() -> None:
         for path in (root / folder).rglob("*.py")
         if re.search(r"os\.(environ|getenv)", path.read_text())
     ]
-    # The demo hands the environment on to the service that it starts; a plant's file names where its secrets are.
-    assert sorted(readers) == ["api/cli/demo/service.py", "api/settings.py"]
+    # The demo hands the environment on to the service that it starts, a federation to Flower's own processes; a plant's
+    # file names where its secrets are.
+    assert sorted(readers) == ["api/cli/demo/service.py", "api/federation/flower/tasks.py", "api/settings.py"]
 
 
 @pytest.fixture

@@ -1,0 +1,3 @@
+"""No program: server and sites run what is installed on them."""
+
+app = None

@@ -1,0 +1,368 @@
+"""Federation: what sites with different plants and little telemetry win by a common model, and what it costs them.
+
+    python tests/benchmarks/federation.py [accuracy] [faults] [flower ENVIRONMENT] [--again]
+
+`accuracy`: five quadruple tanks whose parameters are drawn at random (sections, outlets and pumps by up to 30 %,
+splits by up to 0.1), 400 rows each: EASGD, FedAvg and FedProx beside each site alone and beside all rows pooled, on
+rows of their own and on two tanks that never took part. Errors are the RMSE over 60 rows of a free run against the
+noise-free truth, over the site's deviations. `faults`: a site that falls silent, is late, sends NaN or poison, and
+differential privacy. `flower`: three sites over Flower with TLS and keys, each a process by `twin federation join`,
+and the bytes on their connections. Runs found in `results/federation.json` are not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twin.errors import FederationError
+from twin.federation.artifact import load
+from twin.federation.consensus import Rule
+from twin.federation.rounds import Policy, Standing, advance
+from twin.federation.site import Asked, Privacy, Site
+from twin.federation.updates import Update
+from twin.fleet.common import Common, Unit, local_steps, loss
+from twin.fleet.shape import Shape
+from twin.plants.quadruple_tank import QuadrupleTank
+from twin.plants.simulator import Simulator
+from twin.telemetry import Telemetry
+from twin.windows import Grid
+
+RESULTS = Path(__file__).parent / "results" / "federation.json"
+SITES, STRANGERS, ROWS, TEST = 5, 2, 400, 1200
+ROUNDS, STEPS = 20, 25
+TUNED = (0, 25, 100)  # steps of local training after the federation
+REACHED = 0.95  # of what pooling wins
+
+
+def plant(number: int) -> QuadrupleTank:
+    """A tank of its own."""
+    rng, base = np.random.default_rng((11, number)), QuadrupleTank()
+
+    def about(values: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(v * float(np.exp(rng.uniform(-np.log(1.3), np.log(1.3)))) for v in values)
+
+    split = tuple(v + float(rng.uniform(-0.1, 0.1)) for v in base.split)
+    return replace(base, section=about(base.section), outlet=about(base.outlet), pump=about(base.pump), split=split)
+
+
+@cache
+def rows(number: int) -> tuple[Telemetry, Telemetry]:
+    """A site's telemetry, and rows of another step test with the true CVs in their place."""
+    process = plant(number)
+    own, other = Simulator(process, 100 + number), Simulator(replace(process, noise=(0.0,) * 4), 200 + number)
+    return own.excite(ROWS), other.excite(TEST)
+
+
+@cache
+def units(number: int) -> tuple[Unit, Unit, Unit, Unit]:
+    """All rows, the first three quarters, the last, and the test; in the site's own coordinates."""
+    telemetry, test = rows(number)
+    whole = Unit.of(shape(), telemetry)
+    cut = 3 * ROWS // 4
+    parts = (telemetry.rows(slice(cut)), telemetry.rows(slice(cut, None)), test)
+    return whole, *(Unit.of(shape(), part, scaler=whole.scaler) for part in parts)
+
+
+def shape() -> Shape:
+    """Of the common model."""
+    return Shape.of(QuadrupleTank.plant, horizon=60)
+
+
+def errors(common: Common, numbers: range = range(SITES)) -> list[float]:
+    """Of each site, on its test."""
+    return [loss(common, units(number)[3]) for number in numbers]
+
+
+def strangers(common: Common) -> float:
+    """On sites that took no part, whose telemetry only scales them."""
+    return float(np.mean(errors(common, range(SITES, SITES + STRANGERS))))
+
+
+Fault = Callable[[int, int, Update], Update | None]
+
+
+def federate(
+    rule: Rule,
+    aggregate: str = "mean",
+    fault: Fault = lambda *_: None,
+    faulty: int = -1,
+    privacy: Privacy | None = None,
+) -> tuple[Common, list[list[float]], list[str]]:
+    """The consensus, the errors of each round and what was refused."""
+    fresh = Common.fresh(shape())
+    names = tuple(f"site{number}" for number in range(SITES))
+    sites = [Site(name, fresh, units(i)[0], privacy, secret=i) for i, name in enumerate(names)]
+    policy = Policy(names, rule, aggregate)
+    standing, curve, said = Standing(0, fresh.vector().astype(np.float64)), [errors(fresh)], []
+    for number in range(ROUNDS):
+        updates = []
+        for i, site in enumerate(sites):
+            update: Update | None = site.answer(standing.consensus, Asked(number, rule, SITES, STEPS))
+            if i == faulty and update is not None:
+                update = fault(i, number, update)
+            if update is not None:
+                updates.append(update)
+        try:
+            standing, record = advance(standing, updates, policy)
+            said += record.refused.values()
+        except FederationError as error:
+            said.append(error.detail)
+        curve.append(errors(fresh.from_vector(standing.consensus)))
+    return fresh.from_vector(standing.consensus), curve, said
+
+
+def tuned(common: Common) -> dict[str, Any]:
+    """Each site's own model from a consensus: as many steps as its last quarter of rows says, then on all of them."""
+    found, steps = [], []
+    for number in range(SITES):
+        whole, first, last, test = units(number)
+        best = min(TUNED, key=lambda n: loss(local_steps(common, first, n, 0, common, 0.01), last))
+        found.append(loss(local_steps(common, whole, best, 0, common, 0.01), test))
+        steps.append(best)
+    return {"error": float(np.mean(found)), "errors": found, "steps": steps}
+
+
+def alone() -> dict[str, Any]:
+    """Each site without the others: the linear part alone, or steps as many as its last quarter of rows says."""
+    fresh, found, linear, steps = Common.fresh(shape()), [], [], []
+    for number in range(SITES):
+        whole, first, last, test = units(number)
+        lengths = (0, 25, 100, 250, 500)
+        best = min(lengths, key=lambda n: loss(local_steps(fresh, first, n, 0), last))
+        found.append(loss(local_steps(fresh, whole, best, 0), test))
+        linear.append(loss(local_steps(fresh, whole, 0, 0), test))
+        steps.append(best)
+    told = {"linear": float(np.mean(linear)), "steps": steps}
+    return {"error": float(np.mean(found)), "errors": found, **told}
+
+
+def pooled() -> dict[str, Any]:
+    """One model on the rows of all sites, each in its own coordinates, by as many steps as a site takes."""
+    grids = [units(number)[0].grid for number in range(SITES)]
+    joined = [np.concatenate([getattr(grid, name) for grid in grids]) for name in ("y", "w", "mask")]
+    run = np.concatenate([grid.run + 1000 * i for i, grid in enumerate(grids)])
+    unit = replace(units(0)[0], grid=Grid(*joined, run))
+    common = Common.fresh(shape())
+    for number in range(ROUNDS):
+        common = local_steps(common, unit, STEPS, number)
+    found = errors(common)
+    return {"error": float(np.mean(found)), "errors": found, "strangers": strangers(common), "tuned": tuned(common)}
+
+
+def rule(name: str) -> dict[str, Any]:
+    """One rule, all sites well."""
+    began = time.process_time()
+    common, curve, _ = federate(RULES[name])
+    cpu = time.process_time() - began
+    told = {"error": float(np.mean(curve[-1])), "errors": curve[-1], "strangers": strangers(common)}
+    return told | {"curve": [float(np.mean(row)) for row in curve], "tuned": tuned(common), "cpu_s": round(cpu, 1)}
+
+
+RULES = {"easgd": Rule("easgd"), "fedavg": Rule("fedavg"), "fedprox": Rule("fedprox", rho=0.01)}
+
+
+def late(after: int) -> Fault:
+    """A site whose updates come so many rounds after they were asked for."""
+    kept: list[Update] = []
+
+    def fault(_: int, number: int, update: Update) -> Update | None:
+        kept.append(update)
+        return kept[number - after] if number >= after else None
+
+    return fault
+
+
+FAULTS: dict[str, Fault] = {
+    "silent from round 6": lambda _, number, update: update if number < 5 else None,
+    "2 rounds late": late(2),
+    "NaN": lambda _, __, update: replace(update, change=np.full_like(update.change, np.nan)),
+    "poison: -10 times its change": lambda _, __, update: replace(update, change=-10.0 * update.change),
+    "poison: noise of 100 times its length": lambda _, number, update: replace(
+        update,
+        change=100.0
+        * float(np.linalg.norm(update.change))
+        * np.random.default_rng(number).standard_normal(update.change.size)
+        / np.sqrt(update.change.size),
+    ),
+}
+
+
+def faulty(name: str, aggregate: str) -> dict[str, Any]:
+    """FedAvg with one site of five at fault; errors of the four others."""
+    if name == "none":
+        _, curve, said = federate(RULES["fedavg"], aggregate)
+    elif name.startswith("privacy"):
+        noise = float(name.split()[-1])
+        privacy = Privacy(clip=1.0, noise=noise, epsilon=1e9)
+        _, curve, said = federate(RULES["fedavg"], aggregate, privacy=privacy)
+    else:
+        if name == "2 rounds late":
+            FAULTS[name] = late(2)
+        _, curve, said = federate(RULES["fedavg"], aggregate, FAULTS[name], SITES - 1)
+    others = [float(np.mean(row[: SITES - 1])) for row in curve]
+    return {"error": others[-1], "curve": others, "said": len(said), "first": said[:1]}
+
+
+CASES = [
+    *(("none", aggregate) for aggregate in ("mean", "clipped_mean", "median", "trimmed_mean", "krum")),
+    *((name, "clipped_mean") for name in list(FAULTS)[:3]),
+    *((name, how) for name in list(FAULTS)[3:] for how in ("mean", "clipped_mean", "median", "trimmed_mean", "krum")),
+    *((f"privacy, noise {noise:g}", "mean") for noise in (0.01, 5.0)),
+]
+
+
+class Counter:
+    """A connection passed on, its bytes counted: what a site sends and gets, TLS and all."""
+
+    def __init__(self, port: int) -> None:
+        self.sent = self.got = 0
+        self._to = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            inward, _ = self._listener.accept()
+            try:
+                outward = socket.create_connection(("127.0.0.1", self._to))
+            except OSError:
+                inward.close()
+                continue
+            for a, b, up in ((inward, outward, True), (outward, inward, False)):
+                threading.Thread(target=self._pass, args=(a, b, up), daemon=True).start()
+
+    def _pass(self, a: socket.socket, b: socket.socket, up: bool) -> None:
+        try:
+            while data := a.recv(1 << 16):
+                b.sendall(data)
+                if up:
+                    self.sent += len(data)
+                else:
+                    self.got += len(data)
+            b.shutdown(socket.SHUT_WR)
+        except OSError:
+            b.close()
+
+
+def over_flower(environment: Path, rounds: int = 5) -> dict[str, Any]:
+    """Three sites by `twin federation`, each a process, through a counter of bytes."""
+    names = ("site0", "site1", "site2")
+    twin = [sys.executable, "-m", "api.cli.main", "federation"]
+    with tempfile.TemporaryDirectory() as scratch, socket.socket() as probe:
+        folder = Path(scratch)
+        made = [*twin, "keys", str(folder / "keys"), "--flower", str(environment)]
+        subprocess.run([*made, *(part for name in names for part in ("--site", name))], check=True)
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+        probe.close()
+        form = shape()
+        tags = [{"name": tag.name, "role": str(tag.role), "unit": tag.unit} for tag in QuadrupleTank.plant.tags]
+        listed = ", ".join("{" + ", ".join(f"{k} = {json.dumps(v)}" for k, v in tag.items()) + "}" for tag in tags)
+        lines = [
+            f'[server]\nport = {port}\nfolder = "server"\nflower = "{environment}"\n[sites]',
+            *(f'{name} = "keys/{name}.pub"' for name in names),
+            f"[rounds]\ncount = {rounds}\nsteps = {STEPS}\nwait_s = 240\n[model]\nsample_period_s = 5",
+            f"horizon = {form.horizon}\ntags = [{listed}]\n",
+        ]
+        (folder / "fed.toml").write_text("\n".join(lines))
+        counters, processes = {name: Counter(port) for name in names}, []
+        began = time.monotonic()
+        for number, name in enumerate(names):
+            telemetry, _ = rows(number)
+            telemetry.frame().to_csv(folder / f"{name}.csv")
+            (folder / f"{name}.json").write_text(json.dumps(telemetry.plant.to_json()))
+            told = [f'[site]\nname = "{name}"\nserver = "127.0.0.1:{counters[name].port}"\nkey = "keys/{name}.key"']
+            told += [f'folder = "{name}"\nflower = "{environment}"\nplant = "{name}.json"\ntelemetry = ["{name}.csv"]']
+            (folder / f"{name}.toml").write_text("\n".join(told))
+        server = subprocess.Popen([*twin, "serve", str(folder / "fed.toml")])
+        time.sleep(5)
+        processes = [subprocess.Popen([*twin, "join", str(folder / f"{name}.toml")]) for name in names]
+        code = server.wait(340)
+        wall = time.monotonic() - began
+        for process in processes:
+            process.terminate() if process.poll() is None and code else process.wait(60)
+        found = load(folder / "server" / "consensus.safetensors")
+        return {
+            "rounds": len(found.card["rounds"]),
+            "parameters": len(found.vector),
+            "vector_bytes": 4 * len(found.vector),
+            "sent": {name: counter.sent for name, counter in counters.items()},
+            "got": {name: counter.got for name, counter in counters.items()},
+            "losses": [record["loss"] for record in found.card["rounds"]],
+            "wall_s": round(wall, 1),
+            "exit": code,
+        }
+
+
+def reached(curve: list[float], best: float) -> int | None:
+    """Rounds until the mean error has come `REACHED` of the way from the start to that of the pooled rows."""
+    aim = curve[0] - REACHED * (curve[0] - best)
+    return next((number for number, error in enumerate(curve) if error <= aim), None)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="*", default=["accuracy", "faults"])
+    parser.add_argument("--again", action="store_true")
+    asked = parser.parse_args()
+    found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+    def run(name: str, case: Callable[[], dict[str, Any]]) -> None:
+        if name in found and not asked.again:
+            return
+        found[name] = case()
+        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+        print(f"{name}: {json.dumps({k: v for k, v in found[name].items() if k not in ('curve', 'errors')})}")
+
+    if "accuracy" in asked.what:
+        run("alone", alone)
+        run("pooled", pooled)
+        for name in RULES:
+            run(name, lambda name=name: rule(name))
+    if "faults" in asked.what:
+        for name, aggregate in CASES:
+            run(f"{name}; {aggregate}", lambda name=name, aggregate=aggregate: faulty(name, aggregate))
+    if "flower" in asked.what:
+        environment = Path(asked.what[asked.what.index("flower") + 1])
+        run("flower", lambda: over_flower(environment))
+    table(found)
+
+
+def table(found: dict[str, Any]) -> None:
+    """All there is."""
+    print(f"\n{os.cpu_count()} cores; {SITES} sites of {ROWS} rows, {ROUNDS} rounds of {STEPS} steps")
+    print(f"{'':40} {'sites':>8} {'tuned':>8} {'new':>8} {'rounds to 95 %':>15}")
+    best = found.get("pooled", {}).get("error", float("nan"))
+    for name in ("alone", "pooled", *RULES):
+        if name in found:
+            row = found[name]
+            tuned_, new = row.get("tuned", {}).get("error", float("nan")), row.get("strangers", float("nan"))
+            to = reached(row["curve"], best) if "curve" in row else None
+            print(f"{name:40} {row['error']:8.4f} {tuned_:8.4f} {new:8.4f} {to if to is not None else '-':>15}")
+    print(f"\n{'one of five sites at fault, FedAvg':55} {'others':>8} {'refusals':>9}")
+    for name, aggregate in CASES:
+        if f"{name}; {aggregate}" in found:
+            row = found[f"{name}; {aggregate}"]
+            print(f"{f'{name}; {aggregate}':55} {row['error']:8.4f} {row['said']:9}")
+    if "flower" in found:
+        print(f"\nover Flower: {json.dumps(found['flower'])}")
+
+
+if __name__ == "__main__":
+    main()
