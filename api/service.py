@@ -71,7 +71,7 @@ class Service:
             registry=registry,
             calibrations=Calibrations(db, catalog, store, registry),
             drifts=Drifts(catalog, store, registry, metrics),
-            recorder=Recorder(db),
+            recorder=Recorder(db, settings.spool),
             inbox=inbox,
             housekeeper=Housekeeper(catalog, store, inbox, jobs, registry, settings.jobs, settings.retention_days),
             metrics=metrics,

@@ -104,6 +104,11 @@ class Settings(BaseSettings):
         return self.data_dir.resolve() / "incoming"
 
     @property
+    def spool(self) -> Path:
+        """The folder of recommendations that are not in the database yet."""
+        return self.data_dir.resolve() / "spool"
+
+    @property
     def compilation_cache(self) -> Path:
         """The folder of compiled programs."""
         return self.data_dir.resolve() / "compiled"

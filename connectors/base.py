@@ -35,6 +35,9 @@ class BaseSource(Generic[O]):
     async def units(self) -> Mapping[str, str]:
         return {}
 
+    async def unseen(self) -> Mapping[str, str]:
+        return {}
+
 
 class LastValues(BaseSource[O]):
     """A source whose server holds no present values: it reads the last ones that came."""

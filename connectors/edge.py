@@ -87,6 +87,9 @@ class SourceEdge:
     async def units(self) -> Mapping[str, str]:
         return await self._source.units()
 
+    async def unseen(self) -> Mapping[str, str]:
+        return await self._source.unseen()
+
     def _sound(self, batch: Samples) -> Samples:
         """Without rows from the future and of tags that are not mapped; they are counted and named."""
         early = batch.times > self._clock.latest() + self._future

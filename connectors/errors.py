@@ -37,7 +37,7 @@ class MissingExtra(ConnectorError):
         super().__init__(f"'{kind}' needs an extra: pip install 'plant-twin[{extra}]'")
 
 
-Grave = Literal["wrong", "missing", "doubt", "away"]
+Grave = Literal["wrong", "missing", "doubt", "away", "later"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class Fault:
 
     Attributes:
         grave: "wrong" would bring wrong numbers, "missing" is what the file names and the other side lacks, "doubt" is
-            for a person to judge, "away" may mend itself: nobody answers yet.
+            for a person to judge, "away" may mend itself: nobody answers yet; "later" is sound as far as it goes, and
+            told with the first message or file, as nothing shows it before.
     """
 
     loc: tuple[str | int, ...]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from types import TracebackType
 from typing import Any, BinaryIO, Literal, Self, cast
@@ -23,7 +24,9 @@ from pydantic import Field, field_validator
 
 from connectors.base import LastValues
 from connectors.errors import ConnectorError
+from connectors.formats.base import Reader
 from connectors.formats.files import ARROW, CSV, PARQUET, opened, read_upload
+from connectors.formats.long import LongSurvey
 from connectors.kinds import Context
 from connectors.options import Mapped, Options
 from connectors.protocol import NS, Health, Samples
@@ -37,6 +40,7 @@ TYPES = {"csv": CSV, "txt": CSV, "parquet": PARQUET, "pq": PARQUET, "arrow": ARR
 
 NEWEST = 20  # files whose columns are looked at before anything is collected
 LONG = frozenset(("tag", "value"))
+LOOK = 500_000  # rows of long files that are looked at for the tags they hold
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,19 @@ class Header:
     names: frozenset[str]
     types: Mapping[str, pa.DataType]
     units: Mapping[str, str]
+
+    @property
+    def long(self) -> bool:
+        return self.names >= LONG
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What files show of the mapping, by tag: what is wrong, the units they state, and of what they show nothing."""
+
+    faults: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+    unseen: Mapping[str, str] = field(default_factory=dict)
 
 
 class Column(Mapped):
@@ -97,6 +114,8 @@ class FolderSource(LastValues[SourceOptions]):
         self._fs: Any = None
         self._root = ""
         self._done: dict[str, str] = {}
+        self._found: Shown | None = None  # what the newest files have shown
+        self._looked = False  # whether the newest files were looked at before the first of them is read
 
     async def __aenter__(self) -> Self:
         def found() -> tuple[Any, str, Any]:
@@ -112,6 +131,7 @@ class FolderSource(LastValues[SourceOptions]):
         if info.type is not fs.FileType.Directory and self._fs.type_name != "s3":
             raise ConnectorError(f"there is no folder {self._options.path}")
         self.health.connected = True
+        self._found = None
         return self
 
     async def __aexit__(
@@ -123,7 +143,13 @@ class FolderSource(LastValues[SourceOptions]):
         self._done = json.loads(position) if position else {}
         ticks = Ticks(self._options.period_s, self._clock, Health("", ""))
         while True:
-            for info in await self._fresh():
+            fresh = await self._fresh()
+            if fresh and not self._looked:
+                self._found = None  # since the start others may have come
+                shown = await self._shown()
+                self._context.look(shown.faults, shown.units)
+                self._looked = True  # not before: where that raised, it is looked at again
+            for info in fresh:
                 async for part in self._read(info):
                     yield self._arrived(part)
                 self._done[_short(info.base_name)] = _state(info)
@@ -131,19 +157,66 @@ class FolderSource(LastValues[SourceOptions]):
             await ticks.next()
 
     async def faults(self) -> Mapping[str, str]:
-        """Columns that none of the newest files has, or that hold no numbers there; long files tell nothing."""
-        headers = await self._headers()
-        if not headers or any(header.names >= LONG for header in headers):
-            return {}
-        found = {}
+        """Columns, or tags of long files, that none of the newest files has, or that hold no numbers there."""
+        return (await self._shown()).faults
+
+    async def units(self) -> Mapping[str, str]:
+        """What the newest files state: the metadata of fields, the bracket behind a column's name, or the column
+        `unit` of long files."""
+        return (await self._shown()).units
+
+    async def unseen(self) -> Mapping[str, str]:
+        return (await self._shown()).unseen
+
+    async def _shown(self) -> Shown:
+        """What the newest files that can be read show of the mapping; they are looked at once."""
+        if self._found is None and (headers := await self._headers()):
+            self._found = await self._looked_at(headers)
+        named = {tag: unit for address, tag in self._names.items() if (unit := of_name(address))}
+        if self._found is None:
+            return Shown(units=named, unseen=dict.fromkeys(self._names.values(), "there is no file yet"))
+        return replace(self._found, units={**named, **self._found.units})
+
+    async def _looked_at(self, headers: Sequence[Header]) -> Shown:
+        wide, long = [h for h in headers if not h.long], [h for h in headers if h.long]
+        columns = await asyncio.to_thread(self._columns, wide) if wide else None
+        if not long:
+            return columns or Shown()
+        rows = await asyncio.to_thread(self._tags, long)
+        if columns is None:
+            return rows
+        # A tag that is in files of one of the two kinds is no fault of the other.
+        faults = {tag: why for tag, why in columns.faults.items() if tag in rows.faults or tag in rows.unseen}
+        unseen = {tag: why for tag, why in rows.unseen.items() if tag in faults}
+        faults = {tag: why for tag, why in faults.items() if tag not in unseen}
+        return Shown(faults, {**rows.units, **columns.units}, unseen)
+
+    def _columns(self, headers: Sequence[Header]) -> Shown:
+        """What wide files show: their columns and types, and the words at the beginning of the newest."""
+        found, units = {}, {}
         for address, tag in self._names.items():
             having = [header for header in headers if address in header.names]
+            stated = (header.units.get(address, "") for header in headers)
+            if unit := next((unit for unit in stated if unit), ""):
+                units[tag] = unit
             if not having:
                 known = {name for header in headers for name in header.names}
                 found[tag] = f"none of the newest files has a column '{address}'{near(address, known)}"
             elif not _numbers(kind := having[0].types[address]):
                 found[tag] = f"the column '{address}' of {having[0].info.base_name} holds {kind}, no numbers"
-        return await asyncio.to_thread(self._words, headers[0].info) | found
+        return Shown(self._words(headers[0].info) | found, units)
+
+    def _tags(self, headers: Sequence[Header]) -> Shown:
+        """What the rows of long files show: their tags, whether these have numbers, and the units beside them."""
+        survey = LongSurvey(frozenset(self._names))
+        for header in headers:
+            with suppress(TelemetryError, OSError, pa.ArrowException), self._opened(header.info) as reader:
+                survey.look(reader, header.info.base_name, LOOK)
+        tags = self._names.items()
+        faults = {tag: why for address, tag in tags if (why := survey.fault(address))}
+        units = {tag: survey.units[address] for address, tag in tags if address in survey.units}
+        unseen = {tag: "the newest long files have no row of it so far" for a, tag in tags if survey.unknown(a)}
+        return Shown(faults, units, unseen)
 
     def _words(self, info: fs.FileInfo) -> dict[str, str]:
         """Tags of which the beginning of a file holds words alone; a short one's last values are remembered too."""
@@ -160,32 +233,19 @@ class FolderSource(LastValues[SourceOptions]):
         held = [name for name in self._names if name in told and name in first.table.column_names]
         return {self._names[name]: told[name] for name in held if np.isnan(first.table[name].to_numpy()).all()}
 
-    async def units(self) -> Mapping[str, str]:
-        """What the newest files state: the metadata of fields, else the bracket behind a column's name."""
-        headers = await self._headers()
-        found = {}
-        for address, tag in self._names.items():
-            stated = (header.units.get(address, "") for header in headers)
-            if unit := next((unit for unit in stated if unit), "") or of_name(address):
-                found[tag] = unit
-        return found
-
     async def _headers(self) -> list[Header]:
         """Of the newest files that can be read, the newest first."""
-        self._done = {}
-        newest = [info for info in await self._fresh() if _kind(info)][-NEWEST:]
+        newest = [info for info in await self._settled() if _kind(info)][-NEWEST:]
         read = [await asyncio.to_thread(self._header, info) for info in reversed(newest)]
         return [header for header in read if header is not None]
 
     def _header(self, info: fs.FileInfo) -> Header | None:
         """What a file says before its rows; None where it cannot be read, which is told when it is collected."""
-        kind, encoding = _kind(info) or "", "gzip" if info.base_name.endswith(".gz") else None
         try:
-            if kind == PARQUET and encoding is None:
+            if _kind(info) == PARQUET and not info.base_name.endswith(".gz"):
                 schema = pq.read_schema(self._fs.open_input_file(info.path))
             else:
-                body = cast(BinaryIO, self._fs.open_input_stream(info.path, compression=None))
-                with body, opened(body, kind, encoding) as reader:
+                with self._opened(info) as reader:
                     schema = reader.schema or pa.schema([(name, pa.string()) for name in reader.names])
         except (TelemetryError, OSError, pa.ArrowException):
             return None
@@ -196,8 +256,27 @@ class FolderSource(LastValues[SourceOptions]):
             {field.name: of_metadata(field.metadata) for field in schema},
         )
 
+    @contextmanager
+    def _opened(self, info: fs.FileInfo) -> Iterator[Reader]:
+        """The reader of a file.
+
+        Raises:
+            TelemetryError, OSError, ArrowException: it cannot be read.
+        """
+        body = cast(BinaryIO, self._fs.open_input_stream(info.path, compression=None))
+        encoding = "gzip" if info.base_name.endswith(".gz") else None
+        with body, opened(body, _kind(info) or "", encoding) as reader:
+            yield reader
+
     async def _fresh(self) -> list[fs.FileInfo]:
         """Files that were not read, the oldest first."""
+        files = await self._settled()
+        kept = {_short(i.base_name) for i in files}
+        self._done = {name: state for name, state in self._done.items() if name in kept}
+        return [i for i in files if self._done.get(_short(i.base_name)) != _state(i)]
+
+    async def _settled(self) -> list[fs.FileInfo]:
+        """All files that are no longer being written, the oldest first."""
         selector = fs.FileSelector(self._root, allow_not_found=True)
         try:
             infos = await asyncio.to_thread(lambda: self._fs.get_file_info(selector) if self._fs else [])
@@ -207,10 +286,7 @@ class FolderSource(LastValues[SourceOptions]):
         self._answered()
         settled = self._clock.now() - round(self._options.settle_s * NS)
         files = [i for i in infos if i.type is fs.FileType.File and fnmatch(i.base_name, self._options.pattern)]
-        kept = {_short(i.base_name) for i in files}
-        self._done = {name: state for name, state in self._done.items() if name in kept}
-        fresh = [i for i in files if self._done.get(_short(i.base_name)) != _state(i) and i.mtime_ns <= settled]
-        return sorted(fresh, key=lambda i: (i.mtime_ns, i.base_name))
+        return sorted((i for i in files if i.mtime_ns <= settled), key=lambda i: (i.mtime_ns, i.base_name))
 
     async def whole(self) -> list[Samples]:
         """All that the files hold now, whatever was read before."""

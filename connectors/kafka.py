@@ -30,6 +30,7 @@ WAIT_MS = 500
 MESSAGES = 5_000  # of a batch
 MS = 1_000_000
 PATIENCE_S = 5.0
+UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, RecursionError, pa.ArrowException)
 LAST = 10  # messages of a partition that are looked at before anything is collected
 
 
@@ -105,6 +106,7 @@ class KafkaSource(LastValues[SourceOptions]):
         super().__init__(options, context)
         self._consumer: AIOKafkaConsumer | None = None
         self._units: dict[str, str] = {}
+        self._seen: set[str] = set()  # topics of which a message was looked at
         self._wanted: dict[str, list[Fields]] = {}
         for tag, m in options.tags.items():
             self._wanted.setdefault(m.address, []).append(Fields(tag, m.field, m.time, m.quality))
@@ -162,17 +164,21 @@ class KafkaSource(LastValues[SourceOptions]):
         unreadable: dict[str, str] = {}
         readable: set[str] = set()
         for message in await self._last_messages([topic for topic in self._wanted if topic in topics]):
-            why = self._unreadable(message)
-            self._latest |= Samples.of(() if why else self._rows(message)).latest()
-            unreadable |= why
+            self._seen.add(message.topic)
+            rows, why = self._read(message)
+            self._latest |= Samples.of(rows).latest()
+            unreadable |= {tag: f"the last messages of {message.topic}: {told}" for tag, told in why.items() if tag}
             readable |= {fields.tag for fields in self._wanted[message.topic]} - why.keys()
-            if self._options.format == "arrow":
-                self._units |= _stated(message.value, self._wanted[message.topic])
+            self._units |= self._stated(message)
         return found | {tag: why for tag, why in unreadable.items() if tag not in readable}
 
     async def units(self) -> Mapping[str, str]:
         """What the fields of Arrow messages state (known behind `faults`); JSON has none."""
         return dict(self._units)
+
+    async def unseen(self) -> Mapping[str, str]:
+        waiting = [(topic, fields.tag) for topic, wanted in self._wanted.items() for fields in wanted]
+        return {tag: f"no message of {topic} is held" for topic, tag in waiting if topic not in self._seen}
 
     async def _last_messages(self, topics: Sequence[str]) -> list[Any]:
         """The last messages of each partition, read beside the group; an empty topic has none.
@@ -204,21 +210,6 @@ class KafkaSource(LastValues[SourceOptions]):
         finally:
             await consumer.stop()
 
-    def _unreadable(self, message: Any) -> dict[str, str]:
-        """Tags that a message does not hold as they are mapped, and why; a long one need not hold all."""
-        if self._options.format == "long":
-            return {}
-        found = {}
-        for fields in self._wanted[message.topic]:
-            try:
-                if self._options.format == "arrow":
-                    list(rows_of_table(message.value, [fields], 0))
-                else:
-                    rows_of(message.value, [fields], 0)
-            except (ValueError, TypeError, pa.ArrowException) as error:
-                found[fields.tag] = f"the last messages of {message.topic}: {error}"
-        return found
-
     async def _commit(self, consumer: AIOKafkaConsumer) -> None:
         try:
             await consumer.commit()
@@ -226,21 +217,36 @@ class KafkaSource(LastValues[SourceOptions]):
             self.health.last_error = f"offsets not committed: {error}"
 
     def _rows(self, message: Any) -> list[Row]:
-        wanted, now = self._wanted.get(message.topic, []), message.timestamp * MS
+        """The rows of a message; what it does not hold is counted, and told where it is the first of its topic."""
+        rows, faults = self._read(message)
+        if faults:
+            self.health.refused += 1
+            self.health.last_error = f"{message.topic} at {message.offset}: {next(iter(faults.values()))}"
+        if message.topic not in self._seen:
+            told = {tag: f"the first message of {message.topic}: {why}" for tag, why in faults.items() if tag}
+            self._context.look(told, self._stated(message))
+            self._seen.add(message.topic)  # not before: where that raised, it is looked at again
+        return rows
+
+    def _read(self, message: Any) -> tuple[list[Row], dict[str, str]]:
+        """The rows of a message, and by tag why it does not hold others as they are mapped; "" is all of it."""
+        wanted, now, told = self._wanted.get(message.topic, []), message.timestamp * MS, message.value or b""
+        if self._options.format == "json":
+            return rows_of(told, wanted, now)
         try:
             if self._options.format == "arrow":
-                return list(rows_of_table(message.value, wanted, now))
-            body = json.loads(message.value)
-            items = body if isinstance(body, list) else [body]
-            if self._options.format == "json":
-                return [row_of(item, fields, now) for item in items for fields in wanted]
+                return list(rows_of_table(told, wanted, now)), {}
+            body = json.loads(told)
             by_name = {fields.value or fields.tag: fields.tag for fields in wanted}
+            items = body if isinstance(body, list) else [body]
             long = [(by_name[item["tag"]], item) for item in items if item["tag"] in by_name]
-            return [row_of(item, _long(tag, item), now) for tag, item in long]
-        except (ValueError, TypeError, KeyError, pa.ArrowException) as error:
-            self.health.refused += 1
-            self.health.last_error = f"{message.topic} at {message.offset}: {error}"
-            return []
+            return [row_of(item, _long(tag, item), now) for tag, item in long], {}
+        except UNREADABLE as error:
+            return ([], {"": str(error)}) if self._options.format == "long" else _by_column(told, wanted, now)
+
+    def _stated(self, message: Any) -> dict[str, str]:
+        """The units that a message states; those of Arrow alone do."""
+        return _stated(message.value or b"", self._wanted[message.topic]) if self._options.format == "arrow" else {}
 
 
 class KafkaSink(BaseSink[SinkOptions]):
@@ -300,6 +306,18 @@ def access(options: SinkOptions, context: Context) -> dict[str, Any]:
             "sasl_plain_password": context.secret(options.password_env),
         }
     return given | {"security_protocol": protocol}
+
+
+def _by_column(body: bytes, wanted: Sequence[Fields], now: int) -> tuple[list[Row], dict[str, str]]:
+    """The rows of the columns of an Arrow stream that can be read, and why the others cannot."""
+    rows: list[Row] = []
+    faults: dict[str, str] = {}
+    for fields in wanted:
+        try:
+            rows += rows_of_table(body, [fields], now)
+        except UNREADABLE as error:
+            faults[fields.tag] = str(error)
+    return rows, faults
 
 
 def rows_of_table(body: bytes, wanted: Sequence[Fields], now: int) -> Iterator[Row]:

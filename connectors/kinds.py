@@ -7,9 +7,10 @@ It imports its library at its top; it is itself imported only where the configur
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
+from typing import TypeAlias
 
 from connectors.clock import Clock, SystemClock
 from connectors.errors import ConnectorError, MissingExtra
@@ -26,6 +27,12 @@ KINDS = {  # kind: (module, extra; "" for none)
     "replay": ("connectors.replay", ""),
 }
 
+Look: TypeAlias = Callable[[Mapping[str, str], Mapping[str, str]], None]
+
+
+def nobody(faults: Mapping[str, str], units: Mapping[str, str]) -> None:
+    """Whom a source tells that runs for nobody."""
+
 
 @dataclass(frozen=True)
 class Context:
@@ -36,11 +43,14 @@ class Context:
         secrets: by environment variable.
         reader: who reads beside the collector from the same file, such as "control"; brokers must know the two apart,
             and such a reader wants the present alone. Empty for the collector.
+        look: is told what the first messages or files show, where nothing could be seen at start: what is wrong, and
+            the units they state, each by tag. It raises `ConnectorError` where they must not be collected.
     """
 
     clock: Clock = field(default_factory=SystemClock)
     secrets: Mapping[str, str] = field(default_factory=dict)
     reader: str = ""
+    look: Look = nobody
 
     def known_as(self, name: str) -> str:
         """The name by which a broker knows this reader."""

@@ -118,6 +118,7 @@ class MqttSource(LastValues[SourceOptions]):
         self._client: aiomqtt.Client | None = None
         self._coming: asyncio.Task[aiomqtt.Message] | None = None  # the next message, while it is waited for
         self._asked: dict[str, float] = {}
+        self._seen: set[str] = set()  # tags of which a message has shown whether it holds them
 
     async def __aenter__(self) -> Self:
         await self._connect()
@@ -154,7 +155,7 @@ class MqttSource(LastValues[SourceOptions]):
         """What births, or the messages that the broker retains, say of the mapping.
 
         Nothing is acknowledged meanwhile: the broker sends it again to whoever collects. A topic without a retained
-        message tells nothing.
+        message tells nothing (`unseen`); its first one tells.
 
         Raises:
             ConnectorError: the connection is lost, or an edge node sends no birth.
@@ -168,11 +169,12 @@ class MqttSource(LastValues[SourceOptions]):
             except aiomqtt.MqttError as error:
                 raise ConnectorError(f"no connection to {self._options.host}: {error}") from error
             for message in messages:
+                rows, why = self._read(message)
                 for fields in self._topics.get(str(message.topic), ()):
                     found.pop(fields.tag, None)  # the last message counts
-                why = {} if self._sparkplug else self._unreadable(message)
+                    self._seen.add(fields.tag)
                 found |= why
-                self._latest |= Samples.of(() if why else self._rows(message)).latest()
+                self._latest |= Samples.of(rows).latest()
             await self._ask_for_births()
         if self._sparkplug is None:
             return found
@@ -184,15 +186,11 @@ class MqttSource(LastValues[SourceOptions]):
     async def units(self) -> Mapping[str, str]:
         return self._sparkplug.units() if self._sparkplug else {}
 
-    def _unreadable(self, message: aiomqtt.Message) -> dict[str, str]:
-        """Tags that a message does not hold as they are mapped, and why."""
-        topic, found = str(message.topic), {}
-        for fields in self._topics.get(topic, ()):
-            try:
-                rows_of(bytes(message.payload), [fields], 0)
-            except ValueError as error:
-                found[fields.tag] = f"the message of {topic}: {error}"
-        return found
+    async def unseen(self) -> Mapping[str, str]:
+        if self._sparkplug:
+            return {}
+        topics = {fields.tag: topic for topic, wanted in self._topics.items() for fields in wanted}
+        return {tag: f"no message of {topic} is retained" for tag, topic in topics.items() if tag not in self._seen}
 
     async def _connect(self) -> None:
         client = made_client(self._options, self._context, self._queue)
@@ -260,16 +258,28 @@ class MqttSource(LastValues[SourceOptions]):
         return messages
 
     def _rows(self, message: aiomqtt.Message) -> list[Row]:
-        now, topic = self._clock.now(), str(message.topic)
-        body = bytes(message.payload)
-        try:
-            if self._sparkplug:
-                return self._sparkplug.rows(topic, body, now)
-            return rows_of(body, self._topics.get(topic, ()), now)
-        except ValueError as error:
+        """The rows of a message; what it does not hold is counted, and told where it is the first of its tag."""
+        rows, faults = self._read(message)
+        if faults:
             self.health.refused += 1
-            self.health.last_error = f"{topic}: {error}"
-            return []
+            self.health.last_error = next(iter(faults.values()))
+        if self._sparkplug is None:
+            tags = {fields.tag for fields in self._topics.get(str(message.topic), ())} - self._seen
+            self._seen |= tags
+            if first := {tag: why for tag, why in faults.items() if tag in tags}:
+                self._context.look(first, {})
+        return rows
+
+    def _read(self, message: aiomqtt.Message) -> tuple[list[Row], dict[str, str]]:
+        """The rows of a message, and what it does not hold as it is mapped, by tag; Sparkplug's "" is all of it."""
+        now, topic, body = self._clock.now(), str(message.topic), bytes(message.payload)
+        if self._sparkplug:
+            try:
+                return self._sparkplug.rows(topic, body, now), {}
+            except ValueError as error:
+                return [], {"": f"{topic}: {error}"}
+        rows, faults = rows_of(body, self._topics.get(topic, ()), now)
+        return rows, {tag: f"the message of {topic}: {why}" for tag, why in faults.items()}
 
     def _acknowledge(self, messages: Sequence[aiomqtt.Message]) -> None:
         if self._client is not None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from connectors.protocol import NS
 from twin.storage.batch import BAD, GOOD, UNCERTAIN
 
 Row = tuple[int, str, float, int]
 QUALITIES = {"good": GOOD, "uncertain": UNCERTAIN, "bad": BAD}
+LATEST = np.iinfo(np.int64)
 UNITS = ((1e17, 1), (1e14, 1_000), (1e11, 1_000_000))  # from so large on: ns, us, ms of the epoch; below: s
 
 
@@ -27,17 +30,28 @@ class Fields:
     quality: str
 
 
-def rows_of(body: bytes, wanted: Iterable[Fields], now: int) -> list[Row]:
-    """The rows of a payload: an object, a list of objects, or a number alone.
+def rows_of(body: bytes, wanted: Sequence[Fields], now: int) -> tuple[list[Row], dict[str, str]]:
+    """The rows of a payload (an object, a list of objects, or a number alone) as far as they can be read.
 
     Args:
         now: ns, the time of what has none.
 
-    Raises:
-        ValueError: it is no JSON, a field is missing, or a value is no number.
+    Returns:
+        The rows, and why others cannot be read, by tag: it is no JSON, a field is missing, a value is no number.
     """
-    told = json.loads(body)
-    return [row_of(item, fields, now) for item in (told if isinstance(told, list) else [told]) for fields in wanted]
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        return [], {fields.tag: str(error) for fields in wanted}
+    rows: list[Row] = []
+    faults: dict[str, str] = {}
+    for item in told if isinstance(told, list) else [told]:
+        for fields in wanted:
+            try:
+                rows.append(row_of(item, fields, now))
+            except ValueError as error:
+                faults[fields.tag] = str(error)
+    return rows, faults
 
 
 def row_of(item: Any, fields: Fields, now: int) -> Row:
@@ -57,17 +71,21 @@ def stamp(told: Any) -> int:
     """Ns of a time: ISO 8601 with an offset, or s, ms, us or ns since 1970.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is none, or one beyond the years 1678 to 2261.
     """
     if isinstance(told, str):
         time = dt.datetime.fromisoformat(told)
         if time.tzinfo is None:
             raise ValueError(f"the time {told} has no offset")
-        return (time - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1) * 1000
-    if isinstance(told, bool) or not isinstance(told, int | float) or not math.isfinite(told):
+        ns = (time - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1) * 1000
+    elif isinstance(told, bool) or not isinstance(told, int | float) or not abs(told) < math.inf:
         raise ValueError(f"{told!r} is no time")
-    factor = next((factor for size, factor in UNITS if abs(told) >= size), NS)
-    return told * factor if isinstance(told, int) else round(told * factor)
+    else:
+        factor = next((factor for size, factor in UNITS if abs(told) >= size), NS)
+        ns = told * factor if isinstance(told, int) else round(told * factor)
+    if not LATEST.min <= ns <= LATEST.max:
+        raise ValueError(f"{str(told)[:30]} is no time")
+    return ns
 
 
 def quality(told: Any) -> int:
@@ -94,8 +112,9 @@ def _at(item: Any, path: str) -> Any:
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool | int | float):
-        return float(value)
-    if isinstance(value, str):
-        return float(value)
+    if isinstance(value, bool | int | float | str):
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError("an integer beyond all numbers") from None
     raise ValueError(f"{str(value)[:60]!r} is no number")

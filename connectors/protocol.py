@@ -178,6 +178,10 @@ class Source(Protocol):
         """The unit that the source itself states, by tag; tags of which it says nothing are left out."""
         ...
 
+    async def unseen(self) -> Mapping[str, str]:
+        """Tags of which `faults` and `units` could see nothing yet, and why; `Context.look` is told later."""
+        ...
+
 
 class Sink(Protocol):
     """Where values are written to."""

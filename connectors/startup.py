@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from connectors.config import Config
 from connectors.errors import ConnectorError, Fault
-from connectors.kinds import Context
+from connectors.kinds import Context, Look
 from connectors.protocol import NS, Source
 from twin import units
 from twin.errors import PlantError
@@ -42,12 +43,44 @@ async def _source(config: Config, i: int, plant: Plant, context: Context) -> lis
     try:
         async with source:
             told = await source.faults()
-            found = [config.fault(("sources", i, "tags", tag, "address"), why, "missing") for tag, why in told.items()]
+            found = _shown(config, i, plant, told, await source.units())
+            for tag, why in (await source.unseen()).items():
+                later = f"{why}: whether it is right is told with the first"
+                found.append(config.fault(("sources", i, "tags", tag, "address"), later, "later"))
             sound = [tag for tag in config.sources[i].tags if tag not in told and tag in plant.names]
-            found += _units(config, i, plant, await source.units())
             return found + await _clock(config, i, source, sound, context)
     except ConnectorError as error:
         return [config.fault(("sources", i, "kind"), error.detail, "away")]
+
+
+def _shown(config: Config, i: int, plant: Plant, told: Mapping[str, str], stated: Mapping[str, str]) -> list[Fault]:
+    """What messages, files or nodes show to be wrong with the mapping of a source and its units."""
+    found = [config.fault(("sources", i, "tags", tag, "address"), why, "missing") for tag, why in told.items()]
+    return found + list(_units(config, i, plant, stated))
+
+
+def watching(config: Config, i: int, plant: Plant, context: Context, tell: Callable[[Fault], None]) -> Context:
+    """The context of a source that runs: what could not be seen at start is told as soon as it shows.
+
+    Units that contradict the plant's end the source, as they do at start; it begins again when the collector tries it
+    again, and ends in the same way until the file names the unit.
+
+    Args:
+        tell: is told each finding, once.
+    """
+    known: set[Fault] = set()
+
+    def look(told: Mapping[str, str], stated: Mapping[str, str]) -> None:
+        found = _shown(config, i, plant, told, stated)
+        for fault in found:
+            if fault not in known and fault.grave != "wrong":
+                tell(fault)
+        known.update(found)
+        if wrong := [fault for fault in found if fault.grave == "wrong"]:
+            raise ConnectorError("\n".join(fault.sentence(config.path) for fault in wrong))
+
+    looking: Look = look
+    return replace(context, look=looking)
 
 
 async def _sink(config: Config, i: int, plant: Plant, context: Context, written: Iterable[str]) -> list[Fault]:

@@ -24,7 +24,7 @@ from connectors.config import Config
 from connectors.errors import ConfigError, Fault
 from connectors.kinds import Context
 from connectors.protocol import Sink, Source
-from connectors.startup import findings
+from connectors.startup import findings, watching
 from twin.plant import Plant
 
 log = structlog.get_logger()
@@ -116,15 +116,19 @@ def configured(config: Config, plant: Plant) -> Configuration:
 
 def _connected(config: Config, configuration: Configuration, clock: Clock) -> tuple[dict[str, Source], dict[str, Sink]]:
     """By tag, the sources of what is read and the sinks of what is written."""
-    context = Context(clock, config.secrets, "control")
+    context, plant = Context(clock, config.secrets, "control"), configuration.plant
+
+    def tell(fault: Fault) -> None:
+        log.warning(fault.msg, file=str(config.path), line=fault.line)
+
     sources: dict[str, Source] = {}
     for i, options in enumerate(config.sources):
-        source = config.source(i, configuration.plant, context)
+        source = config.source(i, plant, watching(config, i, plant, context, tell))
         sources |= dict.fromkeys(options.tags, source)
     sinks: dict[str, Sink] = {}
     for i, options in enumerate(config.sinks):
         if any(tag in configuration.written_tags for tag in options.tags):
-            sink = config.sink(i, configuration.plant, context)
+            sink = config.sink(i, plant, context)
             sinks |= dict.fromkeys(options.tags, sink)
     return sources, sinks
 

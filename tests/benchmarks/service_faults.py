@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -40,6 +41,7 @@ from twin.storage.batch import of_frame
 from twin.store import Store
 
 RESULTS = Path(__file__).parent / "results" / "service_faults.json"
+CACHE = Path(__file__).parent / "cache"
 KEY = "the-key-of-these-faults"
 PLANT = {"name": "p", "sample_period_s": 1.0, "tags": [{"name": "y", "role": "cv"}, {"name": "u", "role": "mv"}]}
 START_S = 300.0
@@ -282,6 +284,63 @@ def promotion_case(folder: Path, rng: random.Random, _: argparse.Namespace) -> d
         return {"acknowledged": len(told), "lost": int(wrong), "half": int(not sound), "trouble": 0}
 
 
+def trained(folder: Path) -> None:
+    """A data folder with the quadruple tank and a twin, trained once."""
+    known = CACHE / "service_faults"
+    if not (known / "ready").exists():
+        shutil.rmtree(known, ignore_errors=True)
+        known.mkdir(parents=True)
+        with contextlib.closing(Server(known / "data", TWIN_WORKERS="1")) as server:
+            server.client.put("/v1/plants/tank", json=QuadrupleTank.plant.to_json()).raise_for_status()
+            text = Simulator(QuadrupleTank(), 3, T0).excite(600).frame().to_csv(date_format="%Y-%m-%dT%H:%M:%S%z")
+            server.client.post("/v1/plants/tank/telemetry", content=text, headers={"Content-Type": "text/csv"})
+            job = server.client.post("/v1/plants/tank/twins", json={"budget_s": 5}).json()["job"]
+            until(lambda: server.client.get(f"/v1/jobs/{job}").json()["state"] == "succeeded")
+        (known / "ready").touch()
+    shutil.copytree(known / "data", folder)
+
+
+def plan_case(folder: Path, rng: random.Random, _: argparse.Namespace) -> dict[str, int]:
+    """kill -9 of the server while it answers optimize: every answer is in the log of recommendations, once."""
+    trained(folder / "data")
+    path = "/v1/plants/tank"
+    with contextlib.closing(Server(folder / "data")) as server:
+        told: list[float] = []
+        numbers = itertools.count()
+
+        def ask() -> None:
+            while True:
+                wanted = 12.0 + 1e-6 * next(numbers)
+                body = {"horizon_s": 60.0, "objective": {"setpoints": {"level_1": {"value": wanted}}}}
+                try:
+                    answer = server.client.post(f"{path}/optimize", json=body)
+                except httpx.TransportError:
+                    return
+                answer.raise_for_status()
+                told.append(wanted)
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        until(lambda: len(told) > 8)  # the program is compiled
+        killed_in(server, rng.uniform(0.05, 2.0), lambda: [thread.join() for thread in threads])
+        found: list[float] = []
+        after: dict[str, Any] = {}
+        while True:
+            page = server.client.get(f"{path}/recommendations", params={"limit": 1000, **after}).json()
+            found += [item["request"]["objective"]["setpoints"]["level_1"]["value"] for item in page["items"]]
+            if page.get("next") is None:
+                break
+            after = {"after": page["next"]}
+        sound = server.client.get("/v1/audit/verify").json()["ok"]
+        return {
+            "acknowledged": len(told),
+            "lost": len(set(told) - set(found)),
+            "half": len(found) - len(set(found)) + (not sound),
+            "trouble": 0,
+        }
+
+
 @contextlib.contextmanager
 def small_disk(folder: Path, mib: int) -> Iterator[Path]:
     """A file system in memory of so many MiB."""
@@ -367,6 +426,7 @@ CASES: dict[str, Callable[[Path, random.Random, argparse.Namespace], dict[str, i
     "killed in compaction": compaction_case,
     "worker or server killed in training": training_case,
     "server killed in promotion": promotion_case,
+    "server killed behind plans": plan_case,
     "disk full": full_disk_case,
     "store read-only": read_only_case,
     "database gone": database_case,

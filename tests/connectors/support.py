@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 
 from connectors.config import load
-from connectors.protocol import Samples
-from connectors.startup import findings
+from connectors.errors import Fault
+from connectors.kinds import Context
+from connectors.protocol import Samples, Source
+from connectors.startup import findings, watching
 from twin.plant import Plant
 
 PATIENCE_S = 40.0
@@ -166,3 +168,15 @@ async def at_start(folder: Path, plant: Plant, text: str) -> list[tuple[int, str
     file = folder / "plant.toml"
     file.write_text(text)
     return [(fault.line, fault.grave, fault.msg) for fault in await findings(load(file, {}), plant)]
+
+
+def watched(folder: Path, plant: Plant, text: str, told: list[tuple[int, str, str]]) -> Source:
+    """The first source of such a file, as it runs; what it tells later goes to the list."""
+    file = folder / "plant.toml"
+    file.write_text(text)
+    config = load(file, {})
+
+    def tell(fault: Fault) -> None:
+        told.append((fault.line, fault.grave, fault.msg))
+
+    return config.source(0, plant, watching(config, 0, plant, Context(), tell))

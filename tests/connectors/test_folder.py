@@ -19,7 +19,7 @@ from connectors.clock import Clock, ManualClock, SystemClock
 from connectors.errors import ConnectorError
 from connectors.kinds import Context
 from connectors.protocol import NS, Samples
-from tests.connectors.support import Taken, at_start, of_tag
+from tests.connectors.support import Taken, at_start, of_tag, watched
 from twin.plant import Plant, Role, Tag
 from twin.storage.batch import GOOD, UNCERTAIN
 
@@ -170,7 +170,8 @@ async def test_what_the_newest_files_show_is_told_at_start(tmp_path: Path, name:
         found = await at_start(tmp_path, PLANT, FILE.format(path=folder, level=level))
         return [fault for fault in found if fault[1] != "doubt" or "newest value" not in fault[2]]  # files are old
 
-    assert await told() == []  # an empty folder tells nothing
+    later = "there is no file yet: whether it is right is told with the first"
+    assert await told() == [(7, "later", later), (8, "later", later)]
     written(folder / name, b"cm", LI=pa.array([150.0]), FI=pa.array([2.0]))
     wrong = "the source states the unit 'cm', the plant has 'm': write unit = \"cm\" beside it"
     assert await told() == [(7, "wrong", wrong)]
@@ -199,3 +200,66 @@ async def test_words_the_future_and_units_of_a_csv_are_told_at_start(tmp_path: P
     assert words[:2] == (8, "missing")
     assert "row 1 of a.csv: " in words[2]
     assert "open" in words[2]
+
+
+LONG_FILE = "time,tag,value,eu\n" + "".join(
+    f"2026-05-01T00:00:{s:02}Z,{tag},{value},{unit}\n"
+    for s, (tag, value, unit) in enumerate(
+        [("LI", 150, "cm"), ("LI", 151, ""), ("Flow1", 2, "m3/h"), ("FX", "open", "")]
+    )
+)
+
+
+async def test_what_the_rows_of_long_files_show_is_told_at_start(tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "a.csv").write_text(LONG_FILE)
+
+    async def told(level: str, flow: str) -> list[tuple[int, str, str]]:
+        text = FILE.format(path=folder, level=level).replace('"FI"', flow)
+        return [fault for fault in await at_start(tmp_path, PLANT, text) if fault[0] > 3]  # files are old
+
+    assert await told('{address = "LI", unit = "cm"}', '"Flow1"') == []
+    unit = (7, "wrong", "the source states the unit 'cm', the plant has 'm': write unit = \"cm\" beside it")
+    gone = (8, "missing", "no row of the newest files has the tag 'Flow2'; did you mean Flow1?")
+    assert await told('"LI"', '"Flow2"') == [unit, gone]
+    words = (8, "missing", "row 4 of a.csv: 'open' is no number")
+    assert await told('{address = "LI", unit = "cm"}', '"FX"') == [words]
+    (folder / "b.csv").write_text("time,tag,value,eu\n2026-05-01T00:01:00Z,LI,1.5,m\n")
+    mixed = (7, "missing", "the rows of 'LI' state the units 'm' and 'cm'")
+    assert (await told('{address = "LI", unit = "m"}', '"Flow1"'))[0] == mixed
+    # A wide file beside it has the tag that no long one has.
+    (folder / "b.csv").write_text("time,FI\n2026-05-01T00:01:00Z,2.0\n")
+    assert await told('{address = "LI", unit = "cm"}', '"FI"') == []
+
+
+async def test_a_long_file_that_is_not_looked_at_to_its_end_blames_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "LOOK", 1)
+    monkeypatch.setattr("connectors.formats.csv.BLOCK", 200)
+    rows = [f"2026-05-01T00:{s // 60:02}:{s % 60:02}Z,LI,{s}\n" for s in range(100)]
+    (tmp_path / "a.csv").write_text("time,tag,value\n" + "".join(rows) + "2026-05-01T01:00:00Z,FI,2.0\n")
+    async with folder.source(options(tmp_path), Context()) as source:
+        assert await source.faults() == {}
+        assert await source.unseen() == {"flow": "the newest long files have no row of it so far"}
+
+
+async def test_an_empty_folder_is_told_with_its_first_file(tmp_path: Path) -> None:
+    path = tmp_path / "files"
+    path.mkdir()
+    text = FILE.format(path=path, level='"LI"').replace("settle_s = 0.0", "settle_s = 0.0\nperiod_s = 0.05")
+    later = "there is no file yet: whether it is right is told with the first"
+    assert await at_start(tmp_path, PLANT, text) == [(8, "later", later), (9, "later", later)]
+    told: list[tuple[int, str, str]] = []
+    async with watched(tmp_path, PLANT, text, told) as plant, Taken(plant.batches()) as taken:
+        (path / "a.csv").write_text("time,LI,FX\n2026-05-01T00:00:00Z,1.0,2.0\n")
+        assert (await taken.until(len)).values.tolist() == [1.0]
+    assert told == [(9, "missing", "none of the newest files has a column 'FI'")]
+    # A unit that contradicts the plant's is not collected, however often it is tried.
+    (path / "a.csv").unlink()
+    written(path / "b.parquet", b"cm", LI=pa.array([150.0]), FI=pa.array([2.0]))
+    async with watched(tmp_path, PLANT, text, told) as plant:
+        for _ in range(2):
+            with pytest.raises(ConnectorError, match=r"plant.toml:8: .*write unit = \"cm\" beside it"):
+                await anext(plant.batches())

@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from connectors.errors import ConnectorError
 from connectors.kafka import SinkOptions, SourceOptions, sink, source
 from connectors.kinds import Context
-from tests.connectors.support import Taken, at_start
+from tests.connectors.support import Taken, at_start, watched
 from twin.plant import Plant, Role, Tag
 from twin.storage.batch import BAD, GOOD
 
@@ -173,3 +173,23 @@ async def test_what_the_last_messages_show_is_told_at_start(cluster: Producer, b
     send(cluster, "told-4", stream(pa.table([[ms], [150.0], [1.0]], schema=schema)), ms)
     wrong = "the source states the unit 'cm', the plant has 'm': write unit = \"cm\" beside it"
     assert await told("told-4", "arrow") == [(7, "wrong", wrong)]
+
+
+async def test_what_was_not_seen_at_start_is_told_with_the_first_message(
+    cluster: Producer, brokers: str, tmp_path: Path
+) -> None:
+    ms = time.time_ns() // 1_000_000
+    told: list[tuple[int, str, str]] = []
+    text = FILE.format(brokers=brokers, form="json", topic="late")
+    send(cluster, "late", {"level": 1.5, "flw": 2.0}, ms)
+    send(cluster, "late", {"level": 2.5, "flw": 2.0}, ms + 1)
+    async with watched(tmp_path, PLANT, text, told) as plant, Taken(plant.batches()) as taken:
+        assert (await taken.until(lambda got: len(got) == 2)).values.tolist() == [1.5, 2.5]
+    assert told == [(8, "missing", "the first message of late: there is no field 'flow'")]
+    stated = pa.field("level", pa.float64(), metadata={"unit": "cm"})
+    schema = pa.schema([pa.field("time", pa.int64()), stated, pa.field("flow", pa.float64())])
+    send(cluster, "late-arrow", stream(pa.table([[ms], [150.0], [1.0]], schema=schema)), ms)
+    text = FILE.format(brokers=brokers, form="arrow", topic="late-arrow")
+    async with watched(tmp_path, PLANT, text, told) as plant:
+        with pytest.raises(ConnectorError, match=r"plant.toml:7: .*write unit = \"cm\" beside it"):
+            await anext(plant.batches())

@@ -23,7 +23,7 @@ from connectors.mqtt import SinkOptions, SourceOptions, sink, source
 from connectors.protocol import NS
 from connectors.sparkplug_schema import Payload
 from tests.connectors.certificates import certificate
-from tests.connectors.support import Network, Taken, at_start, free_port, needed, of_tag, process
+from tests.connectors.support import Network, Taken, at_start, free_port, needed, of_tag, process, watched
 from twin.plant import Plant, Role, Tag
 from twin.storage.batch import BAD, GOOD, UNCERTAIN
 
@@ -362,7 +362,11 @@ async def test_what_the_broker_retains_is_told_at_start(port: int, tmp_path: Pat
     text = FILE.format(
         port=port, form="json", level='{address = "told/tank", field = "level", time = "at"}', flow='"told/flow"'
     )
-    assert await at_start(tmp_path, PLANT, text) == []  # nothing is retained: nothing is known
+    later = "no message of told/{} is retained: whether it is right is told with the first"
+    assert await at_start(tmp_path, PLANT, text) == [
+        (9, "later", later.format("tank")),
+        (10, "later", later.format("flow")),
+    ]
     async with edge(port) as client:
         ahead = {"at": time.time() + 3600, "levle": 1.5}
         await client.publish("told/tank", json.dumps(ahead), qos=1, retain=True)
@@ -377,6 +381,38 @@ async def test_what_the_broker_retains_is_told_at_start(port: int, tmp_path: Pat
         assert "s ahead of ours ('level')" in msg
         for topic in ("told/tank", "told/flow"):
             await client.publish(topic, None, qos=1, retain=True)
+
+
+async def test_what_is_not_retained_is_told_with_the_first_message(port: int, tmp_path: Path) -> None:
+    text = FILE.format(
+        port=port,
+        form="json",
+        level='{address = "late/tank", field = "level"}',
+        flow='{address = "late/tank", field = "f"}',
+    )
+    told: list[tuple[int, str, str]] = []
+    async with watched(tmp_path, PLANT, text, told) as plant, Taken(plant.batches()) as taken, edge(port) as client:
+        # The one tag that is missing takes no other with it.
+        for level in (1.5, 2.5):
+            await client.publish("late/tank", json.dumps({"level": level, "flow": 2.0}), qos=1)
+        got = await taken.until(lambda got: len(got) == 2)
+        assert of_tag(got, "level") == [1.5, 2.5]
+        assert plant.health.refused == 2
+        # Told once, with its line; later ones are counted.
+        assert told == [(10, "missing", "the message of late/tank: there is no field 'f'")]
+
+
+async def test_messages_of_nonsense_end_no_source(port: int) -> None:
+    tags = {"flow": {"address": "odd/flow", "field": "v", "time": "t"}}
+    odd = ['{"v": 1' + 400 * "0" + ', "t": 1}', '{"v": 1, "t": 1e300}', '{"v": 1, "t": "9999-01-01T00:00:00Z"}']
+    odd += [100_000 * "[", "", '{"v": {"v": 1}, "t": 1}']
+    async with source(options(port, tags), Context()) as plant, Taken(plant.batches()) as taken, edge(port) as client:
+        for body in odd:
+            await client.publish("odd/flow", body, qos=1)
+        await client.publish("odd/flow", '{"v": 2.5, "t": 1777629600}', qos=1)
+        got = await taken.until(len)
+        assert (got.times.tolist(), got.values.tolist()) == ([1_777_629_600 * NS], [2.5])
+        assert plant.health.refused == len(odd)
 
 
 async def test_a_sparkplug_command_is_what_the_other_side_expects(port: int, node_modules: Path) -> None:

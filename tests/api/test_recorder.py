@@ -1,0 +1,170 @@
+"""A recommendation that was acknowledged is in the log, whatever happens to the process or the database behind it."""
+
+from __future__ import annotations
+
+import resource
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from api.records.audit import verify
+from api.records.db import Database
+from api.records.recorder import Recorder
+from api.records.spool import Spool
+from api.records.tables import RecommendationRow
+
+ANSWERS = """
+import sys
+from pathlib import Path
+from api.records.db import Database
+from api.records.recorder import Recorder
+from tests.api.test_recorder import recommendation
+folder = Path(sys.argv[1])
+recorder = Recorder(Database(f"sqlite:///{folder / 'twin.db'}"), folder / "spool")
+recorder.start()
+for number in range(int(sys.argv[2])):
+    recorder.add(recommendation(number))
+    print(number, flush=True)
+import time
+time.sleep(600)
+"""
+
+
+def recommendation(number: int) -> RecommendationRow:
+    return RecommendationRow(
+        plant="tank",
+        twin="t1",
+        key="dcs",
+        fingerprint="f" * 64,
+        request={"horizon_s": 60.0},
+        outcome={"u": [number / 3]},
+    )
+
+
+def stored(db: Database) -> list[float]:
+    with db.read() as session:
+        return [
+            row.outcome["u"][0] for row in session.scalars(select(RecommendationRow).order_by(RecommendationRow.id))
+        ]
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    db = Database(f"sqlite:///{tmp_path / 'twin.db'}")
+    db.migrate()
+    yield db
+    db.close()
+
+
+@contextmanager
+def answering(folder: Path, count: int) -> Iterator[None]:
+    """A process that has acknowledged so many recommendations, killed (-9) at the end of the block."""
+    command = [sys.executable, "-c", ANSWERS, str(folder), str(count)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert [process.stdout.readline() for _ in range(count)] == [f"{n}\n" for n in range(count)]
+            yield
+        finally:
+            process.kill()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Nobody else writes to the database meanwhile, so that everything waits."""
+    with closing(sqlite3.connect(folder / "twin.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def test_a_kill_takes_nothing_that_was_acknowledged(tmp_path: Path, db: Database) -> None:
+    with locked(tmp_path), answering(tmp_path, 25):
+        pass
+    assert stored(db) == []
+    for _ in range(2):  # they are stored once, however often there is a start
+        recorder = Recorder(db, tmp_path / "spool")
+        recorder.start()
+        recorder.add(recommendation(100))
+        recorder.stop()
+        assert stored(db)[:26] == [n / 3 for n in (*range(25), 100)]
+        assert list((tmp_path / "spool").iterdir()) == []
+    assert len(stored(db)) == 27
+    verdict = verify(db)
+    assert (verdict.entries, verdict.problems) == (27, ())
+
+
+def test_a_kill_behind_the_commit_stores_nothing_twice(tmp_path: Path, db: Database) -> None:
+    with answering(tmp_path, 25):
+        until = time.monotonic() + 60
+        while len(stored(db)) < 25 and time.monotonic() < until:
+            time.sleep(0.02)
+    assert len(list((tmp_path / "spool").iterdir())) == 1
+    recorder = Recorder(db, tmp_path / "spool")
+    recorder.start()
+    recorder.stop()
+    assert stored(db) == [n / 3 for n in range(25)]
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_nothing_is_taken_from_a_process_that_lives(tmp_path: Path, db: Database) -> None:
+    with locked(tmp_path), answering(tmp_path, 3):
+        assert list(Spool(tmp_path / "spool").left()) == []
+    [(part, entries)] = Spool(tmp_path / "spool").left()
+    assert [entry["outcome"]["u"][0] for entry in entries] == [0.0, 1 / 3, 2 / 3]
+    assert part.waiting == 3
+
+
+def test_many_threads_and_files(tmp_path: Path, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.records.spool.FULL", 1_000)  # a file takes three or four
+    recorder = Recorder(db, tmp_path / "spool")
+    recorder.start()
+    threads = [
+        threading.Thread(target=lambda first=first: [recorder.add(recommendation(first + i)) for i in range(25)])
+        for first in range(0, 100, 25)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    recorder.flush()
+    assert sorted(stored(db)) == sorted(n / 3 for n in range(100))
+    assert len(list((tmp_path / "spool").iterdir())) <= 1  # what is stored is gone, but for the last
+    recorder.stop()
+
+
+def test_a_torn_line_and_a_damaged_one_take_no_other_with_them(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    parts = {id(part := spool.add({"n": n})): part for n in range(4)}
+    [part] = parts.values()
+    spool.close()
+    body = part.path.read_bytes()
+    lines = body.split(b"\n")
+    lines[1] = lines[1].replace(b"1", b"7")
+    part.path.write_bytes(b"\n".join(lines)[:-3])
+    [(_, entries)] = Spool(tmp_path).left()
+    assert [entry["n"] for entry in entries] == [0, 2]
+
+
+def test_a_disk_that_is_full_takes_nothing_and_is_told(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    part = spool.add({"n": 0})
+    before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (part.size + 10, hard))
+    try:
+        with pytest.raises(OSError, match=r"bytes were written|File too large"):
+            spool.add({"n": 1})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
+    spool.add({"n": 2})
+    spool.close()
+    [(_, entries)] = Spool(tmp_path).left()
+    assert [entry["n"] for entry in entries] == [0, 2]
