@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zoneinfo
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeAlias
 
 import numpy as np
@@ -25,6 +26,12 @@ ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}(:\d{2}(:\d{2}(\.\d+)?)?)?)?(Z|[+-]\d{2}(:?\
 ZONE = r"\d{2}:\d{2}.*(Z|[+-]\d{2}(:?\d{2})?)$"
 EARLIEST, LATEST = (int(np.datetime64(t, "us").astype(np.int64)) for t in ("1900-01-01", "2199-12-31T23:59:59.999999"))
 UNREADABLE = "; write ISO 8601 with an offset, such as 2026-05-01T08:00:00Z"
+
+
+@cache
+def zones() -> frozenset[str]:
+    """The names of all time zones that this machine knows; to list them takes milliseconds."""
+    return frozenset(zoneinfo.available_timezones())
 
 
 def numbers(column: Column, decimal: str = ".") -> tuple[np.ndarray, np.ndarray]:
@@ -131,8 +138,8 @@ class Clock:
     started: bool = False
 
     def __post_init__(self) -> None:
-        if self.timezone is not None and self.timezone not in zoneinfo.available_timezones():
-            hint = near(self.timezone, zoneinfo.available_timezones())
+        if self.timezone is not None and self.timezone not in zones():
+            hint = near(self.timezone, zones())
             raise TelemetryError(f"timezone '{self.timezone}' is unknown{hint or '; write one such as Europe/Berlin'}")
 
     def read(self, column: Column) -> tuple[np.ndarray, dict[int, str]]:

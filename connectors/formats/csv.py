@@ -18,7 +18,8 @@ from connectors.formats.streams import Body
 from twin.errors import TelemetryError
 from twin.storage.batch import NAMED, TIME, Rejection
 
-BLOCK = 4 << 20  # bytes read at once
+BLOCK = 4 << 20  # bytes parsed at once
+PIECE = 1 << 18  # bytes read and decoded at once: as much memory is cleared for a small body, too
 SEPARATORS = ",;\t|"
 DECIMAL_COMMA = r"(?<![\d,.:])[+-]?\d+,\d+(?![\d,.])"
 NULLS = ["", "NaN", "nan", "NAN", "null", "NULL", "None", "NA", "N/A"]
@@ -86,7 +87,7 @@ class _Utf8(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while not self._left:
-            block = self._raw.read(len(buffer)) or b""
+            block = self._raw.read(min(len(buffer), PIECE)) or b""
             self._left = self._decoder.decode(block, final=not block).encode()
             if not block:
                 break

@@ -1,11 +1,12 @@
 """How many questions a second the service answers, and whether it stays as it is under mixed traffic for long.
 
-    python tests/benchmarks/load.py [--seconds 20] [--soak-minutes 15]
+    python tests/benchmarks/load.py [load|soak] [--seconds 20] [--minutes 15]
 
 The service runs in a process of its own; this one asks, over as many kept-alive connections as the table says, each
 waiting for its answer before it asks again. No question is asked twice. `together` asks for eight scenarios in one
-request: what batching eight concurrent requests could gain at most. The soak mixes predict, optimize, uploads of the
-next rows, reads and quality reports, and looks at the memory of the serving process.
+request: what a batch of eight concurrent requests could gain at most, as it would still have to wait for them, and
+answer each. The soak mixes predict, optimize, uploads of the next rows, reads and quality reports, and looks at the
+memory of the serving process. Without a word both are run; `results/load.json` keeps the latest of each.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import argparse
 import itertools
 import json
 import os
-import statistics
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ SLUG = "tank"
 CONNECTIONS = (1, 2, 4, 8, 16)
 BOUND_MS = 200.0  # p99 that counts
 TOGETHER = 8
+LOOK_S = 5.0  # between two looks at the memory
 count = itertools.count()
 
 
@@ -122,46 +124,69 @@ def soak(service: Service, telemetry: Telemetry, minutes: float) -> dict[str, An
     threads = [threading.Thread(target=work, args=(name, *act)) for name, act in acts.items()]
     for thread in threads:
         thread.start()
-    memory: list[tuple[float, float]] = []
+    began, memory = time.monotonic(), []
     while any(thread.is_alive() for thread in threads):
-        memory.append((time.monotonic(), service.memory_mib()))
-        time.sleep(5.0)
-    sizes = [mib for _, mib in memory]
-    third = max(len(sizes) // 3, 1)
-    means = [statistics.fmean(part) for part in (sizes[:third], sizes[third : 2 * third], sizes[-third:])]
-    return {"minutes": minutes, "answered": answered, "wrong": wrong[:20], "memory_mib_by_thirds": means}
+        memory.append(((time.monotonic() - began) / 60, service.memory_mib()))
+        time.sleep(LOOK_S)
+    minutes_in, sizes = np.array(memory).T
+    settled = minutes_in >= minutes_in[-1] / 3  # caches and compiled programs fill up in the first third
+    thirds = [float(part.mean()) for part in np.array_split(sizes, 3)]
+    return {
+        "minutes": minutes,
+        "answered": answered,
+        "wrong": wrong[:20],
+        "memory_mib_by_thirds": thirds,
+        "memory_mib_least_and_most": [float(sizes.min()), float(sizes.max())],
+        "growth_mib_per_hour": float(60 * np.polyfit(minutes_in[settled], sizes[settled], 1)[0]),
+    }
+
+
+def loaded(service: Service, seconds: float) -> dict[str, Any]:
+    """The table: by question and connections."""
+    cases = {
+        "predict": asker(service, "predict", predict_body),
+        f"predict, {TOGETHER} together": asker(service, "predict", lambda: predict_body(TOGETHER)),
+        "optimize": asker(service, "optimize", optimize_body),
+    }
+    told: dict[str, Any] = {}
+    print(f"{'':22}{'connections':>12}{'per s':>9}{'p50 ms':>9}{'p99 ms':>9}{'server CPU ms':>15}{'wrong':>7}")
+    for name, ask in cases.items():
+        under_load(service, ask, 2, 3.0)  # warm
+        for connections in CONNECTIONS:
+            found = under_load(service, ask, connections, seconds)
+            told.setdefault(name, {})[str(connections)] = found
+            per_s, p50, p99, cpu, wrong = found.values()
+            print(f"{name:22}{connections:12}{per_s:9.1f}{p50:9.1f}{p99:9.1f}{cpu:15.1f}{wrong:7}", flush=True)
+        best = max((f["per_s"] for f in told[name].values() if f["p99_ms"] < BOUND_MS), default=0.0)
+        told[name]["most_per_s_within_bound"] = best
+        print(f"{name:22}at p99 < {BOUND_MS:g} ms: {best:.1f} a second", flush=True)
+    single, together = (told[n]["most_per_s_within_bound"] for n in list(cases)[:2])
+    told["batching_gains_at_most"] = gain = TOGETHER * together / single if single else None
+    print(f"scenarios a second, {TOGETHER} in a request against one: {gain if gain is None else f'{gain:.2f}'}")
+    return told
 
 
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", nargs="?", choices=("load", "soak"))
     parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--soak-minutes", type=float, default=15.0)
+    parser.add_argument("--minutes", type=float, default=15.0)
     parser.add_argument("--budget", type=float, default=30.0)
     asked = parser.parse_args()
+    results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     telemetry = Simulator(QuadrupleTank(), 1).excite(5_000)
     with running() as service:
         service.put_plant(SLUG, telemetry.plant)
         service.upload(SLUG, telemetry.rows(slice(0, 1_000)))
         service.train(SLUG, budget_s=asked.budget)
-        cases = {
-            "predict": asker(service, "predict", predict_body),
-            f"predict, {TOGETHER} together": asker(service, "predict", lambda: predict_body(TOGETHER)),
-            "optimize": asker(service, "optimize", optimize_body),
-        }
-        results: dict[str, Any] = {"cores": os.cpu_count(), "load": {}}
-        print(f"{'':22}{'connections':>12}{'per s':>9}{'p50 ms':>9}{'p99 ms':>9}{'server CPU ms':>15}{'wrong':>7}")
-        for name, ask in cases.items():
-            under_load(service, ask, 2, 3.0)  # warm
-            for connections in CONNECTIONS:
-                found = under_load(service, ask, connections, asked.seconds)
-                results["load"].setdefault(name, {})[connections] = found
-                per_s, p50, p99, cpu, wrong = found.values()
-                print(f"{name:22}{connections:12}{per_s:9.1f}{p50:9.1f}{p99:9.1f}{cpu:15.1f}{wrong:7}", flush=True)
-            best = max((f["per_s"] for f in results["load"][name].values() if f["p99_ms"] < BOUND_MS), default=0.0)
-            print(f"{name:22}at p99 < {BOUND_MS:g} ms: {best:.1f} a second", flush=True)
-        results["soak"] = soak(service, telemetry, asked.soak_minutes)
-        print(json.dumps(results["soak"], indent=1))
+        about = {"at": datetime.now(UTC).isoformat(timespec="minutes"), "cores": os.cpu_count()}
+        about["load_before"] = os.getloadavg()[0]
+        if asked.what != "soak":
+            results["load"] = about | {"seconds": asked.seconds} | loaded(service, asked.seconds)
+        if asked.what != "load":
+            results["soak"] = about | soak(service, telemetry, asked.minutes)
+            print(json.dumps(results["soak"], indent=1))
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
