@@ -35,11 +35,15 @@ def served(app: Service, slug: str, name: str) -> tuple[Twin, int]:
 def under_limits_of(twin: Twin, now: Plant) -> Plant:
     """The plant of a twin with the limits of the plant as it is described now."""
     current = {tag.name: tag for tag in now.tags}
-    changed = [tag.name for tag in twin.plant.tags if not _same(tag, current.get(tag.name))]
+    known = [tag for tag in twin.plant.tags if tag.name not in twin.plant.components]
+    changed = [tag.name for tag in known if not _same(tag, current.get(tag.name))]
     if changed or twin.plant.sample_period_s != now.sample_period_s:
         what = f"tags {', '.join(changed[:5])}" if changed else "its sample period"
         raise ConflictError(f"the plant has changed since twin {twin.id} was trained ({what}): train a new one")
-    tags = tuple(replace(tag, **{f: getattr(current[tag.name], f) for f in LIMITS}) for tag in twin.plant.tags)
+    tags = tuple(
+        replace(tag, **{f: getattr(current[tag.name], f) for f in LIMITS}) if tag.name in current else tag
+        for tag in twin.plant.tags
+    )
     return replace(twin.plant, tags=tags)
 
 

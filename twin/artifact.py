@@ -22,13 +22,16 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from twin.branches import with_components
 from twin.dynamics.ensemble import Ensemble, arrays, assemble
 from twin.dynamics.region import Region
 from twin.errors import ArtifactError, TwinError
 from twin.plant import Plant
 from twin.scaling import Scaler
 from twin.shift import Shift
+from twin.telemetry import Telemetry
 from twin.trust import Bands, Calibration, Seen, Surprise
+from twin.vector import Branch
 from twin.windows import Window
 
 FORMAT = 1
@@ -78,6 +81,10 @@ class Twin:
         """The calibrated horizon in seconds."""
         return self.horizon * self.plant.sample_period_s
 
+    def reads(self, telemetry: Telemetry) -> Telemetry:
+        """Telemetry of the plant as this twin reads it: with the components of its vector tags."""
+        return with_components(telemetry, self.plant.branches)
+
     @property
     def stride(self) -> int:
         """Rows that a row of the slow twin averages; 1 without one."""
@@ -118,6 +125,7 @@ def _write_twin(twin: Twin, folder: Path) -> str:
         "format": FORMAT,
         "id": twin.id,
         "plant": twin.plant.to_json(),
+        "branches": {branch.vector: list(branch.told) for branch in twin.plant.branches},
         "history": twin.history,
         "horizon": twin.horizon,
         "correction": twin.correction,
@@ -176,7 +184,14 @@ def _tensors(twin: Twin) -> dict[str, np.ndarray]:
     }
     if twin.calibration.shift is not None:
         parts["shift"] = twin.calibration.shift
-    named = {f"{part}.{name}": value for part, owner in parts.items() for name, value in vars(owner).items()}
+    for i, branch in enumerate(twin.plant.branches):
+        parts[f"branches.{i}"] = branch
+    named = {
+        f"{part}.{name}": value
+        for part, owner in parts.items()
+        for name, value in vars(owner).items()
+        if isinstance(value, np.ndarray)
+    }
     named |= {f"reference.{name}": np.asarray(value) for name, value in twin.reference._asdict().items()}
     return named | {f"dynamics.{name}": value for name, value in arrays(twin.dynamics).items()}
 
@@ -186,9 +201,12 @@ def _assemble(manifest: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) ->
         cut = len(prefix) + 1
         return {name[cut:]: value for name, value in tensors.items() if name.startswith(f"{prefix}.")}
 
+    plant = Plant.from_json(manifest["plant"])
+    told = manifest.get("branches", {})
+    branches = tuple(Branch(name, told=tuple(told[name]), **part(f"branches.{i}")) for i, name in enumerate(told))
     return Twin(
         id=manifest["id"],
-        plant=Plant.from_json(manifest["plant"]),
+        plant=replace(plant, branches=branches),
         scaler=Scaler(**part("scaler")),
         dynamics=assemble(manifest["architecture"], part("dynamics")),
         history=int(manifest["history"]),

@@ -39,6 +39,7 @@ def calibrate(twin: Twin, telemetry: Telemetry) -> BackOff:
         twin: as training made it.
         telemetry: what it was trained on, all of it: the blocks that each member did not see follow from it.
     """
+    telemetry = twin.reads(telemetry)
     folds = split(telemetry.run, twin.history, twin.horizon)
     grid = Grid.of(telemetry, twin.scaler)
     parts = [
@@ -57,6 +58,7 @@ def renew(twin: Twin, before: BackOff, telemetry: Telemetry) -> BackOff:
     Raises:
         TrainingError: there is too little of it.
     """
+    telemetry = twin.reads(telemetry)
     grid = Grid.of(telemetry, twin.scaler)
     usable = grid.ends(twin.history, twin.horizon)
     if len(usable) < FEWEST:

@@ -23,13 +23,15 @@ def report(twin: Twin, telemetry: Telemetry) -> dict[str, Any]:
     Returns:
         JSON: twin, created, plant, data, history, horizon_s, min_history_rows, unknown_effects, training (backbone,
         residual, curve, collapse metrics), identifiability, backtest (by CV and horizon, coverage), step_responses,
-        gain_map and diagnostics.
+        gain_map, inferred (CV → the vector tag that tells it between its measurements) and diagnostics.
     """
+    telemetry = twin.reads(telemetry)
     first, last = (pd.Timestamp(telemetry.times[i], tz="UTC").isoformat() for i in (0, -1))
     return {
         "twin": twin.id,
         "created": pd.Timestamp.now("UTC").isoformat(timespec="seconds"),
         "plant": twin.plant.to_json(),
+        "inferred": {cv: branch.vector for branch in twin.plant.branches for cv in branch.told},
         "data": {"rows": len(telemetry), "runs": len(np.unique(telemetry.run)), "start": first, "end": last},
         "history": twin.history,
         "min_history_rows": twin.min_history_rows,

@@ -31,7 +31,7 @@ def check_history(twin: Twin, history: Telemetry) -> Telemetry:
         )
         raise HistoryError.at(("history",), msg)
     window = recent.values[-twin.min_history_rows :]
-    known = np.isfinite(window).any(axis=0) | _rare(twin)
+    known = np.isfinite(window).any(axis=0) | _rare(twin) | _of_vectors(twin)
     absent = [tag for tag, some in zip(twin.plant.names, known, strict=True) if not some]
     if absent:
         raise HistoryError.at(("history", absent[0]), f"no value in the last {twin.min_history_rows} rows")
@@ -56,8 +56,13 @@ def recent_rows(twin: Twin, history: Telemetry, rows: int) -> Telemetry:
 def _rare(twin: Twin) -> np.ndarray:
     """(tags,) which CVs were without a value for as long as a window in training."""
     cvs = np.array([tag.role is Role.CV for tag in twin.plant.tags])
-    rare: np.ndarray = cvs & (twin.seen.absent >= twin.min_history_rows)
+    rare: np.ndarray = cvs & (twin.seen.absent >= twin.min_history_rows) | _of_vectors(twin)
     return rare
+
+
+def _of_vectors(twin: Twin) -> np.ndarray:
+    """(tags,) which are elements or components of a vector tag: an answer does without when the camera is down."""
+    return np.array([tag.vector is not None for tag in twin.plant.tags])
 
 
 def present_inputs(twin: Twin, history: Telemetry) -> np.ndarray:
@@ -80,7 +85,7 @@ def recent_windows(twin: Twin, history: Telemetry) -> tuple[Window, np.ndarray]:
 def reference_history(twin: Twin) -> Telemetry:
     """The twin's reference window as telemetry."""
     rows = len(twin.reference.y)
-    values = np.empty((rows, len(twin.plant.tags)))
+    values = np.full((rows, len(twin.plant.tags)), np.nan)
     values[:, twin.plant.columns(twin.plant.cvs)] = twin.scaler.y_out(twin.reference.y)
     values[:, twin.plant.columns(twin.plant.inputs)] = twin.scaler.w_out(twin.reference.w)
     times = (round(twin.plant.sample_period_s * 1e9) * np.arange(rows)).view("datetime64[ns]")

@@ -216,7 +216,7 @@ def warm_up(twin: Twin, horizon_s: float | None = None) -> None:
         return
     period = round(twin.plant.sample_period_s * 1e9)
     rows = len(twin.reference.y)
-    values = np.empty((rows, len(twin.plant.tags)))
+    values = np.full((rows, len(twin.plant.tags)), np.nan)
     values[:, twin.plant.columns(twin.plant.cvs)] = twin.scaler.y_out(twin.reference.y)
     values[:, twin.plant.columns(twin.plant.inputs)] = twin.scaler.w_out(twin.reference.w)
     times = (period * np.arange(rows)).view("datetime64[ns]")

@@ -8,13 +8,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from twin.errors import PlantError, Problem, QuestionError
 from twin.formula import Formula, FormulaError, Formulas, ordered
+
+if TYPE_CHECKING:
+    from twin.vector import Branch
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 MAX_TAGS = 10_000
@@ -28,6 +31,7 @@ class Role(StrEnum):
     MV = "mv"
     DV = "dv"
     CV = "cv"
+    OV = "ov"  # observed: an element of a vector tag, which the encoder reads and nobody moves, forecasts or limits
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,9 @@ class Tag:
         dead_time_s: a hint, where the engineer knows it.
         description: free text.
         formula: of a calculated CV (`twin.formula`): arithmetic over other tags; it is computed on read, never stored.
+        shape: of a vector tag (role ov), such as (64,) for a spectrum or (24, 32) for an image; its elements are tags
+            themselves, `name[0]`, `name[1]` and so on in row-major order, which all have this shape.
+        vector: the name of the vector tag that an element, or a component found in training, is a part of.
     """
 
     name: str
@@ -58,11 +65,17 @@ class Tag:
     dead_time_s: float | None = None
     description: str = ""
     formula: str | None = None
+    shape: tuple[int, ...] | None = None
+    vector: str | None = None
 
 
 @dataclass(frozen=True)
 class Plant:
     """The tags of one plant and its sample period.
+
+    Attributes:
+        tags: as described, of vector tags the elements.
+        branches: of the plant of a twin, how the components of vector tags are read (`twin.vector`).
 
     Raises:
         PlantError: with every contradiction in the description, each with its place.
@@ -71,6 +84,7 @@ class Plant:
     name: str
     sample_period_s: float
     tags: tuple[Tag, ...]
+    branches: tuple[Branch, ...] = ()
 
     def __post_init__(self) -> None:
         problems = list(_problems(self))
@@ -104,7 +118,26 @@ class Plant:
     @cached_property
     def measured(self) -> tuple[str, ...]:
         """The names of the tags that are measured, not calculated."""
-        return tuple(tag.name for tag in self.tags if tag.formula is None)
+        return tuple(tag.name for tag in self.tags if tag.formula is None and not _is_component(tag))
+
+    @cached_property
+    def vectors(self) -> dict[str, tuple[int, ...]]:
+        """Vector tag → where its elements stand in `tags`."""
+        found: dict[str, list[int]] = {}
+        for i, tag in enumerate(self.tags):
+            if tag.role is Role.OV and tag.vector is not None:
+                found.setdefault(tag.vector, []).append(i)
+        return {name: tuple(columns) for name, columns in found.items()}
+
+    @cached_property
+    def scalars(self) -> tuple[str, ...]:
+        """The names of the tags of one value a row: all but the parts of vector tags."""
+        return tuple(tag.name for tag in self.tags if tag.vector is None)
+
+    @cached_property
+    def components(self) -> tuple[str, ...]:
+        """The CVs that are no tags of the plant but components of its vector tags."""
+        return tuple(tag.name for tag in self.tags if _is_component(tag))
 
     @cached_property
     def formulas(self) -> Formulas:
@@ -131,11 +164,13 @@ class Plant:
         return [self.names.index(tag.name) for tag in tags]
 
     def to_json(self) -> dict[str, Any]:
-        """The plant as the REST contract writes it; absent values are left out."""
+        """The plant as the REST contract writes it: vector tags whole; absent values are left out."""
         return {
             "name": self.name,
             "sample_period_s": self.sample_period_s,
-            "tags": [{k: v for k, v in asdict(tag).items() if v is not None} for tag in self.tags],
+            "tags": [
+                _written(tag) for tag in self.tags if tag.role is not Role.OV or tag.name == element(tag.vector, 0)
+            ],
         }
 
     @classmethod
@@ -147,7 +182,7 @@ class Plant:
         """
         if not isinstance(body, Mapping) or not isinstance(body.get("tags", ()), list | tuple):
             raise PlantError("a plant is an object with a name, a sample_period_s and a list of tags")
-        tags = tuple(_tag(i, item) for i, item in enumerate(body.get("tags", ())))
+        tags = tuple(tag for i, item in enumerate(body.get("tags", ())) for tag in _tags(i, item))
         name, period = body.get("name", ""), body.get("sample_period_s")
         if not isinstance(name, str):
             raise _refuse(("name",), "must be text")
@@ -171,6 +206,39 @@ def near(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {', '.join(matches)}?" if matches else ""
 
 
+def element(vector: str | None, index: int) -> str:
+    """The name of one element of a vector tag, counted from 0 in row-major order."""
+    return f"{vector}[{index}]"
+
+
+def _is_component(tag: Tag) -> bool:
+    return tag.vector is not None and tag.role is Role.CV
+
+
+def _written(tag: Tag) -> dict[str, Any]:
+    """A tag, or of a vector tag's first element the vector, as JSON."""
+    body = {k: v for k, v in asdict(tag).items() if v is not None}
+    if tag.role is Role.OV:
+        body |= {"name": body.pop("vector"), "shape": list(tag.shape or ())}
+    return body
+
+
+def _tags(i: int, item: Any) -> tuple[Tag, ...]:
+    """The tag of such a description, or the elements of a vector tag."""
+    tag = _tag(i, item)
+    if tag.role is not Role.OV:
+        if tag.shape is not None:
+            raise _refuse(("tags", i, "shape"), f"{tag.name}: only a tag of the role ov has a shape")
+        return (tag,)
+    shape = tag.shape
+    if shape is None or not 1 <= len(shape) <= 2 or not all(n >= 1 for n in shape) or math.prod(shape) < 2:
+        msg = f"{tag.name}: a vector tag has a shape of one or two positive whole numbers, such as [64] or [24, 32]"
+        raise _refuse(("tags", i, "shape"), msg)
+    if math.prod(shape) > MAX_TAGS:
+        raise _refuse(("tags", i, "shape"), f"{tag.name}: {math.prod(shape)} elements; at most {MAX_TAGS}")
+    return tuple(replace(tag, name=element(tag.name, k), vector=tag.name) for k in range(math.prod(shape)))
+
+
 def _tag(i: int, item: Any) -> Tag:
     """The tag of such a description; what only its type shows is refused here, the rest by the plant."""
     known = {field.name: field for field in fields(Tag)}
@@ -183,11 +251,21 @@ def _tag(i: int, item: Any) -> Tag:
             raise _refuse(("tags", i, field), "must be text")
         if field in TEXTS and not isinstance(value, str):
             raise _refuse(("tags", i, field), "must be text")
-        if field not in (*TEXTS, "formula") and value is not None and not _is_number(value):
+        if field == "vector" and not isinstance(value, str | None):
+            raise _refuse(("tags", i, field), "must be text")
+        if field == "shape" and not _is_shape(value):
+            raise _refuse(("tags", i, field), "must be a list of whole numbers")
+        if field not in (*TEXTS, "formula", "shape", "vector") and value is not None and not _is_number(value):
             raise _refuse(("tags", i, field), "must be a number")
     if "name" not in item or item.get("role") not in set(Role):
-        raise _refuse(("tags", i), "needs a name and a role: mv, dv or cv")
-    return Tag(**{**item, "role": Role(item["role"])})
+        raise _refuse(("tags", i), "needs a name and a role: mv, dv or cv, or ov of a vector tag")
+    shape = None if item.get("shape") is None else tuple(item["shape"])
+    return Tag(**{**item, "role": Role(item["role"]), "shape": shape})
+
+
+def _is_shape(value: Any) -> bool:
+    whole = isinstance(value, list | tuple) and all(isinstance(n, int) and not isinstance(n, bool) for n in value)
+    return value is None or whole
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
@@ -263,6 +341,8 @@ def _tag_problems(i: int, tag: Tag) -> Iterable[Problem]:
         below, above = getattr(tag, low), getattr(tag, high)
         if below is not None and above is not None and not below < above:
             yield wrong(low, f"{low} {below:g} is not below {high} {above:g}")
+    if tag.role is Role.OV and (tag.vector is None or tag.shape is None):
+        yield wrong("role", "an ov is an element of a vector tag, which has a shape")
     if tag.rate_limit_per_s is not None and not tag.rate_limit_per_s > 0:
         yield wrong("rate_limit_per_s", "must be positive; leave it out for unlimited")
     if tag.rate_limit_per_s is not None and tag.role is not Role.MV:

@@ -129,6 +129,7 @@ def forecast(
         HistoryError: too little history, or a tag without any value in it.
         QuestionError: an unknown tag, a move for a CV, a horizon or coverage out of range.
     """
+    history = twin.reads(history)
     inputs, clipped = planned(twin, history, horizon_rows(twin, horizon_s), scenarios)
     return under(twin, history, inputs, [scenario.name for scenario in scenarios], clipped, coverage)
 

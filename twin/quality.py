@@ -16,6 +16,7 @@ from twin.excitation import excitation
 from twin.plant import Role, Tag
 from twin.store import Upload
 from twin.telemetry import Telemetry
+from twin.vector import WHOLE
 
 LISTED = 20
 HELD = 60  # rows: a value held no longer than this is never called frozen
@@ -37,9 +38,9 @@ def assess(
         bad: first and last time of spans in which a tag was sent with bad quality.
     """
     uploads = [upload for upload in uploads if not upload.taken_back]
-    tags = {tag.name: _tag(telemetry, i, tag) for i, tag in enumerate(telemetry.plant.tags)}
+    tags = _scalars(telemetry) | _vectors(telemetry)
     for name, spans in (bad or {}).items():
-        tags[name]["bad_quality"] = _bad(spans)
+        tags[telemetry.plant.tag(name).vector or name]["bad_quality"] = _bad(spans)
     moved = excitation(telemetry)
     clock = anomalies.clock(telemetry.times if stamps is None else stamps, telemetry.plant.sample_period_s)
     clock["uploads_ahead"] = _ahead(uploads)
@@ -56,6 +57,23 @@ def assess(
         **moved,
         "warnings": warnings,
     }
+
+
+def _scalars(telemetry: Telemetry) -> dict[str, dict[str, Any]]:
+    tags = enumerate(telemetry.plant.tags)
+    return {tag.name: _tag(telemetry.values[:, i], telemetry, tag) for i, tag in tags if tag.vector is None}
+
+
+def _vectors(telemetry: Telemetry) -> dict[str, dict[str, Any]]:
+    """Vector tags, by the mean over the elements of each frame."""
+    found = {}
+    for name, columns in telemetry.plant.vectors.items():
+        frames = telemetry.values[:, columns]
+        whole = np.isfinite(frames).mean(axis=1) >= WHOLE
+        mean = np.full(len(frames), np.nan)
+        mean[whole] = np.nanmean(frames[whole], axis=1)
+        found[name] = _tag(mean, telemetry, telemetry.plant.tags[columns[0]])
+    return found
 
 
 def _gaps(telemetry: Telemetry) -> dict[str, Any]:
@@ -79,9 +97,8 @@ def _gaps(telemetry: Telemetry) -> dict[str, Any]:
     }
 
 
-def _tag(telemetry: Telemetry, column: int, tag: Tag) -> dict[str, Any]:
-    """Coverage, statistics and suspicious spans of one tag."""
-    values = telemetry.values[:, column]
+def _tag(values: np.ndarray, telemetry: Telemetry, tag: Tag) -> dict[str, Any]:
+    """Coverage, statistics and suspicious spans of the values (N,) of one tag."""
     known = np.isfinite(values)
     answer: dict[str, Any] = {
         "role": str(tag.role),

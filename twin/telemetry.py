@@ -16,6 +16,7 @@ import pandas as pd
 
 from twin.errors import TelemetryError
 from twin.plant import Plant, Role
+from twin.vector import fill
 
 FASTER = 2  # values a grid point, on average, from which they are averaged
 BRIDGE = 3  # rows: a hole this long or shorter is filled with missing rows; a longer one ends the run
@@ -118,7 +119,7 @@ class Telemetry:
         frame = frame.reindex(columns=list(plant.names)).sort_index(kind="stable")
         stamps = pd.DatetimeIndex(frame.index).tz_convert("UTC").as_unit("ns").asi8
         values = frame.to_numpy(np.float64)
-        return _calculated(_on_grid(plant, stamps, np.where(np.isfinite(values), values, np.nan)))
+        return calculated(_on_grid(plant, stamps, np.where(np.isfinite(values), values, np.nan)))
 
 
 def sources(plant: Plant, names: Sequence[str]) -> list[str]:
@@ -139,9 +140,17 @@ def with_calculated(plant: Plant, frame: pd.DataFrame, names: Sequence[str]) -> 
     return frame.assign(**plant.formulas.compute(columns))[list(names)]
 
 
-def _calculated(telemetry: Telemetry) -> Telemetry:
-    """The rows with their calculated tags; what is stored under their names is no measurement of theirs."""
+def calculated(telemetry: Telemetry) -> Telemetry:
+    """The rows with their calculated tags and the components of vector tags; what is stored under their names is no
+    measurement of theirs."""
     plant = telemetry.plant
+    for branch in plant.branches:
+        frames = telemetry.values[:, plant.vectors[branch.vector]]
+        components = branch.read(frames)
+        telemetry.values[:, [plant.column(name) for name in branch.names]] = components
+        for name, inferred in zip(branch.told, branch.infer(components).T if branch.told else (), strict=True):
+            column = plant.column(name)
+            telemetry.values[:, column] = fill(telemetry.values[:, column], inferred)
     if not plant.formulas.by_tag:
         return telemetry
     columns = dict(zip(plant.names, telemetry.values.T, strict=True))

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from twin.artifact import Twin, libraries
+from twin.branches import with_components
 from twin.dynamics.ensemble import Ensemble
 from twin.dynamics.jepa import Jepa
 from twin.dynamics.lti import Lti, padded
@@ -121,6 +122,7 @@ def fit(
         QuestionError: the earlier twin is no start, or a sign is asked of tags that the plant does not have.
     """
     started = clock()
+    telemetry = with_components(telemetry, None if start is None else start.plant.branches)
     report = progress or (lambda _: None)
     inherited = None if start is None else inherit(start, telemetry)
     known = _known(telemetry, options, start)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from twin.errors import QuestionError
+from twin.plant import Plant
 from twin.shift import Shift
 from twin.telemetry import BRIDGE, Telemetry
 from twin.windows import hold
@@ -190,15 +191,23 @@ class Seen:
     def stale(self, history: Telemetry) -> dict[str, int]:
         """Tags that have been without a value for longer than they ever were, and than is bridged → rows."""
         now = _absence(history.values)[-1]
-        late = now > np.maximum(self.absent, BRIDGE)
-        return {name: int(n) for name, n, old in zip(history.plant.names, now, late, strict=True) if old}
+        late = (now > np.maximum(self.absent, BRIDGE)) & _spoken_for(history.plant)
+        return {
+            tag.vector or tag.name: int(n) for tag, n, old in zip(history.plant.tags, now, late, strict=True) if old
+        }
 
     def frozen(self, history: Telemetry) -> list[str]:
         """CVs that have now stood still for more than twice as long as ever before."""
         now = _stillness(history.values, history.run)[-1]
         names = {tag.name for tag in history.plant.cvs}
-        still = now > 2 * self.still + 2
+        still = (now > 2 * self.still + 2) & _spoken_for(history.plant)
         return [name for name, stuck in zip(history.plant.names, still, strict=True) if stuck and name in names]
+
+
+def _spoken_for(plant: Plant) -> np.ndarray:
+    """(tags,) which are told of when they fail: of a vector tag its first component alone."""
+    first = {name for branch in plant.branches for name in branch.names[:1]}
+    return np.array([tag.vector is None or tag.name in first for tag in plant.tags])
 
 
 def _stillness(values: np.ndarray, run: np.ndarray) -> np.ndarray:

@@ -554,7 +554,7 @@ class TagBody(TypedDict):
     """One tag of a plant."""
 
     name: str
-    role: Literal["mv", "dv", "cv"]
+    role: Literal["mv", "dv", "cv", "ov"]
     unit: NotRequired[str]
     low: NotRequired[float | None]
     high: NotRequired[float | None]
@@ -564,6 +564,7 @@ class TagBody(TypedDict):
     dead_time_s: NotRequired[float | None]
     description: NotRequired[str]
     formula: NotRequired[str | None]
+    shape: NotRequired[list[int] | None]
 
 
 class TrainBody(TypedDict):

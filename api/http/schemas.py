@@ -57,7 +57,7 @@ class TagBody(Question):
     """One tag of a plant."""
 
     name: str
-    role: Literal["mv", "dv", "cv"]
+    role: Literal["mv", "dv", "cv", "ov"]
     unit: str = "1"
     low: float | None = Field(default=None, description="an MV's hard limit; of a CV or DV the start of its range")
     high: float | None = Field(default=None, description="an MV's hard limit; of a CV or DV the end of its range")
@@ -68,6 +68,11 @@ class TagBody(Question):
     description: str = ""
     formula: str | None = Field(
         default=None, description="of a calculated CV: arithmetic over other tags, such as {FIC-101.PV} / steam"
+    )
+    shape: list[int] | None = Field(
+        default=None,
+        description="of a vector tag (role ov), such as [64] for a spectrum or [24, 32] for an image: the twin reads "
+        "its frames; its elements are columns NAME[0], NAME[1], … in row-major order",
     )
 
 

@@ -76,6 +76,7 @@ class Training:
         start = None if before is None else artifact.load(self._folder / before)
         options = _options(job.request)
         twin = fit(telemetry, options, self._progress(job, lost), checkpoint=checkpoint, start=start)
+        telemetry = twin.reads(telemetry)
         trained = twin.card["training"]
         diary.note(f"backbone {trained['backbone']['name']}. {trained['residual']['why']}")
         diary.note(f"stopped by {trained['stopped_by']}; {trained['peak_memory_mib']:.0f} MiB at most")

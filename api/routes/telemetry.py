@@ -124,7 +124,7 @@ def quality(
         return json_answer(report)
     from twin.quality_page import POINTS, page  # matplotlib is loaded when a page is first asked for
 
-    text = page(described, report, _overview(described, table, first, last, list(described.names), POINTS, as_of))
+    text = page(described, report, _overview(described, table, first, last, list(described.scalars), POINTS, as_of))
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     return Response(text, media_type="text/html", headers={"Content-Security-Policy": policy})
 
@@ -151,8 +151,14 @@ def take_back(app: App, key: Uploader, plant: PlantSlug, upload: UploadId) -> Re
 
 
 def _names(plant: Plant, tags: list[str] | None) -> list[str]:
+    """Those asked for, of a vector tag all elements; by default the tags of one value a row."""
     wanted = [name for part in tags or [] for name in part.split(",") if name]
-    return list(dict.fromkeys(plant.tag(name).name for name in wanted)) or list(plant.names)
+    found = [
+        plant.names[column] if name in plant.vectors else plant.tag(name).name
+        for name in wanted
+        for column in plant.vectors.get(name, (0,))
+    ]
+    return list(dict.fromkeys(found)) or list(plant.scalars)
 
 
 def _stamp(time: Time | None) -> pd.Timestamp | None:

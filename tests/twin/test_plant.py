@@ -25,7 +25,11 @@ def body(*tags: dict, **fields: object) -> dict:
 @st.composite
 def plants(draw: st.DrawFn) -> Plant:
     names = draw(st.lists(NAMES, min_size=2, max_size=6, unique_by=str.lower))
-    roles = [Role.MV, Role.CV, *draw(st.lists(st.sampled_from(Role), min_size=len(names) - 2, max_size=len(names) - 2))]
+    roles = [
+        Role.MV,
+        Role.CV,
+        *draw(st.lists(st.sampled_from([Role.MV, Role.DV, Role.CV]), min_size=len(names) - 2, max_size=len(names) - 2)),
+    ]
     tags = []
     for name, role in zip(names, roles, strict=True):
         low, high = sorted(draw(st.lists(FINITE, min_size=2, max_size=2, unique=True)))

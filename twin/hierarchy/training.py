@@ -63,7 +63,7 @@ def fit(
     if used is None:
         why = f"no slow twin: {len(telemetry)} rows are too few to average, {SHORTEST_STRIDE * ENOUGH} are needed"
         return replace(fast, card={**fast.card, "slow": {**about, "why": why}})
-    rows = averaged(telemetry, used)
+    rows = averaged(fast.reads(telemetry), used)
     slow = train.fit(
         rows,
         replace(options, horizon_s=None, budget_s=(1 - FAST) * options.budget_s),

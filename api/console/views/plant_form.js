@@ -5,7 +5,7 @@ import { html, useEffect, useState } from "../lib.js";
 import { readPlants, route } from "../state.js";
 import { csvHead, timeColumn } from "./csv_head.js";
 
-const ROLES = { mv: "MV, we move it", dv: "DV, it disturbs", cv: "CV, it matters" };
+const ROLES = { mv: "MV, we move it", dv: "DV, it disturbs", cv: "CV, it matters", ov: "OV, a vector: spectrum, image" };
 const NUMBERS = { low: "Low", high: "High", limit_low: "Low limit", limit_high: "High limit", rate_limit_per_s: "Rate/s" };
 const BLANK = { name: "", role: "cv", unit: "1" };
 
@@ -56,7 +56,7 @@ export function PlantForm({ given, close }) {
       <label class="inline">Tags from a CSV header <input type="file" accept=".csv,.txt" onChange=${(e) => e.target.files[0] && fromFile(e.target.files[0])} /></label></div>
     <${Trouble} error=${error} />
     <div class="scroll"><table>
-      <thead><tr><th>Tag</th><th>Role</th><th>Unit</th>${Object.values(NUMBERS).map((label) => html`<th>${label}</th>`)}<th>Description</th><th>Formula of a calculated CV</th><th></th></tr></thead>
+      <thead><tr><th>Tag</th><th>Role</th><th>Unit</th>${Object.values(NUMBERS).map((label) => html`<th>${label}</th>`)}<th>Description</th><th>Formula of a calculated CV, shape of a vector</th><th></th></tr></thead>
       <tbody>${tags.map((tag, i) => html`<tr>
         <td><input aria-label=${`Tag ${i + 1} name`} value=${tag.name} onInput=${(e) => set(i, { name: e.target.value })} /></td>
         <td><select aria-label=${`Tag ${i + 1} role`} value=${tag.role} onChange=${(e) => set(i, { role: e.target.value })}>
@@ -64,7 +64,9 @@ export function PlantForm({ given, close }) {
         <td><input class="short" aria-label=${`Tag ${i + 1} unit`} value=${tag.unit} onInput=${(e) => set(i, { unit: e.target.value })} /></td>
         ${Object.entries(NUMBERS).map(([field, label]) => html`<td><${NumberField} label=${`Tag ${i + 1} ${label}`} value=${tag[field]} change=${(v) => set(i, { [field]: v })} /></td>`)}
         <td><input aria-label=${`Tag ${i + 1} description`} value=${tag.description ?? ""} onInput=${(e) => set(i, { description: e.target.value })} /></td>
-        <td>${tag.role === "cv" && html`<input aria-label=${`Tag ${i + 1} formula`} placeholder="measured" value=${tag.formula ?? ""} onInput=${(e) => set(i, { formula: e.target.value })} />`}</td>
+        <td>${tag.role === "cv" && html`<input aria-label=${`Tag ${i + 1} formula`} placeholder="measured" value=${tag.formula ?? ""} onInput=${(e) => set(i, { formula: e.target.value })} />`}
+          ${tag.role === "ov" && html`<input class="short" aria-label=${`Tag ${i + 1} shape`} placeholder="64 or 24 × 32" value=${tag.shape?.join(" × ") ?? ""}
+            onChange=${(e) => set(i, { shape: e.target.value.match(/\d+/g)?.map(Number) ?? [] })} />`}</td>
         <td><button type="button" class="plain" aria-label=${`Remove tag ${i + 1}`} onClick=${() => setTags(tags.filter((_, j) => j !== i))}>✕</button></td></tr>`)}</tbody></table></div>
     <div class="bar"><button type="button" onClick=${() => setTags([...tags, BLANK])}>Add a tag</button>
       <span class="quiet small push">An MV needs low and high, its hard limits, before plans can be made. Of a CV or DV they are the range of the instrument.</span>

@@ -16,7 +16,7 @@ const MOST_TAGS = 4; // at first
 const APART_MS = 1000; // moves nearer than that are one, and one way back
 
 function initialTags() {
-  const asked = (route.value.query.get("tags") ?? "").split(",").filter((name) => plant.value.tags.some((t) => t.name === name));
+  const asked = (route.value.query.get("tags") ?? "").split(",").filter((name) => plant.value.tags.some((t) => t.name === name && t.role !== "ov"));
   return asked.length ? asked : mixed();
 }
 

@@ -10,7 +10,7 @@ const MANY = 16; // tags, from which on they are looked for by name
 
 export function Tags({ tags, setTags }) {
   const [text, setText] = useState("");
-  const all = plant.value.tags;
+  const all = plant.value.tags.filter((tag) => tag.role !== "ov"); // a vector has no trend of its own
   const many = all.length > MANY;
   const like = (tag) => `${tag.name} ${tag.role} ${tag.description}`.toLowerCase().includes(text.toLowerCase());
   const shown = many ? all.filter((tag) => tags.includes(tag.name) || (text && like(tag))) : all;
