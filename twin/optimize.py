@@ -173,6 +173,7 @@ def plan(
         QuestionError: no twin could answer: an unknown tag, a limit wider than the plant's, a number out of range.
     """
     begun = time.perf_counter()
+    history = twin.reads(history)
     check_positive(control_horizon_s=control_horizon_s, deadline_ms=deadline_ms, max_age_s=max_age_s)
     question = Question.of(
         twin, objective, limits, horizon_s, control_horizon_s, disturbances or {}, hold_mvs, solver, coverage, back_off,
