@@ -72,6 +72,7 @@ def forecast(
         raise QuestionError.at(("scale",), f"'{scale}' is none of {', '.join(SCALES)}{near(scale, SCALES)}")
     if scale == "slow" and twin.slow is None:
         raise QuestionError.at(("scale",), "this twin has no slow model: train one with the option hierarchy")
+    history = twin.reads(history)
     within = horizon_s <= twin.horizon_s * (1 + 1e-9)
     if twin.slow is None or scale == "fast" or (scale == "auto" and within):
         return _fast(twin, history, horizon_s, scenarios, coverage)

@@ -139,6 +139,7 @@ def plan(
             twin, history, objective, limits, horizon_s=horizon_s, disturbances=disturbances, manual_mvs=manual_mvs,
             deadline_ms=deadline_ms, looks=looks if isinstance(looks, int) else None, **asked,
         )  # fmt: skip
+    history = twin.reads(history)
     scales = _Scales(
         twin, twin.slow, history, objective, limits, horizon_s, disturbances or {}, manual_mvs or {}, asked
     )
