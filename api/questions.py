@@ -29,7 +29,7 @@ def served(app: Service, slug: str, name: str) -> tuple[Twin, int]:
     twin_id, now = app.catalog.serving(slug, name)
     twin = app.registry.load(twin_id)
     plant = under_limits_of(twin, now.plant)
-    return (twin if plant == twin.plant else replace(twin, plant=plant)), now.version
+    return (twin if plant == twin.plant else twin.under(plant)), now.version
 
 
 def under_limits_of(twin: Twin, now: Plant) -> Plant:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,16 +17,17 @@ from api.records.tables import RecommendationRow
 from api.service import Service
 from twin.artifact import Twin, libraries
 from twin.errors import ConflictError, NotFoundError
+from twin.hierarchy.planning import LayeredPlan, plan
 from twin.limits import Limit
 from twin.objective import Objective, Setpoint, Steady, Zone
-from twin.optimize import Plan, plan
+from twin.optimize import Plan
 from twin.planning.backoff import BackOff
 from twin.telemetry import Telemetry
 from twin.timeline import Step
 
 LOGGED = (
     "status", "status_detail", "at", "next", "moves", "cost", "certificate", "remedies", "trust", "solve_ms",
-    "iterations",
+    "iterations", "hierarchy",
 )  # fmt: skip
 COMPARED = tuple(name for name in LOGGED if name != "solve_ms")
 
@@ -63,7 +64,7 @@ def inputs(app: Service, slug: str, body: OptimizeBody) -> Inputs:
     return Inputs(twin, app.calibrations.latest(twin.id), history, plant_version, version, now)
 
 
-def compute(given: Inputs, body: OptimizeBody, looks: int | None = None) -> Plan:
+def compute(given: Inputs, body: OptimizeBody, looks: int | list[int] | None = None) -> Plan | LayeredPlan:
     """The plan.
 
     Args:
@@ -75,6 +76,7 @@ def compute(given: Inputs, body: OptimizeBody, looks: int | None = None) -> Plan
         _objective(body.objective),
         {tag: Limit(**limit.model_dump()) for tag, limit in body.limits.items()},
         horizon_s=body.horizon_s,
+        hierarchy=body.hierarchy,
         disturbances=steps(body.disturbances),
         control_horizon_s=body.control_horizon_s,
         hold_mvs=body.hold_mvs,
@@ -93,7 +95,7 @@ def compute(given: Inputs, body: OptimizeBody, looks: int | None = None) -> Plan
 
 
 def record(
-    slug: str, key: Key, body: OptimizeBody, given: Inputs, made: Plan, answer: dict[str, Any]
+    slug: str, key: Key, body: OptimizeBody, given: Inputs, made: Plan | LayeredPlan, answer: dict[str, Any]
 ) -> RecommendationRow:
     """What was asked and answered, and a fingerprint of all that the answer depends on."""
     text = body.model_dump_json(exclude_unset=True)
@@ -134,7 +136,7 @@ def replay(app: Service, row: RecommendationRow) -> dict[str, Any]:
         given = _as_of(app, row, body, logged)
     except NotFoundError as error:
         raise ConflictError(f"recommendation {row.id} cannot be computed again: {error.detail}") from None
-    answer = compute(given, body, logged["looks"]).to_json()
+    answer = {"hierarchy": None, **compute(given, body, logged["looks"]).to_json()}
     answer["data_version"] = given.data_version
     answer = json.loads(json.dumps(answer))  # as the log holds it
     found = [_difference(name, row.outcome[name], answer[name]) for name in COMPARED if name in row.outcome]
@@ -151,7 +153,7 @@ def replay(app: Service, row: RecommendationRow) -> dict[str, Any]:
 def _as_of(app: Service, row: RecommendationRow, body: OptimizeBody, logged: dict[str, Any]) -> Inputs:
     twin = app.registry.get(row.plant, row.twin)
     plant = under_limits_of(twin, app.catalog.plant(row.plant, logged["plant_version"]).plant)
-    twin = replace(twin, plant=plant) if plant != twin.plant else twin
+    twin = twin.under(plant) if plant != twin.plant else twin
     version = row.request["data_version"]
     at: datetime | None = body.at
     history, version = app.histories.of(row.plant, twin, at, body.history, version)

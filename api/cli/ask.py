@@ -28,6 +28,7 @@ def predict(
     horizon_s: Horizon = None,
     move: Moves = [],  # noqa: B006
     dv: Dvs = [],  # noqa: B006
+    scale: Annotated[str | None, typer.Option(help="fast or slow, of a twin with both.", show_default=False)] = None,
     twin: TwinName = "champion",
     at: At = None,
     question: Question = None,
@@ -37,7 +38,7 @@ def predict(
 ) -> None:
     """Forecast: without moves, and with those given."""
     body = {"twin": twin, **parse.question(question), **given(horizon_s=horizon_s, at=at)}
-    body |= given(moves=parse.steps(move), disturbances=parse.steps(dv))
+    body |= given(moves=parse.steps(move), disturbances=parse.steps(dv), scale=scale)
     with service(url, key) as client:
         answer = client.ask(plant, "predict", body)
         if told(answer, as_json):
@@ -60,6 +61,10 @@ def optimize(
     price: Prices = [],  # noqa: B006
     limit: Limits = [],  # noqa: B006
     dv: Dvs = [],  # noqa: B006
+    hierarchy: Annotated[
+        bool | None,
+        typer.Option("--hierarchy/--flat", help="Plan at both time scales of a twin, or not.", show_default=False),
+    ] = None,
     twin: TwinName = "champion",
     at: At = None,
     question: Question = None,
@@ -71,7 +76,7 @@ def optimize(
     body = {"twin": twin, "objective": {}, **parse.question(question), **given(horizon_s=horizon_s, at=at)}
     setpoints = {tag: {"value": value} for tag, value in parse.numbers(setpoint).items()}
     body["objective"] = {**body["objective"], **given(setpoints=setpoints, prices=parse.numbers(price))}
-    body |= given(limits=parse.ranges(limit), disturbances=parse.steps(dv))
+    body |= given(limits=parse.ranges(limit), disturbances=parse.steps(dv), hierarchy=hierarchy)
     with service(url, key) as client:
         answer = client.ask(plant, "optimize", body)
         if told(answer, as_json):
@@ -79,6 +84,8 @@ def optimize(
         from api.cli import show
 
         typer.echo(f"{answer['status']}: {answer['status_detail']}")
+        if answer["hierarchy"] is not None:
+            typer.echo(f"{answer['hierarchy']['used']}: {answer['hierarchy']['why']}")
         show.table(["MV", "next"], (answer["next"] or {}).items())
         if answer["cvs"]:
             show.bands(answer["times"], answer["cvs"], f"{answer['twin']} from {answer['at']}")

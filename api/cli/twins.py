@@ -37,6 +37,12 @@ def train(
         list[str],
         typer.Option(help="What is known of the process: MV:CV=+1, -1, or 0 for no effect. Repeat it."),
     ] = [],  # noqa: B006
+    hierarchy: Annotated[
+        bool, typer.Option("--hierarchy", help="With a slow model of averages, for horizons of many settling times.")
+    ] = False,
+    slow_stride: Annotated[
+        int | None, typer.Option(help="Rows that the slow model averages.", show_default=False)
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the job.")] = False,
     url: Url = None,
     key: ApiKey = None,
@@ -47,8 +53,9 @@ def train(
     asked = given(
         exclude=rules, start=start, end=end, horizon_s=horizon_s, budget_s=budget_s, seed=seed, from_twin=from_twin
     )
-    if gain_sign:
-        asked["options"] = {"gain_sign": signs(gain_sign)}
+    options = given(gain_sign=signs(gain_sign), hierarchy=hierarchy or None, slow_stride=slow_stride)
+    if options:
+        asked["options"] = options
     with service(url, key) as client:
         job = client.train(plant, **asked)
         if detach:

@@ -234,7 +234,8 @@ class Calls:
         Args:
             from_twin: an earlier twin, or an alias, to train on from; the better of that and a fresh one is kept.
             exclude: rows not to learn from: spans {start, end} and conditions {tag, below or above, after_s}.
-            options: `gain_sign` {MV: {CV: 1, -1 or 0}}, what is known of the process; `pure`.
+            options: `gain_sign` {MV: {CV: 1, -1 or 0}}, what is known of the process; `hierarchy`, a slow model for
+                horizons of many settling times, and its `slow_stride` in rows; `pure`.
         """
         body = {"start": moment(start), "end": moment(end), "horizon_s": horizon_s, "budget_s": budget_s}
         body = given({**body, "seed": seed, "from_twin": from_twin, "exclude": exclude, "options": options})
@@ -308,6 +309,7 @@ class Calls:
         at: When | None = None,
         history: pd.DataFrame | Mapping[str, Any] | None = None,
         coverage: float | None = None,
+        scale: str | None = None,
     ) -> Flow[PredictAnswer]:
         """What the CVs will do if nothing moves, and under each scenario.
 
@@ -316,9 +318,10 @@ class Calls:
             scenarios: several sets of moves by name, or bodies as the contract writes them.
             history: a frame that ends with the row to start from; by default what was uploaded.
             coverage: share of measured values that a band holds.
+            scale: of a twin with a slow model: "fast" or "slow" alone; by default the slow one beyond the fast horizon.
         """
         body = bodies.question(twin, at, history, horizon_s, disturbances, coverage)
-        body |= given({"moves": steps(moves), "scenarios": bodies.scenarios(scenarios)})
+        body |= given({"moves": steps(moves), "scenarios": bodies.scenarios(scenarios), "scale": scale})
         return self.ask(plant, "predict", body)
 
     def optimize(
@@ -327,7 +330,7 @@ class Calls:
         *,
         horizon_s: float,
         setpoints: Mapping[str, float | Sequence[float] | SetpointBody] | None = None,
-        prices: Mapping[str, float] | None = None,
+        prices: Mapping[str, float | Sequence[float]] | None = None,
         move_suppression: Mapping[str, float] | None = None,
         limits: Mapping[str, tuple[float | None, float | None] | LimitBody] | None = None,
         disturbances: Moves | None = None,
@@ -335,19 +338,23 @@ class Calls:
         at: When | None = None,
         history: pd.DataFrame | Mapping[str, Any] | None = None,
         coverage: float | None = None,
+        hierarchy: bool | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> Flow[OptimizeAnswer]:
         """The best moves under the limits. Read `status` first: `abstained` is an answer, not an error.
 
         Args:
             setpoints: by CV a value, a trajectory of one value a period, or a body with its weight.
-            prices: per unit and hour; positive is a cost.
+            prices: per unit and hour, one or one a period; positive is a cost.
             limits: by tag `(low, high)`, either None, or a body with rank and rate.
+            hierarchy: of a twin with a slow model: plan at both time scales; by default where the horizon asks for it.
             options: further fields of the contract, such as `hold_mvs` or `deadline_ms`.
         """
         objective = {"setpoints": bodies.setpoints(setpoints), "prices": prices, "move_suppression": move_suppression}
         body = bodies.question(twin, at, history, horizon_s, disturbances, coverage)
-        body |= given({"limits": bodies.limits(limits), **(options or {})}) | {"objective": given(objective)}
+        body |= given({"limits": bodies.limits(limits), "hierarchy": hierarchy, **(options or {})}) | {
+            "objective": given(objective)
+        }
         return self.ask(plant, "optimize", body)
 
     def step_test(

@@ -188,6 +188,19 @@ class FileAnswer(TypedDict):
     receipt: ReceiptAnswer | None
 
 
+class HierarchyAnswer(TypedDict):
+    """A plan at two time scales: which one is used and why, the slow plan, and the flat one beside it."""
+
+    used: Literal["hierarchical", "flat"]
+    why: str
+    measure: str
+    cost: dict[str, float]
+    outside_limits: dict[str, float]
+    flat: dict[str, Any]
+    guided: dict[str, Any] | None
+    slow: dict[str, Any]
+
+
 class History(TypedDict):
     """Measured rows, the last of which is `at`; missing is null."""
 
@@ -256,7 +269,7 @@ class ObjectiveBody(TypedDict):
     """What is wanted."""
 
     setpoints: NotRequired[dict[str, SetpointBody]]
-    prices: NotRequired[dict[str, float]]
+    prices: NotRequired[dict[str, float | list[float]]]
     move_suppression: NotRequired[dict[str, float]]
     zones: NotRequired[dict[str, ZoneBody]]
     steady_state: NotRequired[dict[str, SteadyBody]]
@@ -289,6 +302,7 @@ class OptimizeAnswer(TypedDict):
     solve_ms: float
     iterations: int
     residual: float | None
+    hierarchy: HierarchyAnswer | None
 
 
 class OptimizeBody(TypedDict):
@@ -310,6 +324,7 @@ class OptimizeBody(TypedDict):
     coverage: NotRequired[float]
     deadline_ms: NotRequired[float | None]
     max_age_s: NotRequired[float | None]
+    hierarchy: NotRequired[bool | None]
     state: NotRequired[dict[str, Any] | None]
 
 
@@ -344,6 +359,7 @@ class PredictAnswer(TypedDict):
     baseline: dict[str, BandAnswer]
     scenarios: list[ScenarioAnswer]
     trust: TrustAnswer
+    scales: list[ScaleAnswer]
 
 
 class PredictBody(TypedDict):
@@ -357,6 +373,7 @@ class PredictBody(TypedDict):
     disturbances: NotRequired[dict[str, list[StepBody]]]
     scenarios: NotRequired[list[ScenarioBody]]
     coverage: NotRequired[float]
+    scale: NotRequired[Literal["auto", "fast", "slow"]]
 
 
 class ProblemAnswer(TypedDict):
@@ -430,6 +447,14 @@ class ReplayAnswer(TypedDict):
 
 class ReplayBody(TypedDict):
     """`POST /v1/plants/{plant}/recommendations/{id}/replay`: nothing can be changed."""
+
+
+class ScaleAnswer(TypedDict):
+    """Rows of a forecast in their order; those of the slow scale are means of the period that ends at their time."""
+
+    scale: Literal["fast", "slow"]
+    period_s: float
+    rows: int
 
 
 class ScenarioAnswer(TypedDict):
@@ -585,6 +610,8 @@ class TrainOptions(TypedDict):
 
     pure: NotRequired[bool | None]
     gain_sign: NotRequired[dict[str, dict[str, int]] | None]
+    hierarchy: NotRequired[bool | None]
+    slow_stride: NotRequired[int | None]
 
 
 class TrustAnswer(TypedDict):

@@ -187,6 +187,14 @@ class ScenarioAnswer(Answer):
     trust: TrustAnswer
 
 
+class ScaleAnswer(Answer):
+    """Rows of a forecast in their order; those of the slow scale are means of the period that ends at their time."""
+
+    scale: Literal["fast", "slow"]
+    period_s: float
+    rows: int
+
+
 class PredictAnswer(Answer):
     """The no-move baseline and every scenario."""
 
@@ -197,6 +205,7 @@ class PredictAnswer(Answer):
     baseline: dict[str, BandAnswer]
     scenarios: list[ScenarioAnswer]
     trust: TrustAnswer
+    scales: list[ScaleAnswer]
 
 
 class RemedyAnswer(Answer):
@@ -209,6 +218,19 @@ class RemedyAnswer(Answer):
     now: float | None
     to: float | None
     detail: str
+
+
+class HierarchyAnswer(Answer):
+    """A plan at two time scales: which one is used and why, the slow plan, and the flat one beside it."""
+
+    used: Literal["hierarchical", "flat"]
+    why: str
+    measure: str
+    cost: dict[str, float]
+    outside_limits: dict[str, float]
+    flat: dict[str, Any]
+    guided: dict[str, Any] | None
+    slow: dict[str, Any]
 
 
 class OptimizeAnswer(Answer):
@@ -230,6 +252,7 @@ class OptimizeAnswer(Answer):
     solve_ms: float
     iterations: int
     residual: float | None
+    hierarchy: HierarchyAnswer | None
 
 
 class StepResponsesAnswer(Answer):

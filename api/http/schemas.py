@@ -96,6 +96,12 @@ class TrainOptions(Question):
         description="what is known of the process, MV → CV → 1, -1 or 0 (no effect): the twin keeps it, whatever the "
         "telemetry seems to say, and its report says whether it does",
     )
+    hierarchy: bool | None = Field(
+        default=None, description="a slow model beneath the twin, of averages, for horizons of many settling times"
+    )
+    slow_stride: Annotated[int, Field(ge=2)] | None = Field(
+        default=None, description="rows that the slow model averages; by default the dominant settling time decides"
+    )
 
 
 class ExcludeBody(Question):
@@ -171,6 +177,9 @@ class PredictBody(Question):
     disturbances: Steps = {}
     scenarios: Annotated[list[ScenarioBody], Field(max_length=256)] = []
     coverage: Coverage = 0.9
+    scale: Literal["auto", "fast", "slow"] = Field(
+        default="auto", description="of a twin with a slow model: fast as far as that is calibrated, then slow"
+    )
 
 
 class SetpointBody(Question):
@@ -200,7 +209,9 @@ class ObjectiveBody(Question):
     """What is wanted."""
 
     setpoints: dict[TagName, SetpointBody] = {}
-    prices: dict[TagName, float] = Field(default={}, description="per unit and hour; positive is a cost")
+    prices: dict[TagName, float | Annotated[list[float], Field(min_length=1)]] = Field(
+        default={}, description="per unit and hour, one or one a period (the last one holds); positive is a cost"
+    )
     move_suppression: dict[TagName, NotNegative] = {}
     zones: dict[TagName, ZoneBody] = Field(default={}, description="of CVs: low, high or both, and no target")
     steady_state: dict[TagName, SteadyBody] = Field(default={}, description="of CVs and MVs, where they are to end")
@@ -246,6 +257,11 @@ class OptimizeBody(Question):
     coverage: Coverage = 0.95
     deadline_ms: Positive | None = None
     max_age_s: Positive | None = None
+    hierarchy: bool | None = Field(
+        default=None,
+        description="of a twin with a slow model: plan at both time scales; by default where the horizon is longer "
+        "than the fast model's",
+    )
     state: dict[str, Any] | None = Field(
         default=None, description="the `state` of the answer before, to start warm from"
     )

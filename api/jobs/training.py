@@ -28,10 +28,12 @@ from twin.calibrate import calibrate
 from twin.errors import Cancelled
 from twin.evaluate import report
 from twin.exclusions import learnt_from
+from twin.hierarchy.training import fit
 from twin.planning.backoff import BackOff
 from twin.store import Store
 from twin.telemetry import Telemetry
-from twin.train import Options, Progress, fit
+from twin.train import Options, Progress
+from twin.train import fit as fit_one
 from twin.training.checkpoint import Checkpoint
 
 log = structlog.get_logger()
@@ -39,6 +41,7 @@ log = structlog.get_logger()
 EVERY_S = 0.5  # between progress events
 FITTED = 0.95  # of the progress; the rest is the report
 CHECKPOINT = "checkpoint.safetensors"
+OF_SCALES = ("hierarchy", "slow_stride")  # options that are not those of one twin
 CHECKPOINT_S = 5.0  # between two of a job
 OUTAGE_S = 600.0  # how long a trained twin waits for the database to come back
 RETRY_S = 1.0
@@ -74,8 +77,13 @@ class Training:
         )
         before = job.request.get("from_twin")
         start = None if before is None else artifact.load(self._folder / before)
-        options = _options(job.request)
-        twin = fit(telemetry, options, self._progress(job, lost), checkpoint=checkpoint, start=start)
+        options, slow = _options(job.request), _slow(job.request, start)
+        told = self._progress(job, lost)
+        if slow:
+            twin = fit(telemetry, options, slow["stride"], told, checkpoint=checkpoint, start=start)
+            diary.note(twin.card["slow"]["why"])
+        else:
+            twin = fit_one(telemetry, options, told, checkpoint=checkpoint, start=start)
         telemetry = twin.reads(telemetry)
         trained = twin.card["training"]
         diary.note(f"backbone {trained['backbone']['name']}. {trained['residual']['why']}")
@@ -164,7 +172,18 @@ def beats_persistence(card: dict[str, Any]) -> bool:
 
 def _options(request: dict[str, Any]) -> Options:
     given = {name: request[name] for name in ("horizon_s", "budget_s", "seed") if name in request}
-    return Options(**given, **request.get("options", {}))
+    options = {name: value for name, value in request.get("options", {}).items() if name not in OF_SCALES}
+    return Options(**given, **options)
+
+
+def _slow(request: dict[str, Any], start: Twin | None) -> dict[str, Any]:
+    """What is asked of a slow twin; nothing where none is. With an earlier twin to start from, as that one."""
+    options = request.get("options", {})
+    stride = options.get("slow_stride")
+    if stride is None and start is not None and options.get("hierarchy") is None:
+        return {"stride": start.stride} if start.slow is not None else {}
+    wanted = options.get("hierarchy")
+    return {"stride": stride} if wanted or (wanted is None and stride is not None) else {}
 
 
 def _stamp(time: str | None) -> pd.Timestamp | None:
@@ -178,6 +197,8 @@ def _row(job: JobRow, twin: Twin) -> TwinRow:
         "sample_period_s": twin.plant.sample_period_s,
         "residual": twin.card["training"]["residual"]["ships"],
     }
+    if twin.slow is not None:
+        summary["slow"] = {"period_s": twin.slow.plant.sample_period_s, "horizon_s": twin.slow.horizon_s}
     return TwinRow(
         id=twin.id,
         plant=job.plant,

@@ -11,6 +11,7 @@ import pandas as pd
 
 from api.http.schemas import History
 from twin.artifact import Twin
+from twin.dynamics.offset_free import ROWS
 from twin.errors import HistoryError, Problem, QuestionError
 from twin.plant import Plant
 from twin.store import Store
@@ -55,6 +56,8 @@ class Histories:
     def _read(self, slug: str, twin: Twin, at: datetime | None, version: int) -> Telemetry:
         table, plant = self._store.plant(slug), twin.plant
         rows = MARGIN * (twin.min_history_rows + max(HINDCAST, twin.horizon))
+        if twin.slow is not None:
+            rows = max(rows, twin.stride * (twin.slow.min_history_rows + max(HINDCAST, twin.slow.horizon, ROWS)))
         rows = max(rows, min(int(twin.seen.absent.max(initial=0)) + twin.min_history_rows, RARE_ROWS))
         if at is None:
             frame = table.last_rows(rows, plant.sample_period_s, tags=plant.names, as_of=version)

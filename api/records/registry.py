@@ -117,6 +117,9 @@ class Registry:
             twin = self.load(twin_id)
             predict.warm_up(twin)
             optimize.warm_up(twin)
+            if twin.slow is not None:
+                predict.warm_up(twin.slow)
+                optimize.warm_up(twin.slow)
         except NotFoundError:
             return None
         except TwinError as error:

@@ -18,7 +18,7 @@ def optimize(app: App, key: Optimizer, plant: PlantSlug, body: OptimizeBody) -> 
     """The best moves under the limits; always 200 with a status: optimal, feasible, relaxed or abstained."""
     given = inputs(app, plant, body)
     made = compute(given, body)
-    answer = made.to_json()
+    answer = {"hierarchy": None, **made.to_json()}
     answer["data_version"] = given.data_version
     app.recorder.add(record(plant, key, body, given, made, answer))
     app.metrics.solves.labels(plant, answer["status"]).inc()

@@ -10,7 +10,8 @@ from api.http.examples import PREDICT, body
 from api.http.schemas import PredictBody, ScenarioBody
 from api.questions import served_twin, steps
 from twin.errors import QuestionError
-from twin.predict import Scenario, forecast
+from twin.hierarchy.forecast import forecast
+from twin.predict import Scenario
 
 router = APIRouter(prefix="/v1/plants", tags=["predict"])
 
@@ -20,7 +21,7 @@ def predict(app: App, _: Predictor, plant: PlantSlug, body: PredictBody) -> Resp
     """What the CVs will do if nothing moves, and what they would do under each scenario."""
     twin = served_twin(app, plant, body.twin)
     history, version = app.histories.of(plant, twin, body.at, body.history)
-    answer = forecast(twin, history, body.horizon_s, _scenarios(body), body.coverage)
+    answer = forecast(twin, history, body.horizon_s, _scenarios(body), body.coverage, body.scale)
     return json_answer({**answer.to_json(), "data_version": version})
 
 
