@@ -29,6 +29,7 @@ export function Optimize() {
       </div>
       <aside>
         <${Outcome} planning=${planning} plan=${plan} />
+        <${TwoScales} told=${plan.hierarchy} />
         <${WhyNotBetter} planning=${planning} plan=${plan} />
         <${Cost} cost=${plan.cost} before=${planning.before.value?.cost} />
       </aside>
@@ -65,6 +66,21 @@ function Outcome({ planning, plan }) {
 function sentence(text) {
   const named = plant.value.tags.some((tag) => text.startsWith(tag.name));
   return `${named ? text : text.charAt(0).toUpperCase() + text.slice(1)}.`;
+}
+
+const WAYS = { hierarchical: "At two time scales", flat: "Flat" };
+
+/** Which of two plans this is: the one that follows a slow plan, or the one without. */
+function TwoScales({ told }) {
+  if (!told) return null;
+  return html`<section class="panel">
+    <h3>Two time scales</h3>
+    <p>${WAYS[told.used]}: ${told.why}.</p>
+    <table><thead><tr><th>Plan</th><th class="n">Cost of the whole horizon</th><th>Status</th></tr></thead>
+      <tbody>${[["hierarchical", told.guided], ["flat", told.flat]].map(([name, made]) => html`<tr><td>${WAYS[name]}</td>
+        <td class="n">${number(told.cost[name], 3)}</td><td>${made?.status ?? "–"}</td></tr>`)}
+        <tr><td>Slow model</td><td class="n">${number(told.slow.cost?.total, 3)}</td><td>${told.slow.status}</td></tr></tbody></table>
+  </section>`;
 }
 
 /** Broken limits first, then the nearest. */
