@@ -20,7 +20,7 @@ from api.federation.process import Flower
 from api.federation.settings import ServerFile
 from twin.errors import FederationError
 from twin.federation.artifact import Consensus, load, save
-from twin.federation.rounds import Record, Standing, advance, advance_by_mean
+from twin.federation.rounds import LEAST, Record, Standing, advance, advance_by_mean
 from twin.federation.site import Asked
 from twin.federation.updates import Update, checked
 from twin.fleet.common import Common
@@ -53,7 +53,8 @@ class Server:
             self.id, vector, self.records = earlier.id, earlier.vector, list(earlier.card["rounds"])
             number = max((record["round"] for record in self.records), default=0)
         self.standing = Standing(number, vector.astype(np.float64))
-        self._busy: dict[str, int] = {}  # sites that have not answered, and the round they were asked in
+        self._met = False  # whether all had the time to come
+        self._busy: dict[str, str] = {}  # sites that have not answered, and when they were last started before
 
     def run(self) -> Consensus:
         """Hold the rounds that are left, and tell the sites the end of it.
@@ -83,34 +84,40 @@ class Server:
         asked = Asked(self.standing.round, policy.rule, len(policy.sites), rounds.steps).to_json()
         return {**asked, "shape": self.shape.to_json(), "seed": self.told.model.seed, **more}
 
-    def _online(self) -> list[str]:
-        return [site for header, _ in self._flower.ask("sites") for site in header["online"]]
+    def _online(self) -> dict[str, str]:
+        """When each site that is there was last started; one that was started anew has forgotten what it was asked."""
+        found: dict[str, str] = list(self._flower.ask("sites"))[-1][0]["online"]
+        self._busy = {site: was for site, was in self._busy.items() if found.get(site, was) == was}
+        return found
 
     def _open(self) -> tuple[Standing, Record]:
-        """A round in which every change is seen."""
+        """A round in which every change is seen. The first waits for the whole roster, later ones for who is there."""
         until = time.monotonic() + self.told.rounds.wait_s
         updates: list[Update] = []
         refused: dict[str, str] = {}
         answered: set[str] = set()
         while time.monotonic() < until:
-            for site in self._online():
+            online = self._online()
+            for site, activated in online.items():
                 if site not in self._busy and site not in answered:
-                    self._send(site)
+                    self._send(site, activated)
             for site, found in self._poll():
                 answered.add(site)
                 if isinstance(found, Update):
                     updates.append(found)
                 else:
                     refused[site] = found
-            if len(answered) >= len(self.policy.sites):
+            waited = online if self._met else self.policy.sites
+            if len(answered) >= LEAST and answered.issuperset(waited):
                 break
             time.sleep(POLL_S)
+        self._met = True
         return advance(self.standing, updates, self.policy, refused)
 
-    def _send(self, site: str, **more: Any) -> None:
+    def _send(self, site: str, activated: str, **more: Any) -> None:
         vector = self.standing.consensus.astype(np.float32)
         list(self._flower.ask("send", vector, site=site, header=self._header(**more)))
-        self._busy[site] = self.standing.round
+        self._busy[site] = activated
 
     def _poll(self) -> list[tuple[str, Update | str]]:
         """Sites that answered, with their updates or why there is none."""
@@ -118,9 +125,10 @@ class Server:
         for header, vector in self._flower.ask("poll"):
             if header["kind"] != "update":
                 continue
-            site, asked_in = header["site"], self._busy.pop(header["site"], -1)
+            site = header["site"]
+            self._busy.pop(site, None)
             try:
-                found.append((site, _update(site, header, vector, asked_in)))
+                found.append((site, _update(site, header, vector)))
             except FederationError as error:
                 found.append((site, error.detail))
         return found
@@ -132,7 +140,7 @@ class Server:
             time.sleep(POLL_S)
         left = max(until - time.monotonic(), 1.0)
         vector = self.standing.consensus.astype(np.float32)
-        asked: dict[str, Any] = {"sites": online, "header": self._header(), "wait_s": left, "clip": rounds.clip}
+        asked: dict[str, Any] = {"sites": list(online), "header": self._header(), "wait_s": left, "clip": rounds.clip}
         header, mean = list(self._flower.ask("sum", vector, **asked))[-1]
         if "why" in header:
             raise FederationError(f"no secure sum: {header['why']}")
@@ -143,12 +151,13 @@ class Server:
         until = time.monotonic() + self.told.rounds.wait_s
         told: set[str] = set()
         while time.monotonic() < until:
-            waiting = [site for site in self._online() if site not in told and site not in self._busy]
-            for site in waiting:
-                self._send(site, final=True)
-                told.add(site)
+            online = self._online()
+            for site, activated in online.items():
+                if site not in told and site not in self._busy:
+                    self._send(site, activated, final=True)
+                    told.add(site)
             self._poll()
-            if not self._busy or (told and not set(self._busy) & told):
+            if not self._busy and told.issuperset(online):
                 return
             time.sleep(POLL_S)
 
@@ -164,13 +173,13 @@ class Server:
         return consensus
 
 
-def _update(site: str, header: dict[str, Any], vector: np.ndarray, asked_in: int) -> Update:
+def _update(site: str, header: dict[str, Any], vector: np.ndarray) -> Update:
     if "why" in header:
         raise FederationError(str(header["why"]))
     answer = header["answer"]
     try:
         loss = answer.get("loss")
-        return Update(site, vector, int(answer["rows"]), math.nan if loss is None else float(loss), asked_in)
+        return Update(site, vector, int(answer["rows"]), math.nan if loss is None else float(loss), header["round"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise FederationError(f"{site}: an answer that is none: {error!r}") from error
 

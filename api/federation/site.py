@@ -35,6 +35,7 @@ from twin.telemetry import Telemetry
 TYPES = {".csv": CSV, ".parquet": PARQUET, ".arrow": ARROW}
 OWN, SENT = "own.npy", "sent.txt"
 SENDING_S = 5.0  # what the last answer has until Flower is ended
+TRIES, AGAIN_S = 3, 5.0  # to connect
 Say = Callable[[str], None]
 
 
@@ -142,22 +143,30 @@ def join(told: SiteFile, say: Say) -> None:
     asked = {
         "folder": str(site.folder / "flower"),
         "server": site.server,
-        "port": _free_port(),
         "authority": str(site.authority),
         "key": str(site.key),
         "secure": site.secure,
     }
-    flower = Flower(environment.python(site.flower, site.folder), "node.py", site.folder / "flower", asked)
+    interpreter, failed = environment.python(site.flower, site.folder), 0
     say(f"{site.name}: {len(member.frame)} rows, asks {site.server}")
-    try:
-        while True:
-            header, vector = flower.read()
-            flower.write(*member.answer(header, vector))
-            if header.get("final"):
-                time.sleep(SENDING_S)
-                return
-    finally:
-        flower.close()
+    while True:
+        flower = Flower(interpreter, "node.py", site.folder / "flower", {**asked, "port": _free_port()})
+        try:
+            while True:
+                header, vector = flower.read()
+                failed = 0
+                flower.write(*member.answer(header, vector))
+                if header.get("final"):
+                    time.sleep(SENDING_S)
+                    return
+        except FederationError as error:  # the server went away, or does not know the site yet
+            failed += 1
+            if failed >= TRIES:
+                raise
+            say(f"{site.name}: no connection, asks again: {error.detail.splitlines()[-1] if error.detail else ''}")
+            time.sleep(AGAIN_S)
+        finally:
+            flower.close()
 
 
 def _free_port() -> int:

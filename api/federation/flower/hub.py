@@ -3,9 +3,10 @@
 It is started with pipes (`frames`). The first frame says the address, the certificates and the roster; a "ready" frame
 answers it. Then each frame that it reads is a command, and is answered:
 
-    sites                      {"online": names}
-    send  site, header, vector {}
-    poll                       a frame for each answer that came, {"site", "answer"} and a vector or {"site", "why"}; {}
+    sites                      {"online": when each was last started, by name}
+    send  site, header, vector {}; an earlier question that the site has not answered is given up
+    poll                       a frame for each answer that came, {"site", "round", "answer"} and a vector or
+                               {"site", "round", "why"}; then {}
     sum   sites, header, wait_s, vector    {"count"} and the mean of the sites' vectors, or {"why"}
 """
 
@@ -61,18 +62,18 @@ class Hub:
 
     def __init__(self, grid: HttpGrid, context: Context, keys: dict[bytes, str]) -> None:
         self.grid, self.context, self.keys = grid, context, keys
-        self.waiting: dict[str, str] = {}  # message to site
+        self.waiting: dict[str, tuple[str, int]] = {}  # by message: site and round
 
-    def nodes(self) -> dict[str, int]:
+    def nodes(self) -> dict[str, Any]:
         """Nodes that are online, by their site: those whose key is in the roster."""
-        found = {self.keys.get(node.public_key): node.node_id for node in self.grid.get_nodes()}
+        found = {self.keys.get(node.public_key): node for node in self.grid.get_nodes()}
         return {site: node for site, node in found.items() if site is not None}
 
     def do(self, asked: dict[str, Any], vector: np.ndarray) -> None:
         """One command."""
         kind = asked["kind"]
         if kind == "sites":
-            frames.write(OUT, {"kind": kind, "online": sorted(self.nodes())})
+            frames.write(OUT, {"kind": kind, "online": {s: n.last_activated_at for s, n in self.nodes().items()}})
         elif kind == "send":
             self.send(asked, vector)
             frames.write(OUT, {"kind": kind})
@@ -86,34 +87,36 @@ class Hub:
         node = self.nodes().get(asked["site"])
         if node is None:
             return
-        message = Message(_content(asked["header"], vector), node, MessageType.TRAIN, ttl=KEPT_S, group_id="0")
+        self.waiting = {message: of for message, of in self.waiting.items() if of[0] != asked["site"]}
+        message = Message(_content(asked["header"], vector), node.node_id, MessageType.TRAIN, ttl=KEPT_S, group_id="0")
         for pushed in self.grid.push_messages([message]):
             if pushed:
-                self.waiting[pushed] = asked["site"]
+                self.waiting[pushed] = (asked["site"], int(asked["header"]["round"]))
 
     def poll(self) -> None:
         if not self.waiting:
             return
         for message in self.grid.pull_messages(list(self.waiting)):
-            site = self.waiting.pop(message.metadata.reply_to_message_id, None)
-            if site is None:
+            of = self.waiting.pop(message.metadata.reply_to_message_id, None)
+            if of is None:
                 continue
+            site, told = of[0], {"kind": "update", "site": of[0], "round": of[1]}
             if message.has_error():
-                frames.write(OUT, {"kind": "update", "site": site, "why": f"{site}: {message.error.reason}"})
+                frames.write(OUT, {**told, "why": _named(site, str(message.error.reason))})
                 continue
             try:
                 found = recorddict_to_fitres(message.content, keep_input=False)
                 answer, vector = json.loads(str(found.metrics["json"])), parameters_to_ndarrays(found.parameters)[0]
             except Exception as error:
                 why = f"{site}: an answer that cannot be read: {type(error).__name__}: {error}"
-                frames.write(OUT, {"kind": "update", "site": site, "why": why})
+                frames.write(OUT, {**told, "why": why})
             else:
-                frames.write(OUT, {"kind": "update", "site": site, "answer": answer}, vector.reshape(-1))
+                frames.write(OUT, {**told, "answer": answer}, vector.reshape(-1))
 
     def sum(self, asked: dict[str, Any], vector: np.ndarray) -> None:
         """The mean of the sites' vectors by SecAgg+ (J. H. Bell et al., CCS 2020): no single one is seen here."""
         nodes = self.nodes()
-        chosen = [nodes[site] for site in asked["sites"] if site in nodes]
+        chosen = [nodes[site].node_id for site in asked["sites"] if site in nodes]
         strategy = Sum(chosen, asked["header"])
         context = LegacyContext(self.context, strategy=strategy)
         context.state = RecordDict()
@@ -164,6 +167,10 @@ class Proxy:
 
 def _content(header: dict[str, Any], vector: np.ndarray) -> RecordDict:
     return fitins_to_recorddict(FitIns(ndarrays_to_parameters([vector]), {"json": json.dumps(header)}), False)
+
+
+def _named(site: str, why: str) -> str:
+    return why if why.startswith(site) else f"{site}: {why}"
 
 
 def command(asked: dict[str, Any], runtime: tasks.Runtime) -> list[str]:
