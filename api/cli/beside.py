@@ -17,7 +17,10 @@ def control(
     epoch: Annotated[str | None, typer.Option(help="Its time when it began.", show_default=False)] = None,
     since: Annotated[str | None, typer.Option(help="When it began to run so fast.", show_default=False)] = None,
 ) -> None:
-    """Run the controller of a plant; it starts in shadow and writes nothing until somebody closes the loop."""
+    """Run the controller of a plant; it starts in shadow and writes nothing until somebody closes the loop.
+
+    The page /docs/control of the service tells what the file holds; `twin demo --control` writes one to begin from.
+    """
     import asyncio
     import logging
 
@@ -63,7 +66,10 @@ def collect(
     check: Annotated[bool, typer.Option("--check", help="Only tell what is wrong, with its line.")] = False,
     browse: Annotated[bool, typer.Option("--browse", help="Only list what OPC UA servers offer, as TOML.")] = False,
 ) -> None:
-    """Collect telemetry from a plant's systems into the service, through a buffer on disk."""
+    """Collect telemetry from a plant's systems into the service, through a buffer on disk.
+
+    The page /docs/collecting of the service tells what the file holds; `twin demo --control` writes one to begin from.
+    """
     from api.cli import collect
 
     raise typer.Exit(collect.run(file, check, browse))

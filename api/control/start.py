@@ -45,6 +45,7 @@ async def control(config: Config, speed: float = 1.0, epoch: int = 0, since: int
         LinkError: the service refuses to describe the plant.
         JournalError: the log cannot be made.
     """
+    stated(config)  # what the file alone shows to be wrong is told before anybody is waited for
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -83,15 +84,24 @@ async def assembled(
         yield controller, runner
 
 
-def configured(config: Config, plant: Plant) -> Configuration:
-    """The controller's configuration.
+def stated(config: Config) -> Settings:
+    """The table `control` of a file.
 
     Raises:
         ConfigError: with the line of everything that is wrong.
     """
     if not config.control:
         raise config.error(("control",), "is missing: what is to be controlled?")
-    settings = config.validated(Settings, config.control, "control")
+    return config.validated(Settings, config.control, "control")
+
+
+def configured(config: Config, plant: Plant) -> Configuration:
+    """The controller's configuration.
+
+    Raises:
+        ConfigError: with the line of everything that is wrong.
+    """
+    settings = stated(config)
     faults = list(config.against(plant))
     faults += [config.fault(("control", *problem.loc), problem.msg) for problem in problems(plant, settings)]
     if faults:

@@ -1,8 +1,9 @@
 """The telemetry store beside plain pyarrow: append, read, overview, tail, live appends. Prints a table.
 
-    python tests/benchmarks/store.py [--rows 5000000] [--tags 20] [--live 1000] [--json FILE]
+    python tests/benchmarks/store.py [long|wide] [--rows 5000000] [--tags 20] [--live 1000] [--step 60] [--json FILE]
 
-Times are of one run; memory is the peak of the process above its start, sampled.
+`long` is many rows of few tags, `wide` a day of 10,000 tags, a sample every `--step` seconds; without a word it is
+`long`. Times are of one run; memory is the peak of the process above its start, sampled.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import pyarrow.parquet as pq
 from connectors.formats.files import ARROW, CSV, PARQUET, read_upload
 from twin.plant import Plant, Role, Tag
 from twin.storage.batch import of_frame
-from twin.store import Store
+from twin.store import PlantTable, Store
 
 START = pd.Timestamp("2024-01-01", tz="UTC")
 
@@ -81,35 +82,78 @@ def measure(work: Callable[[], Any]) -> tuple[float, float, float, Any]:
     return seconds, cpu, peak / 2**20, result
 
 
+def line(table: list[dict[str, Any]], what: str, work: Callable[[], Any]) -> Any:
+    """Measure, print and note; what came out."""
+    seconds, cpu, peak, result = measure(work)
+    table.append({"what": what, "wall_s": round(seconds, 4), "cpu_s": round(cpu, 4), "peak_mib": round(peak)})
+    print(f"{what:55s} {seconds:8.3f} s wall {cpu:8.3f} s CPU {peak:6.0f} MiB", flush=True)
+    return result
+
+
+def run_wide(folder: Path, tags: int, step_s: int) -> list[dict[str, Any]]:
+    """A day of many tags: as one wide Parquet file, and as a long one in the order of time."""
+    names, rows, table = [f"TAG{i:05d}" for i in range(tags)], 86_400 // step_s, list[dict[str, Any]]()
+    plant = Plant("bench", step_s, (Tag(names[0], Role.MV), *(Tag(name, Role.CV) for name in names[1:])))
+    rng, level = np.random.default_rng(0), np.zeros(tags)
+    schema = pa.schema([("time", pa.timestamp("us", "UTC")), *((name, pa.float64()) for name in names)])
+    tall = pa.schema([("time", pa.timestamp("us", "UTC")), ("tag", pa.string()), ("value", pa.float64())])
+    with pq.ParquetWriter(folder / "w.parquet", schema) as wide, pq.ParquetWriter(folder / "l.parquet", tall) as long:
+        for first in range(0, rows, 360):
+            n = min(360, rows - first)
+            walk = level + np.cumsum(rng.normal(0, 0.1, (n, tags)), axis=0)
+            level = walk[-1]
+            values = np.round(50 + walk, 5)
+            times = START.value // 1000 + np.arange(first, first + n) * step_s * 1_000_000
+            wide.write_table(pa.table([pa.array(times).cast(schema[0].type), *values.T], schema=schema))
+            columns = [np.repeat(times, tags), np.tile(np.array(names, object), n), values.ravel()]
+            long.write_table(pa.table([pa.array(columns[0]).cast(tall[0].type), *columns[1:]], schema=tall))
+    store = Store(folder / "store")
+    for name, slug in (("w.parquet", "w"), ("l.parquet", "l")):
+        line(table, f"plain pyarrow: {name} read whole", lambda name=name: pq.read_table(folder / name).num_rows)
+        with (folder / name).open("rb") as stream:
+            batches = read_upload(stream, PARQUET, None, plant)
+            what = f"upload {name}: {rows:,} stamps of {tags:,} tags"
+            receipt = line(table, what, lambda batches=batches, slug=slug: store.plant(slug).append(batches))
+            if receipt.rows_rejected or receipt.rows_received != (rows if slug == "w" else rows * tags):
+                raise SystemExit(f"{name}: {receipt}")
+        _reads(table, slug, store.plant(slug), names)
+    frame = pd.DataFrame(np.full((1, tags), 1.0), index=[START + pd.Timedelta("1D")], columns=names)
+    line(table, "live append of one row of all tags", lambda: store.plant("w").append(of_frame(frame)))
+    line(table, "last 120 rows of all tags after it", lambda: store.plant("w").last_rows(120, float(step_s)))
+    return table
+
+
+def _reads(table: list[dict[str, Any]], slug: str, there: PlantTable, names: list[str]) -> None:
+    middle = START + pd.Timedelta("8h")
+    line(table, f"{slug}: read 8 h of 3 tags", lambda: there.read(middle, middle + pd.Timedelta("8h"), names[5:8]))
+    line(table, f"{slug}: read the day of 500 tags", lambda: there.read(tags=names[:500]))
+    line(table, f"{slug}: overview of 20 tags", lambda: there.overview(tags=names[:20]))
+    line(table, f"{slug}: compact", there.compact)
+
+
 def run(folder: Path, rows: int, tags: int, live: int) -> list[dict[str, Any]]:
     """All measurements."""
-    plant, table = write_files(folder, rows, tags), []
+    plant, table = write_files(folder, rows, tags), list[dict[str, Any]]()
     store = Store(folder / "store")
-
-    def line(what: str, work: Callable[[], Any]) -> Any:
-        seconds, cpu, peak, result = measure(work)
-        row = {"what": what, "wall_s": round(seconds, 4), "cpu_s": round(cpu, 4), "peak_mib": round(peak)}
-        table.append(row)
-        print(f"{what:55s} {seconds:8.3f} s wall {cpu:8.3f} s CPU {peak:6.0f} MiB", flush=True)
-        return result
 
     def upload(name: str, kind: str, slug: str) -> Any:
         with (folder / name).open("rb") as stream:
             return store.plant(slug).append(read_upload(stream, kind, None, plant))
 
-    line("plain pyarrow: Parquet read whole", lambda: pq.read_table(folder / "t.parquet").num_rows)
-    line("plain pyarrow: CSV streamed, types known", lambda: sum(map(len, pacsv.open_csv(folder / "t.csv"))))
+    line(table, "plain pyarrow: Parquet read whole", lambda: pq.read_table(folder / "t.parquet").num_rows)
+    line(table, "plain pyarrow: CSV streamed, types known", lambda: sum(map(len, pacsv.open_csv(folder / "t.csv"))))
     for name, kind, slug in (("t.parquet", PARQUET, "p"), ("t.arrow", ARROW, "a"), ("t.csv", CSV, "c")):
-        receipt = line(f"upload {name}", lambda name=name, kind=kind, slug=slug: upload(name, kind, slug))
+        receipt = line(table, f"upload {name}", lambda name=name, kind=kind, slug=slug: upload(name, kind, slug))
         if receipt.rows_stored != rows:
             raise SystemExit(f"{name}: {receipt}")
-    receipt = line("upload t.parquet again (all duplicates)", lambda: upload("t.parquet", PARQUET, "p"))
+    receipt = line(table, "upload t.parquet again (all duplicates)", lambda: upload("t.parquet", PARQUET, "p"))
     if receipt.rows_duplicate != rows:
         raise SystemExit(str(receipt))
     plant_table, middle = store.plant("p"), START + pd.Timedelta(seconds=rows // 2)
     window = (middle, middle + pd.Timedelta("8h"), plant.names[:3])
-    line("read 8 h of 3 tags", lambda: plant_table.read(*window))
+    line(table, "read 8 h of 3 tags", lambda: plant_table.read(*window))
     line(
+        table,
         "plain pyarrow: the same window of the file",
         lambda: pq.read_table(
             folder / "t.parquet",
@@ -117,8 +161,8 @@ def run(folder: Path, rows: int, tags: int, live: int) -> list[dict[str, Any]]:
             filters=[("time", ">=", window[0]), ("time", "<=", window[1])],
         ),
     )
-    line("overview of everything, 3 tags, 2000 points", lambda: plant_table.overview(tags=plant.names[:3]))
-    line(f"overview of everything, {tags} tags, 2000 points", lambda: plant_table.overview())
+    line(table, "overview of everything, 3 tags, 2000 points", lambda: plant_table.overview(tags=plant.names[:3]))
+    line(table, f"overview of everything, {tags} tags, 2000 points", lambda: plant_table.overview())
     appends, tails = [], []
     last = START + pd.Timedelta(seconds=rows)
     for i in range(live):
@@ -131,7 +175,7 @@ def run(folder: Path, rows: int, tags: int, live: int) -> list[dict[str, Any]]:
         p50, p99 = np.percentile(values, [50, 99])
         table.append({"what": what, "n": live, "p50_ms": round(p50, 2), "p99_ms": round(p99, 2)})
         print(f"{what:55s} p50 {p50:6.1f} ms  p99 {p99:6.1f} ms  ({live} times)", flush=True)
-    line("compact", plant_table.compact)
+    line(table, "compact", plant_table.compact)
     size = sum(f.stat().st_size for f in (folder / "store" / "p").rglob("*.parquet")) / 2**20
     print(f"on disk {size:.0f} MiB; the CSV has {(folder / 't.csv').stat().st_size / 2**20:.0f} MiB")
     return table
@@ -147,13 +191,18 @@ def measure_ms(work: Callable[[], Any]) -> float:
 def main() -> None:
     """Parse arguments and run."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("what", nargs="?", choices=("long", "wide"), default="long")
     parser.add_argument("--rows", type=int, default=5_000_000)
-    parser.add_argument("--tags", type=int, default=20)
+    parser.add_argument("--tags", type=int, help="20, or 10,000 in `wide`")
+    parser.add_argument("--step", type=int, default=60)
     parser.add_argument("--live", type=int, default=1000)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        table = run(Path(folder), options.rows, options.tags, options.live)
+        if options.what == "wide":
+            table = run_wide(Path(folder), options.tags or 10_000, options.step)
+        else:
+            table = run(Path(folder), options.rows, options.tags or 20, options.live)
     if options.json:
         options.json.write_text(json.dumps(table, indent=1))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from api.control.configuration import Configuration, problems
 from api.control.settings import Settings
-from api.control.start import configured
+from api.control.start import configured, control
 from connectors.config import load
 from connectors.errors import ConfigError
 from tests.control.support import PLANT, SETTINGS
@@ -87,6 +88,13 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, old: str, new: str,
     with pytest.raises(ConfigError, match=told) as refused:
         of(tmp_path, FILE.replace(old, new))
     assert line in [fault.line for fault in refused.value.faults]
+
+
+async def test_what_the_file_alone_shows_is_told_before_anybody_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "plant.toml"
+    path.write_text(FILE.replace("horizon_s", "horizon") + '[service]\nurl = "http://127.0.0.1:9"\n')  # nobody is there
+    with pytest.raises(ConfigError, match=r"plant.toml:18: control.horizon: unknown key"):
+        await asyncio.wait_for(control(load(path, {})), 5)
 
 
 def test_a_file_without_the_table(tmp_path: Path) -> None:

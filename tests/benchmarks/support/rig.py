@@ -62,7 +62,9 @@ class Killable:
     """The service in a process that can be killed and started again on the same port and folder."""
 
     def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
-        """In that folder, listening at that address."""
+        """In that folder, listening at that address; `code` is the tree that runs, this one by default."""
+        self.code = Path(__file__).parents[3]
+        self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -77,8 +79,8 @@ class Killable:
     def start(self) -> Service:
         """Start it; when it answers."""
         command = [sys.executable, "-m", "api.cli.main", "serve"]
-        environment = {**os.environ, **self._settings, "TWIN_LOG_LEVEL": "error"}
-        self.process = subprocess.Popen(command, env=environment, start_new_session=True)
+        environment = {**os.environ, **self._settings, "TWIN_LOG_LEVEL": "error", "PYTHONPATH": str(self.code)}
+        self.process = subprocess.Popen(command, env=environment, start_new_session=True, cwd=self.code)
         while True:
             try:
                 self.client.get("/healthz").raise_for_status()
@@ -108,6 +110,13 @@ class Killable:
         """Wait until its programs are compiled."""
         while self.client.get("/readyz").status_code != 200:
             time.sleep(0.2)
+
+    def stop(self) -> None:
+        """End it in order."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(60)
+            self.process = None
 
     def kill(self) -> None:
         """kill -9, its workers with it."""
