@@ -1,12 +1,13 @@
 """What a running controller does when things break: a fault table over OPC UA, each fault with several seeds.
 
-    python tests/benchmarks/control_faults.py [--seeds 3] [--only spike] [--again]
+    python tests/benchmarks/control_faults.py [--seeds 3] [--only spike] [--again] [--since 2026-11-28]
 
 The quadruple tank is served over OPC UA and controlled in step by the parts of `twin control`, planned by the real
 service. Every story: 30 cycles in closed loop at changing setpoints, the fault for 20 cycles, then it is mended, the
 operator hands back and confirms closed loop again, 20 cycles. Prints a table and writes `results/control_faults.json`,
-and goes on where it stopped; `--again` begins anew. *To safe* is the plant's time from the start of the fault until the
-loops were handed back; with safe values that is when these are reached.
+and goes on where it stopped; `--again` begins anew, `--since` replaces what is older, one by one. *To safe* is the
+plant's time from the start of the fault until the loops were handed back; with safe values that is when these are
+reached.
 """
 
 from __future__ import annotations
@@ -255,6 +256,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", default="")
     parser.add_argument("--again", action="store_true")
+    parser.add_argument("--since", default="", help="a time, ISO 8601, UTC")
     asked = parser.parse_args()
     path = RESULTS / "control_faults.json"
     results: dict[str, dict[str, Any]] = {} if asked.again or not path.exists() else json.loads(path.read_text())
@@ -268,9 +270,10 @@ def main() -> None:
         for fault in FAULTS:
             for seed in range(30, 30 + asked.seeds) if asked.only in fault.name else ():
                 told = results.get(fault.name, {}).get(str(seed))
-                if told is None:
+                if told is None or told.get("at", "") < asked.since:
                     with tempfile.TemporaryDirectory() as folder:
                         told = asyncio.run(tell(fault, service, seed, Path(folder)))
+                    told["at"] = datetime.now(UTC).isoformat(timespec="minutes")
                     results.setdefault(fault.name, {})[str(seed)] = told
                     RESULTS.mkdir(exist_ok=True)
                     path.write_text(json.dumps(results, indent=1) + "\n")
