@@ -84,7 +84,7 @@ class Server:
 
     def kill(self, sign: int = signal.SIGKILL) -> None:
         self.process.send_signal(sign)
-        self.process.wait(60)
+        self.process.wait(300)
 
     def restart(self) -> None:
         self.kill()

@@ -115,7 +115,7 @@ class Killable:
         """End it in order."""
         if self.process is not None:
             self.process.terminate()
-            self.process.wait(60)
+            self.process.wait(300)
             self.process = None
 
     def kill(self) -> None:
