@@ -63,7 +63,7 @@ class RoundsTable(Strict):
     steps: int = Field(50, ge=0)
     wait_s: float = Field(600.0, gt=0)
     patience: int = Field(3, ge=1)
-    rule: str = "easgd"
+    rule: str = "fedavg"
     beta: float = 0.9
     rho: float = 0.1
     aggregate: str = "clipped_mean"

@@ -36,6 +36,7 @@ south = "keys/south.pub"
 west = "keys/west.pub"
 east = "keys/east.pub"
 [rounds]
+rule = "easgd"
 count = {rounds}
 steps = {steps}
 wait_s = {wait_s}
@@ -134,6 +135,15 @@ class Joined:
         self.lines: dict[str, list[str]] = {}
         self._threads: list[threading.Thread] = []
 
+    def once(self, sites: list[SiteFile]) -> Callable[[str], None]:
+        """To be told what the server says: the sites join when it is there."""
+
+        def say(_: str) -> None:
+            while sites:
+                self.join(sites.pop())
+
+        return say
+
     def join(self, told: SiteFile) -> None:
         said = self.lines.setdefault(told.site.name, [])
         self._threads.append(threading.Thread(target=self._run, args=(told, said.append), daemon=True))
@@ -170,11 +180,9 @@ def in_process(folder: Path, told: ServerFile, names: tuple[str, ...]) -> np.nda
 
 
 def test_three_sites_agree_and_a_fourth_with_clashing_units_is_named(folder: Path, flower: Path):
-    port, said, joined = free_port(), [], Joined()
+    port, joined = free_port(), Joined()
     told = server_file(folder, flower, port)
-    for name in (*NAMES, "east"):
-        joined.join(site_file(folder, flower, port, name))
-    found = server.serve(told, said.append)
+    found = server.serve(told, joined.once([site_file(folder, flower, port, name) for name in (*NAMES, "east")]))
     joined.wait()
     records = found.card["rounds"]
     assert [record["taken"] for record in records] == [list(NAMES)] * ROUNDS
@@ -186,14 +194,13 @@ def test_three_sites_agree_and_a_fourth_with_clashing_units_is_named(folder: Pat
 
 
 def test_secure_aggregation_counts_sites_it_does_not_see_and_strangers_stay_outside(folder: Path, flower: Path):
-    port, said, joined = free_port(), [], Joined()
+    port, joined = free_port(), Joined()
     told = server_file(folder, flower, port, 'secure = true\naggregate = "mean"\nclip = 2.0', wait_s=40.0)
     rounds = told.rounds.model_copy(update={"count": 1})
     told = told.model_copy(update={"sites": {name: told.sites[name] for name in NAMES}, "rounds": rounds})
-    for name in NAMES:
-        joined.join(site_file(folder, flower, port, name, more="secure = true"))
-    joined.join(site_file(folder, flower, port, "east", key="stranger"))
-    found = server.serve(told, said.append)
+    sites = [site_file(folder, flower, port, name, more="secure = true") for name in NAMES]
+    stranger = site_file(folder, flower, port, "east", key="stranger")
+    found = server.serve(told, joined.once([*sites, stranger]))
     joined.wait()
     assert [record["counted"] for record in found.card["rounds"]] == [3]
     assert found.card["rounds"][0]["norms"] == {}
