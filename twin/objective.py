@@ -18,6 +18,8 @@ from twin.errors import Location, QuestionError
 from twin.plant import Plant, Role, Tag
 
 SUPPRESSION = 0.01  # the weight of an MV's moves where none is given
+PRICED = 1.0  # the same of setpoints beside prices: a plan that earns rides limits, and would follow their noise
+SWING = 1.0  # and of what the prices may come to: what is moved does not depend on the currency
 LARGEST = 1e15  # of a weight or price
 
 
@@ -58,7 +60,8 @@ class Objective:
         setpoints: tag → target.
         prices: tag → value per unit and hour, one or one a period (the last one holds); positive is a cost, negative
             earns.
-        move_suppression: MV → weight of its moves; `SUPPRESSION` where not given.
+        move_suppression: MV → weight of its moves; where not given `SUPPRESSION`; with prices `SWING` times what they
+            would come to over the horizon for the spans of their tags, and `PRICED` where something else is asked too.
         zones: CV → zone.
         steady_state: CV or MV → where it is to end. A CV is judged where it tends to: what changed over the last
             quarter of the horizon is carried on for as long again.
@@ -106,8 +109,11 @@ class Terms(NamedTuple):
         )
 
 
-def terms(objective: Objective, plant: Plant, rows: int) -> Terms:
+def terms(objective: Objective, plant: Plant, rows: int, span: np.ndarray) -> Terms:
     """The objective over a horizon of so many rows.
+
+    Args:
+        span: (columns,) of the CVs and inputs.
 
     Raises:
         QuestionError: an unknown tag, a setpoint of a DV, a zone of a tag that is no CV, a move suppression of one
@@ -116,7 +122,6 @@ def terms(objective: Objective, plant: Plant, rows: int) -> Terms:
     """
     columns = plant.cvs + plant.inputs
     target, weight, price = np.zeros((3, rows, len(columns)))
-    suppression = np.full(len(plant.mvs), SUPPRESSION / rows)
     last = _weight(objective.terminal_weight, ("objective", "terminal_weight"))
     for name, setpoint in objective.setpoints.items():
         loc: Location = ("objective", "setpoints", name)
@@ -131,6 +136,10 @@ def terms(objective: Objective, plant: Plant, rows: int) -> Terms:
         column, hours = columns.index(_tag(plant, name, loc)), plant.sample_period_s / 3600
         path = np.full(rows, _finite(value, loc)) if isinstance(value, int | float) else _rows(value, rows, loc)
         price[:, column] = path * hours
+    swing = float(np.abs(price).sum(axis=0) @ span)
+    more = bool(objective.setpoints or objective.zones or objective.steady_state)
+    calm = SWING * swing + PRICED * more if swing > 0 else SUPPRESSION
+    suppression = np.full(len(plant.mvs), calm / rows)
     for name, value in objective.move_suppression.items():
         loc = ("objective", "move_suppression", name)
         tag = _tag(plant, name, loc)

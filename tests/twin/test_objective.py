@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from twin.errors import QuestionError
-from twin.objective import LARGEST, SUPPRESSION, Objective, Setpoint, cost_by_term, terms
+from twin.objective import LARGEST, PRICED, SUPPRESSION, SWING, Objective, Setpoint, Zone, cost_by_term, terms
 from twin.plant import Plant, Role, Tag
 
 PLANT = Plant(
@@ -31,23 +31,36 @@ def test_costs_against_sums_written_out():
         {"x": -7.0, "v": 2.0},
         {"v": 0.3},
     )
-    costs = cost_by_term(terms(objective, PLANT, 4), PLANT, SPAN, y, w, before)
+    costs = cost_by_term(terms(objective, PLANT, 4, SPAN), PLANT, SPAN, y, w, before)
     path = [1.0, 2.0, 2.0, 2.0]
     steps = [w[0] - before, w[1] - w[0], w[2] - w[1], w[3] - w[2]]
+    calm = PRICED + SWING * (7.0 * 4.0 + 2.0 * 10.0) * 4 * 0.01  # prices of the spans of x and v over 4 rows
     expected = {
         "setpoints.t": 3.0 * sum((v - 2.0) ** 2 for v in y[:, 0]) / 50**2 / 4,
         "setpoints.x": sum((v - r) ** 2 for v, r in zip(y[:, 1], path, strict=True)) / 4**2 / 4,
         "setpoints.q": sum((v - 0.5) ** 2 for v in w[:, 0]) / 100**2 / 4,
         "prices.x": -7.0 * sum(y[:, 1]) * 0.01,
         "prices.v": 2.0 * sum(w[:, 1]) * 0.01,
-        "move_suppression.q": SUPPRESSION * sum(s[0] ** 2 for s in steps) / 100**2 / 4,
+        "move_suppression.q": calm * sum(s[0] ** 2 for s in steps) / 100**2 / 4,
         "move_suppression.v": 0.3 * sum(s[1] ** 2 for s in steps) / 10**2 / 4,
     }
     assert costs == pytest.approx(expected)
 
 
+def test_moves_are_calmer_with_prices_whatever_the_currency():
+    def calm(objective):
+        return terms(objective, PLANT, 4, SPAN).suppression * 4
+
+    assert calm(Objective({"t": Setpoint(2.0)})) == pytest.approx([SUPPRESSION] * 2)
+    paid = calm(Objective(prices={"x": -7.0}))
+    assert paid == pytest.approx([SWING * 7.0 * 4.0 * 0.04] * 2)
+    assert calm(Objective(prices={"x": -700.0})) == pytest.approx(100 * paid)
+    assert calm(Objective(prices={"x": -7.0}, zones={"t": Zone(low=1.0)})) == pytest.approx(paid + PRICED)
+    assert calm(Objective(prices={"x": -7.0}, move_suppression={"q": 3.0})) == pytest.approx([3.0, paid[1]])
+
+
 def test_a_trajectory_longer_than_the_horizon_is_cut():
-    path = terms(Objective({"t": Setpoint(trajectory=[1.0, 2.0, 3.0, 4.0])}), PLANT, 3).target[:, 0]
+    path = terms(Objective({"t": Setpoint(trajectory=[1.0, 2.0, 3.0, 4.0])}), PLANT, 3, SPAN).target[:, 0]
     assert path.tolist() == [1.0, 2.0, 3.0]
 
 
@@ -71,5 +84,5 @@ def test_a_trajectory_longer_than_the_horizon_is_cut():
 )
 def test_what_makes_no_sense_is_refused(objective, word):
     with pytest.raises(QuestionError, match=word) as refused:
-        terms(objective, PLANT, 3)
+        terms(objective, PLANT, 3, SPAN)
     assert refused.value.problems[0].loc[0] == "objective"

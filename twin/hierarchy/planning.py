@@ -296,7 +296,7 @@ class _Scales:
         moves = np.stack([_known(made, tag.name) for tag in plant.mvs], axis=1)
         w = np.hstack([moves, self._dvs(len(moves))])
         y = np.stack([made.cvs[tag.name].mean for tag in plant.cvs], axis=1)
-        asked = terms(self.objective, plant, len(moves))
+        asked = terms(self.objective, plant, len(moves), spans(self.twin))
         return cost_by_term(asked, plant, spans(self.twin), y, w, present_inputs(self.twin, self.history))
 
     def _dvs(self, rows: int) -> np.ndarray:
@@ -319,7 +319,8 @@ class _Scales:
             ways.append(means(np.hstack([np.stack(columns, axis=1), dvs]), twin.stride))
         past = averaged(self.history, twin.stride)
         found = under(self.slow, past, np.stack([ways[0], *ways]), ["hierarchical", "flat"], [(), ()], 0.9)
-        asked, span = terms(self._coarse(), plant, self.rows), spans(twin)
+        span = spans(twin)
+        asked = terms(self._coarse(), plant, self.rows, span)
         cvs = merge(plant, {tag: limit for tag, limit in self.limits.items() if tag in found.baseline})[1]
         before = present_inputs(self.slow, past)
         out = {}

@@ -96,7 +96,7 @@ class Question:
                     raise QuestionError.at((field_name,), f"{name} is a {plant.tag(name).role.upper()}, no MV")
         mvs, cvs = merge(plant, limits)
         held = np.array([tag.name in hold_mvs or tag.name in manual for tag in plant.mvs])
-        asked = terms(objective, plant, rows)
+        asked = terms(objective, plant, rows, spans(twin))
         return cls(twin, rows, control, asked, mvs, cvs, steps, held, coverage, back_off, manual)
 
     def without(self, names: Sequence[str]) -> Question:

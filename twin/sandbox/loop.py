@@ -17,6 +17,7 @@ import pandas as pd
 
 from twin.artifact import Twin
 from twin.limits import Limit, merge
+from twin.objective import SUPPRESSION
 from twin.optimize import plan
 from twin.planning.backoff import BackOff
 from twin.plant import Plant
@@ -268,7 +269,8 @@ def _judged(
     reach = np.array([_span(t.low, t.high, trace.mvs[:, i]) for i, t in enumerate(plant.mvs)])
     errors = np.nan_to_num((true - trace.setpoints) / span)
     moves = np.diff(np.vstack([before, trace.mvs]), axis=0) / reach
-    cost = (errors**2).sum(axis=1).mean() + scenario.suppression * (moves**2).sum(axis=1).mean()
+    calm = SUPPRESSION if scenario.suppression is None else scenario.suppression
+    cost = (errors**2).sum(axis=1).mean() + calm * (moves**2).sum(axis=1).mean()
     kept = (true - np.clip(trace.setpoints, trace.low, trace.high)) / span
     windows = [kept[max(row - SETTLED, 0) : row] for row in scenario.changes() if row > 0]
     offsets = [np.abs(window.mean(axis=0)) for window in windows]

@@ -9,7 +9,7 @@ from typing import Any
 
 from twin.errors import QuestionError
 from twin.limits import Limit
-from twin.objective import SUPPRESSION, Objective, Setpoint
+from twin.objective import Objective, Setpoint
 from twin.plant import Plant, Role
 
 KINDS = {"setpoints": (Role.CV,), "prices": (Role.MV, Role.DV, Role.CV), "limits": (Role.MV, Role.CV)}
@@ -68,7 +68,7 @@ class Scenario:
         resting: rows at rest before the run, which are the first history.
         seed: of noise and wander.
         horizon: rows that plans look ahead.
-        suppression: weight of each MV's moves.
+        suppression: weight of each MV's moves; None leaves it to the planner, and moves are judged by `SUPPRESSION`.
         coverage: that CV limits are kept with.
     """
 
@@ -81,7 +81,7 @@ class Scenario:
     resting: int = 150
     seed: int = 0
     horizon: int = 60
-    suppression: float = SUPPRESSION
+    suppression: float | None = None
     coverage: float = 0.95
 
     def ask(self, plant: Plant, row: int) -> Ask:
@@ -94,7 +94,7 @@ class Scenario:
                 prices |= event.prices
                 limits |= event.limits
         given = {tag: Limit(**limit) for tag, limit in limits.items() if limit is not None}
-        suppression = {tag.name: self.suppression for tag in plant.mvs}
+        suppression = {} if self.suppression is None else {tag.name: self.suppression for tag in plant.mvs}
         return Ask(setpoints, prices, given, suppression, self.horizon, self.coverage)
 
     def changes(self) -> list[int]:
@@ -132,7 +132,8 @@ class Scenario:
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise QuestionError.at((name,), "must be a whole number of rows, at least 1")
         for name in ("noise", "wander", "suppression"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+            value = getattr(self, name)
+            if not (name == "suppression" and value is None) and not (math.isfinite(value) and value >= 0):
                 raise QuestionError.at((name,), "must be a number, at least 0")
         for tag in self.gain:
             if plant.tag(tag).role is not Role.MV:

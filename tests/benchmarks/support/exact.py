@@ -111,7 +111,7 @@ class Planner:
         return Program(
             scaler=self._scaler,
             span=self._span,
-            terms=terms(objective, plant, rows),
+            terms=terms(objective, plant, rows, self._span),
             limits=cvs,
             low_margin=margin,
             high_margin=margin,
