@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -107,22 +108,37 @@ def save(twin: Twin, folder: Path) -> None:
     Raises:
         ArtifactError: the folder exists already; a twin is never overwritten.
     """
-    folder = Path(folder)
+    with _whole(Path(folder)) as new:
+        _write_twin(twin, new)
+
+
+def write(folder: Path, told: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
+    """Write tensors and what is told of them (JSON) to a new folder, bound by checksums: all of it or nothing.
+
+    Raises:
+        ArtifactError: the folder exists already.
+    """
+    with _whole(Path(folder)) as new:
+        new.mkdir()
+        _write_parts(new, told, tensors)
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A folder to be made, which takes the other's name in the end."""
     if folder.exists():
-        raise ArtifactError(f"{folder.name} exists already; a twin is never overwritten")
+        raise ArtifactError(f"{folder.name} exists already; it is never overwritten")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
-        new = Path(scratch) / "twin"
-        _write_twin(twin, new)
+        new = Path(scratch) / "new"
+        yield new
         new.rename(folder)
 
 
 def _write_twin(twin: Twin, folder: Path) -> str:
     """Write a twin and what is beneath it; the digest of its manifest, which binds all of it."""
     folder.mkdir()
-    weights = save_tensors({name: np.ascontiguousarray(value) for name, value in _tensors(twin).items()})
-    manifest = {
-        "format": FORMAT,
+    told = {
         "id": twin.id,
         "plant": twin.plant.to_json(),
         "branches": {branch.vector: list(branch.told) for branch in twin.plant.branches},
@@ -130,12 +146,18 @@ def _write_twin(twin: Twin, folder: Path) -> str:
         "horizon": twin.horizon,
         "correction": twin.correction,
         "architecture": twin.dynamics.architecture(),
-        "weights_sha256": hashlib.sha256(weights).hexdigest(),
-        "libraries": libraries(),
         "card": twin.card,
     }
     if twin.slow is not None:
-        manifest["slow_sha256"] = _write_twin(twin.slow, folder / SLOW)
+        told["slow_sha256"] = _write_twin(twin.slow, folder / SLOW)
+    return _write_parts(folder, told, _tensors(twin))
+
+
+def _write_parts(folder: Path, told: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:
+    """Write both files; the digest of the manifest."""
+    weights = save_tensors({name: np.ascontiguousarray(value) for name, value in tensors.items()})
+    manifest = {"format": FORMAT, **told}
+    manifest |= {"weights_sha256": hashlib.sha256(weights).hexdigest(), "libraries": libraries()}
     manifest["sha256"] = _digest(manifest)
     _write(folder / WEIGHTS, weights)
     _write(folder / MANIFEST, json.dumps(manifest, indent=1, allow_nan=False).encode())
@@ -149,21 +171,35 @@ def load(folder: Path) -> Twin:
         ArtifactError: it is not there, damaged, foreign, or of a format this version does not read.
     """
     folder = Path(folder)
+    manifest, tensors = read(folder)
+    slow = _slow(folder / SLOW, manifest) if "slow_sha256" in manifest else None
+    try:
+        return replace(_assemble(manifest, tensors), slow=slow)
+    except (KeyError, TypeError, ValueError, TwinError) as error:
+        raise ArtifactError(f"{folder.name} is no twin of this version: {error}") from error
+
+
+def read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What `write` wrote: what is told, and the tensors.
+
+    Raises:
+        ArtifactError: as `load`.
+    """
+    folder = Path(folder)
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         weights = (folder / WEIGHTS).read_bytes()
     except (OSError, ValueError) as error:
-        raise ArtifactError(f"{folder.name} holds no twin that can be read: {error}") from error
+        raise ArtifactError(f"{folder.name} holds nothing that can be read: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ArtifactError(f"{folder.name} is of another format than {FORMAT}, which this version reads")
     whole = manifest.pop("sha256", None) == _digest(manifest)
     if not whole or hashlib.sha256(weights).hexdigest() != manifest.get("weights_sha256"):
         raise ArtifactError(f"{folder.name} is damaged: a checksum does not fit; restore a backup")
-    slow = _slow(folder / SLOW, manifest) if "slow_sha256" in manifest else None
     try:
-        return replace(_assemble(manifest, load_tensors(weights)), slow=slow)
-    except (SafetensorError, KeyError, TypeError, ValueError, TwinError) as error:
-        raise ArtifactError(f"{folder.name} is no twin of this version: {error}") from error
+        return manifest, load_tensors(weights)
+    except SafetensorError as error:
+        raise ArtifactError(f"{folder.name} is damaged: {error}") from error
 
 
 def _slow(folder: Path, manifest: Mapping[str, Any]) -> Twin:

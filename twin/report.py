@@ -63,6 +63,10 @@ def summary(card: dict[str, Any]) -> list[str]:
     asked = next(iter(backtest["cvs"].values()))["coverage"]["asked"]
     lines.append(f"Bands asked to hold {asked:.0%} of the values held {measured:.1%} out of fold.")
     lines.append(card["training"]["residual"]["why"])
+    if "common" in card["training"]:
+        common = card["training"]["common"]
+        kept = "It starts from its fleet" if common["kept"] == "common" else "Its fleet was of no help"
+        lines.append(f"{kept} ({common['units']} units): {common['why']}.")
     lines.append(_correction(card["training"]["correction"]))
     lines += [f"Effect of {name} unknown: {why}." for name, why in card["unknown_effects"].items()]
     lines += [*_signs(card)]

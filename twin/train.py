@@ -25,6 +25,7 @@ from twin.dynamics.lti import Lti, padded
 from twin.dynamics.noise import Linear, parts
 from twin.dynamics.region import Region
 from twin.errors import QuestionError, TrainingError
+from twin.fleet.start import Joining, Start
 from twin.gain_sign import signs
 from twin.identifiability import identifiability
 from twin.inheritance import Inheritance, blocks, inherit
@@ -49,6 +50,7 @@ STEPS = 5000  # of training at most
 PATIENCE = 16  # evaluations without a better one, then training stops
 BACKBONE_SHARE = 0.15  # of the progress bar
 PAYS = 0.95  # the residual ships where it brings the out-of-fold error to this share of the backbone's
+AS_GOOD = 0.999  # the same of a fleet's residual, for which other units have spoken already
 CALIBRATED = 300  # held-out windows a fold that calibrate the bands
 REGION_WINDOWS = 4000
 UNCHANGED = 0.05  # of its own error: by how much a forecast may change when states are taken out of the backbone
@@ -105,6 +107,7 @@ def fit(
     clock: Callable[[], float] = time.monotonic,
     checkpoint: Checkpoint | None = None,
     start: Twin | None = None,
+    fleet: Joining | None = None,
 ) -> Twin:
     """Train a twin of the plant from its telemetry.
 
@@ -116,47 +119,61 @@ def fit(
             of the budget until then stays spent. The backbone is chosen again: its choice is the same.
         start: an earlier twin of the plant, whose latent residual is trained on (`twin.inheritance`) beside a fresh one
             in half of the time each; the one with the lesser error out of fold is kept. It has no checkpoints.
+        fleet: what was learnt from similar units (`twin.fleet.learn`): the twin starts from its linear part and its
+            residual, and a twin of these rows alone is trained beside it, in half of the time each; the one with the
+            lesser error out of fold is kept. A tenth of the rows will do. It has no checkpoints.
 
     Raises:
         TrainingError: too few rows, or a CV that was never measured.
-        QuestionError: the earlier twin is no start, or a sign is asked of tags that the plant does not have.
+        QuestionError: the earlier twin, or the fleet, is no start, or a sign is asked of tags that the plant does not
+            have.
     """
     started = clock()
     telemetry = with_components(telemetry, None if start is None else start.plant.branches)
     report = progress or (lambda _: None)
+    shared = None
+    if fleet is not None:
+        shared, telemetry = _from_fleet(fleet, telemetry, options, start)
     inherited = None if start is None else inherit(start, telemetry)
     known = _known(telemetry, options, start)
-    folds = _folds(telemetry, options, inherited)
-    scaler = Scaler.fit(telemetry) if inherited is None else inherited.scaler
+    if shared is None:
+        folds = _folds(telemetry, options, inherited)
+    else:
+        _measured(telemetry)
+        folds = _usable(telemetry, shared.folds)
+    scaler = shared.scaler if shared else inherited.scaler if inherited else Scaler.fit(telemetry)
     grid = Grid.of(telemetry, scaler)
     report(Progress(0, STEPS, 0.0, options.budget_s))
     scores: list[Score] = []
     for done, scores in enumerate(select(grid, folds), start=1):
         left = max(options.budget_s - (clock() - started), 0.0)
         report(Progress(0, STEPS, BACKBONE_SHARE * done / len(ROUNDS), left, {"backbone": scores[0].error}))
-    chosen, bound, asked = choose(scores, grid.y.shape[1], grid.w.shape[1]), None, _learnable(known, telemetry)
-    if asked is not None:
-        chosen, bound, _ = keep_signs(chosen, grid, folds, asked)
-    chosen = _reduced(chosen, grid, folds, asked)
-    linear = with_noise(grid, folds, chosen.fits)
-    recipe = Recipe(pure=options.pure)
-    trainer = Trainer(grid, folds, linear.backbones, recipe, options.seed, asked)
-    if inherited is not None:
+    plan = _Plan(grid, folds, Recipe(pure=options.pure), options.seed, _learnable(known, telemetry))
+    own = plan.around(choose(scores, grid.y.shape[1], grid.w.shape[1]))
+    if inherited is not None or shared is not None:
         checkpoint = None
-    of = fingerprint(telemetry, {**asdict(options), **asdict(recipe), **libraries()}) if checkpoint else ""
-    standing = checkpoint.load(of, trainer.start()) if checkpoint else None
+    of = fingerprint(telemetry, {**asdict(options), **asdict(plan.recipe), **libraries()}) if checkpoint else ""
+    standing = checkpoint.load(of, own.trainer.start()) if checkpoint else None
 
     def keep(standing: Standing) -> None:
         if checkpoint:
             checkpoint.keep(standing, of)
 
     pace = Pace(options.budget_s, started, report, clock, keep)
-    curve, best, stopped, spent, began = _trained(trainer, recipe, pace, standing, inherited)
+    if shared is None:
+        way, trained = own, _trained(own.trainer, plan.recipe, pace, standing, inherited)
+    else:
+        way, trained = _better(own, plan.around(shared.scores(grid)[0], noise=False), shared, plan.recipe, pace)
+        scores = [way.chosen, *scores] if way is not own else scores
+    curve, best, stopped, spent, began = trained
+    linear, chosen, pays = way.linear, way.chosen, PAYS if way is own else AS_GOOD
     names = [tag.name for tag in telemetry.plant.cvs]
-    best, taken, ships, only = _within_signs(best, asked, trainer, linear.backbones, grid, folds, names)
+    best, taken, ships, only = _within_signs(best, plan.asked, way.trainer, linear.backbones, grid, folds, names, pays)
     dynamics = _ensemble(linear.backbones, best, ships, grid, folds)
+    if shared is not None and way is not own:
+        dynamics = replace(dynamics, region=shared.region)
     judged = out_of_fold(dynamics, grid, folds, [spread(folds.held_out(f), CALIBRATED) for f in range(COUNT)])
-    card = _card(telemetry, folds, scaler, scores, chosen, curve, best, ships, recipe)
+    card = _card(telemetry, folds, scaler, scores, chosen, curve, best, ships, plan.recipe)
     if only:
         card["training"]["residual"]["why"] += f" It does so for {', '.join(only)} alone, and ships for no other CV."
     card["training"] |= {"blocks": blocks(telemetry, folds.label), **began}
@@ -184,9 +201,79 @@ def fit(
         card=card,
     )
     if known is not None:
-        card["gain_sign"] = sign_check(twin, telemetry, known, bound, taken if ships else None)
+        card["gain_sign"] = sign_check(twin, telemetry, known, way.bound, taken if ships else None)
         twin = replace(twin, card=card)
     return replace(twin, card={**card, "identifiability": identifiability(twin, telemetry)})
+
+
+class _Way(NamedTuple):
+    """A linear part that may become a twin: as it was chosen, with its noise model, the gains that are bound by sign,
+    and the training of the residual around it."""
+
+    chosen: Score
+    linear: Chosen
+    bound: np.ndarray | None
+    trainer: Trainer
+
+    def error(self, best: Evaluation, pays: float) -> float:
+        """Out of fold, model units: the mean over rows and CVs, without the residual unless it `pays`."""
+        return float(self.trainer.scale.mean()) * (best.out_of_fold if best.out_of_fold <= pays else 1.0)
+
+
+class _Plan(NamedTuple):
+    """What all ways share: rows and folds, how residuals are trained, the signs of gains that are asked."""
+
+    grid: Grid
+    folds: Folds
+    recipe: Recipe
+    seed: int
+    asked: np.ndarray | None
+
+    def around(self, chosen: Score, noise: bool = True) -> _Way:
+        """The way around a linear part."""
+        bound = None
+        if self.asked is not None:
+            chosen, bound, _ = keep_signs(chosen, self.grid, self.folds, self.asked)
+        chosen = _reduced(chosen, self.grid, self.folds, self.asked)
+        cvs = self.grid.y.shape[1]
+        linear = Chosen(tuple(chosen.fits), [None] * cvs, np.zeros(cvs))
+        if noise:
+            linear = with_noise(self.grid, self.folds, chosen.fits)
+        trainer = Trainer(self.grid, self.folds, linear.backbones, self.recipe, self.seed, self.asked)
+        return _Way(chosen, linear, bound, trainer)
+
+
+def _from_fleet(fleet: Joining, telemetry: Telemetry, options: Options, start: Twin | None) -> tuple[Start, Telemetry]:
+    """The start, and the rows with their tags in the fleet's order."""
+    if start is not None:
+        raise QuestionError.at(("from_twin",), "a twin starts from an earlier twin or from a fleet, not from both")
+    if options.horizon_s is not None:
+        raise QuestionError.at(("horizon_s",), "that of the fleet holds for a twin that starts from it")
+    if options.pure:
+        raise QuestionError.at(("options", "pure"), "a fleet's residual is not trained that way")
+    found = Start.of(fleet, telemetry)
+    return found, found.telemetry
+
+
+def _better(
+    own: _Way, common: _Way, shared: Start, recipe: Recipe, pace: Pace
+) -> tuple[_Way, tuple[list[dict[str, Any]], Evaluation, str, float, dict[str, Any]]]:
+    """Of the unit's own linear part with a fresh residual, and the fleet's with the fleet's, the way with the lesser
+    error out of fold; each has half of the time."""
+    half = replace(pace, budget_s=0.5 * pace.budget_s, share=0.5)
+    theirs = _train(common.trainer, recipe, half, start=shared.residuals)
+    alone = _train(own.trainer, recipe, replace(half, started=pace.clock(), done=0.5))
+    errors = {"common": common.error(theirs[1], AS_GOOD), "own": own.error(alone[1], PAYS)}
+    kept = "common" if errors["common"] <= errors["own"] else "own"
+    fleet, (way, trained) = shared.fleet, (common, theirs) if kept == "common" else (own, alone)
+    taken = common.chosen.candidate.name
+    why = (
+        f"{taken}, residual from the fleet's ({theirs[1].step} steps on): {errors['common']:.4f} out of fold; "
+        f"a twin of these rows alone: {errors['own']:.4f}"
+    )
+    units = len(fleet.card["units"])
+    told = {"fleet": fleet.id, "units": units, "out_of_fold": errors, "kept": kept, "why": why, "linear": taken}
+    return way, (*trained[:3], pace.started, {"common": told})
 
 
 def _known(telemetry: Telemetry, options: Options, start: Twin | None) -> np.ndarray | None:
@@ -228,37 +315,47 @@ def _within_signs(
     grid: Grid,
     folds: Folds,
     cvs: Sequence[str],
+    least: float = PAYS,
 ) -> _Within:
-    if asked is None or best.step == 0:
-        return _Within(best, None, best.out_of_fold <= PAYS)
+    if asked is None:
+        return _Within(best, None, best.out_of_fold <= least)
     dynamics = _ensemble(backbones, best, True, grid, folds)
     ends = folds.ends(np.ones(len(folds.run), bool), folds.history, 0)
     points = operating_points(grid, ends, folds.history, dynamics, len(asked), seed=0)
     share = shares(dynamics, points, asked, folds.horizon)
     residuals = shrunk(best.residuals, share)
     error, of_cvs = trainer.judge(residuals)
-    pays = of_cvs <= PAYS
-    if error > PAYS and pays.any():  # a CV whose own model breaks its sign is hard to forecast: others need not wait
+    pays = of_cvs <= least
+    if error > least and pays.any():  # a CV whose own model breaks its sign is hard to forecast: others need not wait
         residuals = shrunk(residuals, pays)
         error, _ = trainer.judge(residuals)
         only = tuple(cv for cv, keep in zip(cvs, pays, strict=True) if keep)
         return _Within(best._replace(residuals=residuals, out_of_fold=error), share, True, only)
-    return _Within(best._replace(residuals=residuals, out_of_fold=error), share, error <= PAYS)
+    return _Within(best._replace(residuals=residuals, out_of_fold=error), share, error <= least)
 
 
 def _folds(telemetry: Telemetry, options: Options, inherited: Inheritance | None = None) -> Folds:
     period = telemetry.plant.sample_period_s
     wished = ROWS if options.horizon_s is None else max(2, round(options.horizon_s / period))
-    never = [tag.name for tag in telemetry.plant.cvs if not np.isfinite(telemetry.y[:, _cv(telemetry, tag.name)]).any()]
-    if never and len(telemetry):
-        raise TrainingError(f"no measured value of {', '.join(never)}: upload some, or leave the tag out")
+    _measured(telemetry)
     if inherited is None:
         history, horizon = sizes(telemetry.run, wished)
     else:
         history, horizon = inherited.history, inherited.horizon
         if options.horizon_s is not None and wished != horizon:
             raise QuestionError.at(("horizon_s",), f"{horizon * period:g} s with from_twin: that of the earlier twin")
-    folds = split(telemetry.run, history, horizon, None if inherited is None else inherited.known)
+    return _usable(telemetry, split(telemetry.run, history, horizon, None if inherited is None else inherited.known))
+
+
+def _measured(telemetry: Telemetry) -> None:
+    """Refuse a CV that was never measured."""
+    never = [tag.name for tag in telemetry.plant.cvs if not np.isfinite(telemetry.y[:, _cv(telemetry, tag.name)]).any()]
+    if never and len(telemetry):
+        raise TrainingError(f"no measured value of {', '.join(never)}: upload some, or leave the tag out")
+
+
+def _usable(telemetry: Telemetry, folds: Folds) -> Folds:
+    """The folds, where each has windows to learn from and to be judged on."""
     if not all(len(folds.training(fold)) and len(folds.held_out(fold)) for fold in range(COUNT)):
         raise TrainingError(f"{len(telemetry)} rows in {len(np.unique(telemetry.run))} runs: the runs are too short")
     return folds

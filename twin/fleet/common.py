@@ -22,6 +22,7 @@ from twin.dynamics.ensemble import jepas
 from twin.dynamics.jepa import Jepa
 from twin.dynamics.lti import Lti, arx
 from twin.errors import QuestionError, TrainingError
+from twin.fleet.prior import Equations
 from twin.fleet.shape import Shape, Tags, matched
 from twin.scaling import Scaler
 from twin.telemetry import Telemetry
@@ -134,16 +135,12 @@ def lti(shape: Shape, linear: np.ndarray) -> Lti:
     return arx(y_lags, w_lags, solved[-1], shape.history)
 
 
-def equations(shape: Shape, grid: Grid, ends: np.ndarray, penalty: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Normal equations (coefficients, coefficients) and (coefficients, CVs) of the ARX model, of the rows after `ends`.
-
-    Args:
-        penalty: of each regressor's mean square, added to all but the constant's.
-    """
-    past = max(shape.lags, shape.input_rows - 1)
-    m = Moments.of(grid, ends, past, 1)
+def equations(shape: Shape, grid: Grid, ends: np.ndarray) -> Equations:
+    """Normal equations of the ARX model, of the rows after `ends`."""
+    m = Moments.of(grid, ends, shape.past, 1)
     regressors = [m.y_at(1 - i) for i in range(1, shape.lags + 1)] + [m.w_at(1 - j) for j in range(shape.input_rows)]
-    return normal_equations(m, np.concatenate(regressors), m.y_at(1), penalty)
+    normal, across = normal_equations(m, np.concatenate(regressors), m.y_at(1), 0.0)
+    return Equations(normal, across, m.gram[m.y_at(1), m.y_at(1)])
 
 
 def loss(common: Common, unit: Unit) -> float:
@@ -184,11 +181,10 @@ def local_steps(
 def _solved(common: Common, unit: Unit, near: Parameters, rho: float) -> np.ndarray:
     """(coefficients, CVs): the least squares of the unit's rows, near where they were and near the anchor."""
     shape, start = common.shape, np.asarray(common.parameters.linear, np.float64)
-    ends = unit.grid.ends(max(shape.lags, shape.input_rows - 1), 1)
-    normal, across = equations(shape, unit.grid, ends)
-    count = normal[-1, -1]
-    total = normal + (PULL + rho) * count * np.eye(len(normal))
-    return np.linalg.solve(total, across + count * (PULL * start + rho * np.asarray(near.linear, np.float64)))
+    found = equations(shape, unit.grid, unit.grid.ends(shape.past, 1))
+    total = found.normal + (PULL + rho) * found.rows * np.eye(len(start))
+    pulled = PULL * start + rho * np.asarray(near.linear, np.float64)
+    return np.linalg.solve(total, found.across + found.rows * pulled)
 
 
 def _cases(common: Common, unit: Unit, count: int) -> tuple[Cases, jax.Array]:

@@ -51,6 +51,13 @@ class Shape:
         units = tuple(tag.unit for tag in plant.inputs + plant.cvs)
         return replace(cls(mvs, dvs, cvs, units, plant.sample_period_s), **sizes)
 
+    @classmethod
+    def named(cls, plant: Plant, tags: Tags) -> Shape:
+        """That of a plant whose tags have other names in the fleet."""
+        names = {own: name for name, own in tags.items()}
+        renamed = tuple(replace(tag, name=names.get(tag.name, tag.name), formula=None) for tag in plant.tags)
+        return cls.of(Plant(plant.name, plant.sample_period_s, renamed))
+
     @property
     def names(self) -> tuple[str, ...]:
         """All tags: MVs, DVs, CVs."""
@@ -65,6 +72,11 @@ class Shape:
     def sizes(self) -> Sizes:
         """Of the latent residual."""
         return Sizes(len(self.cvs), self.inputs, self.history)
+
+    @property
+    def past(self) -> int:
+        """Rows before a row that its linear forecast needs."""
+        return max(self.lags, self.input_rows - 1)
 
     @property
     def coefficients(self) -> int:
@@ -120,9 +132,14 @@ def _refused(plant: Plant, name: str, why: str) -> Exception:
     return QuestionError.at(("tags", name), f"{plant.name}: {why}")
 
 
-def converted(shape: Shape, plant: Plant, mean: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means and scales (tags,) of the fleet's tags, from its units into those of a matched plant."""
+def converted(
+    shape: Shape, plant: Plant, mean: np.ndarray, scale: np.ndarray, back: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Means and scales (tags,) of MVs, DVs and CVs from the fleet's units of engineering into those of a matched
+    plant, or back."""
     pairs = list(zip(shape.units, (tag.unit for tag in plant.inputs + plant.cvs), strict=True))
+    if back:
+        pairs = [(own, fleets) for fleets, own in pairs]
     means = [float(convert(m, a, b)) for m, (a, b) in zip(mean, pairs, strict=True)]
     scales = [float(convert(s, a, b, delta=True)) for s, (a, b) in zip(scale, pairs, strict=True)]
     return np.array(means), np.array(scales)

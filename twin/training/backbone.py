@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Protocol
 
 import jax
 import numpy as np
@@ -132,7 +133,7 @@ def _mapped(m: Moments, now: np.ndarray, then: np.ndarray) -> Moments:
 class Patched:
     """A candidate of which some CVs are forecast by models of their own, so that gains keep their signs."""
 
-    base: Arx | Subspace
+    base: Named
     own: tuple[tuple[str, str], ...]  # CV (its number), and how its model is called
     size: int
 
@@ -145,6 +146,15 @@ class Patched:
 
 
 Candidate = Arx | Subspace
+
+
+class Named(Protocol):
+    """What a card tells of a linear part, whatever it came from."""
+
+    @property
+    def name(self) -> str: ...
+
+    def states(self, cvs: int, inputs: int) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -208,7 +218,7 @@ class Data:
 class Score:
     """A candidate, its out-of-fold free-run error (mean NRMSE over CVs and rows 1 .. K) and its fits a fold."""
 
-    candidate: Candidate | Patched
+    candidate: Named
     error: float
     fits: tuple[Lti, ...]
 
@@ -252,7 +262,7 @@ def _subspaces(data: Data, _: list[Score]) -> list[Candidate]:
 
 def _ridges(_: Data, scores: list[Score]) -> list[Candidate]:
     """Other penalties of the best structures."""
-    best = [s.candidate for s in scores[:3] if not isinstance(s.candidate, Patched)]
+    best = [s.candidate for s in scores[:3] if isinstance(s.candidate, Arx | Subspace)]
     return [replace(candidate, penalty=penalty) for candidate in best for penalty in RIDGES]
 
 

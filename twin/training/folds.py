@@ -24,12 +24,14 @@ class Folds:
         run: (N,) int; the run of each row.
         label: (N,) int in 0 .. COUNT - 1; the fold that holds the row out.
         history, horizon: rows L up to `at`, rows K after it.
+        apart: whether histories keep clear of other folds' rows too, not only what is to be forecast.
     """
 
     run: np.ndarray
     label: np.ndarray
     history: int
     horizon: int
+    apart: bool = True
 
     def held_out(self, fold: int) -> np.ndarray:
         """Ends t of the windows t - L + 1 .. t + K that lie wholly in blocks this fold holds out."""
@@ -40,13 +42,16 @@ class Folds:
         return self.ends(self.label != fold, self.history, self.horizon)
 
     def ends(self, allowed: np.ndarray, history: int, horizon: int) -> np.ndarray:
-        """(n,) rows t such that t - history + 1 .. t + horizon lie in one run and are all `allowed` (N,)."""
+        """(n,) rows t such that t - history + 1 .. t + horizon lie in one run and are all `allowed` (N,), or only
+        t + 1 .. t + horizon are where histories are not kept apart."""
         length = history + horizon
+        free = 0 if self.apart else history  # rows of a window that any fold may read
         if len(self.run) < length:
             return np.empty(0, np.int64)
         count = np.cumsum(np.r_[0, allowed])
         first = np.arange(len(self.run) - length + 1)
-        whole = (count[first + length] - count[first] == length) & (self.run[first] == self.run[first + length - 1])
+        allowed_all = count[first + length] - count[first + free] == length - free
+        whole = allowed_all & (self.run[first] == self.run[first + length - 1])
         return first[whole] + history - 1
 
 
@@ -93,6 +98,26 @@ def split(run: np.ndarray, history: int, horizon: int, known: np.ndarray | None 
             label[block] = fold
             rows[fold] += len(block)
     return Folds(run, label, history, horizon)
+
+
+def narrow(run: np.ndarray, history: int, horizon: int) -> Folds:
+    """Folds of few rows, for a history that is fixed: only what is forecast is held out, the rows before it may be read
+    by all, as in any forecast. The horizon shrinks until each block holds one and a half of it.
+
+    Raises:
+        TrainingError: too few rows even so.
+    """
+    first = np.searchsorted(run, run, side="left")
+    target = np.arange(len(run)) - first >= history
+    block = int(target.sum()) // COUNT
+    rows = min(horizon, 2 * block // 3)
+    if rows < min(SHORTEST, horizon):
+        need = history + COUNT * -(-3 * min(SHORTEST, horizon) // 2)
+        raise TrainingError(f"too few rows: {len(run)} in {len(np.unique(run))} runs; {need} without a gap are needed")
+    rounds = max(1, block // (3 * rows))  # blocks a fold
+    order = np.cumsum(target) - 1
+    label = np.clip(order * COUNT * rounds // int(target.sum()), 0, None) % COUNT
+    return Folds(run, label, history, rows, apart=False)
 
 
 def _pieces(length: int, longest: int) -> int:

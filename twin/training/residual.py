@@ -279,33 +279,19 @@ def _recent(batch: Cases) -> jax.Array:
     return both[:, np.maximum(rows, 0)]
 
 
-class Trainer:
-    """The cross-fit of one plant: data on the device, and the jitted chunk of steps."""
+class Members:
+    """The training of members side by side, each on its own windows and judged on others: the jitted chunk of steps.
+
+    Args:
+        pool, judged: windows to learn from and to be judged on, leading axes (members, n).
+        steps: signs of gains that are asked.
+    """
 
     def __init__(
-        self,
-        grid: Grid,
-        folds: Folds,
-        backbones: tuple[Linear, ...],
-        recipe: Recipe,
-        seed: int,
-        asked: np.ndarray | None = None,
+        self, sizes: Sizes, pool: Cases, judged: Cases, recipe: Recipe, seed: int, steps: Steps | None = None
     ) -> None:
-        """`asked` (MVs, CVs) are the signs of gains, or NaN where none is asked."""
-        self.recipe, self.seed = recipe, seed
-        self.steps = None if asked is None else _steps(backbones, asked, folds.horizon)
-        rng = np.random.default_rng(seed)
-        cvs, inputs = grid.y.shape[1], grid.w.shape[1]
-        self.sizes = Sizes(cvs, inputs, folds.history, target=recipe.target, inverse=recipe.inverse > 0)
-        numbers = folds.history * (2 * cvs + inputs) + folds.horizon * (3 * cvs + inputs)
-        training = [folds.training(fold) for fold in range(COUNT)]
-        count = min(MOST, POOL // numbers, max(map(len, training)))
-        pools, judged = [], []
-        for fold, backbone in enumerate(backbones):
-            pads = rng.integers(1, folds.history, count) * (rng.random(count) < PADDED)
-            pools.append(cases(grid, folds, backbone, spread(training[fold], count), pads))
-            judged.append(cases(grid, folds, backbone, spread(folds.held_out(fold), JUDGED)))
-        self.pool, self.judged = (jax.tree.map(lambda *a: jnp.stack(a), *parts) for parts in (pools, judged))
+        self.sizes, self.recipe, self.seed, self.steps = sizes, recipe, seed, steps
+        self.pool, self.judged = pool, judged
         self.scale = _rmse(self.judged.y_lin, self.judged.future)  # (K, CVs)
         self.weight = loss_weight(self.scale)
         chain = optax.chain(
@@ -313,6 +299,11 @@ class Trainer:
             optax.adamw(optax.linear_schedule(0.0, recipe.learning_rate, 100), weight_decay=recipe.weight_decay),
         )
         self.optimiser = optax.flatten(chain)  # one long vector compiles several times faster
+
+    @property
+    def members(self) -> int:
+        """How many there are."""
+        return int(self.pool.y_lin.shape[0])
 
     def judge(self, residuals: Jepa) -> tuple[float, np.ndarray]:
         """The out-of-fold error of residuals (members, ·), and that of each CV (CVs,); 1 is the backbone alone."""
@@ -322,7 +313,7 @@ class Trainer:
 
     def start(self, residuals: Jepa | None = None) -> Moment:
         """Before the first step; from earlier weights (members, ·), or from a readout that adds nothing."""
-        weights = jepas(self.sizes, COUNT, self.seed) if residuals is None else residuals
+        weights = jepas(self.sizes, self.members, self.seed) if residuals is None else residuals
         rng = np.random.default_rng(self.seed).bit_generator.state
         return Moment(0, weights, weights, jax.vmap(self.optimiser.init)(weights), dict(rng))
 
@@ -349,7 +340,7 @@ class Trainer:
         """What a chunk of steps draws: a leading axis (CHUNK,)."""
         recipe, pool = self.recipe, self.pool.y_lin.shape[1]
         targets = target_count(self.pool.y_lin.shape[2], recipe)
-        index = rng.integers(0, pool, (CHUNK, COUNT, recipe.batch), np.int32)
+        index = rng.integers(0, pool, (CHUNK, self.members, recipe.batch), np.int32)
         rows = rng.integers(0, targets, (CHUNK, recipe.gaussian), np.int32)
         width = self.sizes.embedding * (2 if recipe.target == "both" else 1)
         directions = rng.standard_normal((CHUNK, width, recipe.directions), np.float32)
@@ -402,6 +393,46 @@ class Trainer:
             "rank": jax.vmap(effective_rank)(last).mean(),
             "least_deviation": last.std(axis=1).min(),
         }
+
+
+class Trainer(Members):
+    """The cross-fit of one plant."""
+
+    def __init__(
+        self,
+        grid: Grid,
+        folds: Folds,
+        backbones: tuple[Linear, ...],
+        recipe: Recipe,
+        seed: int,
+        asked: np.ndarray | None = None,
+    ) -> None:
+        """`asked` (MVs, CVs) are the signs of gains, or NaN where none is asked."""
+        steps = None if asked is None else _steps(backbones, asked, folds.horizon)
+        rng = np.random.default_rng(seed)
+        cvs, inputs = grid.y.shape[1], grid.w.shape[1]
+        sizes = Sizes(cvs, inputs, folds.history, target=recipe.target, inverse=recipe.inverse > 0)
+        training = [folds.training(fold) for fold in range(COUNT)]
+        count = min(most_windows(sizes, folds.horizon), max(map(len, training)))
+        pools, judged = [], []
+        for fold, backbone in enumerate(backbones):
+            pads = padding(rng, folds.history, count)
+            pools.append(cases(grid, folds, backbone, spread(training[fold], count), pads))
+            judged.append(cases(grid, folds, backbone, spread(folds.held_out(fold), JUDGED)))
+        pool, held = (jax.tree.map(lambda *a: jnp.stack(a), *parts) for parts in (pools, judged))
+        super().__init__(sizes, pool, held, recipe, seed, steps)
+
+
+def most_windows(sizes: Sizes, horizon: int) -> int:
+    """How many windows a member learns from at most."""
+    numbers = sizes.history * (2 * sizes.cvs + sizes.inputs) + horizon * (3 * sizes.cvs + sizes.inputs)
+    return min(MOST, POOL // numbers)
+
+
+def padding(rng: np.random.Generator, history: int, count: int) -> np.ndarray:
+    """(count,) how many rows of each window are padded: none of most."""
+    pads: np.ndarray = rng.integers(1, history, count) * (rng.random(count) < PADDED)
+    return pads
 
 
 def _steps(backbones: tuple[Linear, ...], asked: np.ndarray, horizon: int) -> Steps:

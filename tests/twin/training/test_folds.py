@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from twin.errors import TrainingError
-from twin.training.folds import COUNT, sizes, split, spread
+from twin.training.folds import COUNT, narrow, sizes, split, spread
 
 
 def test_no_window_crosses_a_gap_or_touches_what_its_fold_must_not_see() -> None:
@@ -62,3 +62,18 @@ def test_rows_keep_the_fold_that_held_them_out_before() -> None:
     for fold in range(COUNT):
         for end in after.held_out(fold):
             assert set(after.label[end - 15 : end + 21]) == {fold}
+
+
+def test_few_rows_hold_out_only_what_is_forecast() -> None:
+    folds = narrow(np.zeros(112, int), 32, 60)  # 80 rows behind the first history: four blocks of 20, 13 of them ahead
+    assert folds.horizon == 13
+    label = np.r_[np.zeros(32, int), np.repeat(np.arange(4), 20)]
+    np.testing.assert_array_equal(folds.label, label)
+    for fold in range(4):
+        ahead = folds.held_out(fold)[:, None] + np.arange(1, 14)
+        assert (label[ahead] == fold).all()
+        np.testing.assert_array_equal(ahead[:, 0], 32 + 20 * fold + np.arange(8))
+        learnt = folds.training(fold)[:, None] + np.arange(1, 14)
+        assert (label[learnt] != fold).all()
+    with pytest.raises(TrainingError, match="80 without a gap"):
+        narrow(np.zeros(70, int), 32, 60)

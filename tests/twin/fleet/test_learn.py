@@ -1,0 +1,123 @@
+"""A fleet from units that differ in gain, and a new unit that starts from it with few rows."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.twin.fleet.units import plant, unit
+from twin.artifact import Twin
+from twin.errors import ArtifactError, QuestionError, TrainingError
+from twin.fleet import fleet as fleets
+from twin.fleet.fleet import Fleet
+from twin.fleet.learn import Learning, Source, learn
+from twin.fleet.start import Joining, Start
+from twin.plant import Plant, Role, Tag
+from twin.predict import Scenario, forecast
+from twin.telemetry import Telemetry
+from twin.timeline import Step
+from twin.train import Options, fit
+
+GAINS = (0.8, 1.0, 1.2, 1.4, 1.7, 2.0)
+BEND, NOISE = 0.5, 0.05
+QUICK = Options(budget_s=2.0)
+FEW = 160
+
+
+def _other(rows: int, seed: int = 50) -> Telemetry:
+    """A unit that the fleet has not seen, under other names, in m."""
+    first, ambient, level = plant("new", ("FIC-1", "TI-2", "LI-3")).tags
+    telemetry = unit("new", rows, 1.5, seed, BEND, Plant("new", 10.0, (first, ambient, level)), NOISE)
+    values = telemetry.values * np.array([1.0, 1.0, 0.01])
+    return replace(telemetry, plant=Plant("new", 10.0, (first, ambient, replace(level, unit="m"))), values=values)
+
+
+TAGS = {"flow": "FIC-1", "ambient": "TI-2", "level": "LI-3"}
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Fleet:
+    sources = {f"u{i}": Source(unit(f"u{i}", 400, gain, i, BEND, None, NOISE)) for i, gain in enumerate(GAINS)}
+    return learn(sources, Learning(horizon=16, budget_s=14.0), clock=time.process_time)
+
+
+@pytest.fixture(scope="module")
+def new(fleet: Fleet) -> Twin:
+    return fit(_other(FEW), QUICK, clock=time.process_time, fleet=Joining(fleet, TAGS))
+
+
+def _error(twin: Twin) -> float:
+    """RMSE of forecasts over the horizon, over the deviation of the CV."""
+    rows = _other(600, 51)
+    errors = []
+    for at in range(60, 560, 20):
+        moves = {"FIC-1": [Step(k * 10.0, float(rows.w[at + 1 + k, 0])) for k in range(16)]}
+        ambient = {"TI-2": [Step(k * 10.0, float(rows.w[at + 1 + k, 1])) for k in range(16)]}
+        found = forecast(twin, rows.rows(slice(at + 1)), 160.0, [Scenario("as it was", moves, ambient)])
+        errors.append(np.asarray(found.scenarios[0].cvs["LI-3"].mean) - rows.y[at + 1 : at + 17, 0])
+    return float(np.sqrt(np.mean(np.square(errors))) / rows.y.std())
+
+
+def test_the_residual_pays_on_units_held_out(fleet: Fleet) -> None:
+    assert fleet.shared
+    assert fleet.card["residual"]["out_of_unit"] < 0.8
+    assert [one["rows"] for one in fleet.card["units"]] == [400] * 6
+
+
+def test_a_fleet_is_stored_whole(fleet: Fleet, tmp_path: Path) -> None:
+    fleets.save(fleet, tmp_path / "pumps")
+    again = fleets.load(tmp_path / "pumps")
+    np.testing.assert_array_equal(again.common.vector(), fleet.common.vector())
+    np.testing.assert_array_equal(again.prior.precision, fleet.prior.precision)
+    assert (again.id, again.shape, again.card) == (fleet.id, fleet.shape, fleet.card)
+    weights = tmp_path / "pumps" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(ArtifactError, match="damaged"):
+        fleets.load(tmp_path / "pumps")
+
+
+def test_a_new_unit_starts_from_the_fleet(fleet: Fleet, new: Twin) -> None:
+    told = new.card["training"]["common"]
+    assert (told["fleet"], told["units"], told["kept"]) == (fleet.id, 6, "common")
+    assert told["out_of_fold"]["common"] < told["out_of_fold"]["own"]
+    assert new.plant.names == ("FIC-1", "TI-2", "LI-3")
+    own = fit(_other(FEW), QUICK, clock=time.process_time)
+    assert _error(new) < 0.8 * _error(own)
+
+
+def test_a_unit_that_the_fleet_knows_starts_from_a_member_that_does_not(fleet: Fleet) -> None:
+    rows = unit("u3", 400, GAINS[3], 3, BEND, None, NOISE)
+    start = Start.of(Joining(fleet, unit="u3"), rows)
+    held_by = fleet.card["units"][3]["held_out_by"]
+    kernel, mine = fleet.common.parameters.residual.f1.kernel[...], start.residuals.f1.kernel[...]
+    np.testing.assert_array_equal(mine, np.stack([kernel[held_by]] * 4))
+    np.testing.assert_array_equal(Start.of(Joining(fleet), rows).residuals.f1.kernel[...], kernel)
+
+
+def test_fewer_rows_than_training_takes_do_from_a_fleet(fleet: Fleet) -> None:
+    with pytest.raises(TrainingError, match="too few rows"):
+        fit(_other(100), QUICK)
+    twin = fit(_other(100), QUICK, clock=time.process_time, fleet=Joining(fleet, TAGS))
+    assert (twin.history, twin.horizon) == (32, 11)  # four blocks of 17 rows behind the first history
+    with pytest.raises(TrainingError, match="too few rows"):
+        fit(_other(70), QUICK, fleet=Joining(fleet, TAGS))
+
+
+def test_what_does_not_fit_is_refused(fleet: Fleet, new: Twin) -> None:
+    rows = _other(FEW)
+    with pytest.raises(QuestionError, match="map it: flow=its tag"):
+        fit(rows, QUICK, fleet=Joining(fleet))
+    with pytest.raises(QuestionError, match="not from both"):
+        fit(rows, QUICK, start=new, fleet=Joining(fleet, TAGS))
+    with pytest.raises(QuestionError, match="horizon_s"):
+        fit(rows, replace(QUICK, horizon_s=100.0), fleet=Joining(fleet, TAGS))
+    more = Plant("new", 10.0, (*rows.plant.tags, Tag("valve", Role.MV)))
+    values = np.column_stack([rows.values, np.zeros(len(rows))])
+    with pytest.raises(QuestionError, match="no tag for valve"):
+        fit(replace(rows, plant=more, values=values), QUICK, fleet=Joining(fleet, TAGS))
+    with pytest.raises(QuestionError, match="needs two or more"):
+        learn({"u0": Source(rows)})
