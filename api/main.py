@@ -21,6 +21,7 @@ from api.routes import (
     console,
     controller,
     files,
+    fleets,
     health,
     jobs,
     keys,
@@ -79,7 +80,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Around, metrics=service.metrics)
     strict = [Depends(known_query)]
     asking = (plants, telemetry, twins, calibrations, upkeep, predict, optimize, steptests, recommendations, controller)
-    for part in (*asking, files, sources, jobs, keys, audit, health):
+    for part in (*asking, fleets, files, sources, jobs, keys, audit, health):
         app.include_router(part.router, dependencies=strict)
     app.include_router(console.router)
     app.include_router(pages.router)

@@ -16,6 +16,7 @@ from api.records.calibrations import Calibrations
 from api.records.catalog import Catalog
 from api.records.controllers import Controllers
 from api.records.db import Database
+from api.records.fleets import Fleets
 from api.records.histories import Histories
 from api.records.recorder import Recorder
 from api.records.registry import Registry
@@ -35,6 +36,7 @@ class Service:
     limiter: Limiter
     catalog: Catalog
     jobs: Jobs
+    fleets: Fleets
     store: Store
     histories: Histories
     registry: Registry
@@ -66,6 +68,7 @@ class Service:
             limiter=Limiter(settings.requests_per_minute),
             catalog=catalog,
             jobs=jobs,
+            fleets=Fleets(settings.fleets),
             store=store,
             histories=Histories(store),
             registry=registry,

@@ -94,6 +94,11 @@ class Settings(BaseSettings):
         return self.data_dir.resolve() / "twins"
 
     @property
+    def fleets(self) -> Path:
+        """The folder of what was learnt of fleets."""
+        return self.data_dir.resolve() / "fleets"
+
+    @property
     def jobs(self) -> Path:
         """The folder of the checkpoints of jobs."""
         return self.data_dir.resolve() / "jobs"

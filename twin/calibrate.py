@@ -18,12 +18,13 @@ from twin.artifact import Twin
 from twin.dynamics.ensemble import Ensemble
 from twin.dynamics.offset_free import estimate
 from twin.errors import TrainingError
+from twin.inheritance import folds_of
 from twin.moves import Envelope, strict
 from twin.planning.backoff import BackOff
 from twin.rollout import rollout
 from twin.telemetry import Telemetry
 from twin.training.correction import CHUNK, member, recent
-from twin.training.folds import COUNT, split, spread
+from twin.training.folds import COUNT, spread
 from twin.trust import COVERAGE, TINY, Bands
 from twin.windows import Grid, Window
 
@@ -40,7 +41,7 @@ def calibrate(twin: Twin, telemetry: Telemetry) -> BackOff:
         telemetry: what it was trained on, all of it: the blocks that each member did not see follow from it.
     """
     telemetry = twin.reads(telemetry)
-    folds = split(telemetry.run, twin.history, twin.horizon)
+    folds = folds_of(twin, telemetry)
     grid = Grid.of(telemetry, twin.scaler)
     parts = [
         _errors(member(twin.dynamics, fold), grid, twin, spread(folds.held_out(fold), WINDOWS)) for fold in range(COUNT)

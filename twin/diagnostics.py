@@ -12,9 +12,9 @@ import numpy as np
 
 from twin.artifact import Twin
 from twin.hindcasts import hindcasts
+from twin.inheritance import folds_of
 from twin.telemetry import Telemetry
 from twin.training.correction import member
-from twin.training.folds import split
 from twin.windows import Grid
 
 WINDOWS = 240  # consecutive ones a fold
@@ -34,7 +34,7 @@ def diagnostics(twin: Twin, telemetry: Telemetry) -> dict[str, Any]:
         the limit of white noise and whether it is white, bias (K), the mean error by horizon, and accumulated (K), the
         root mean square of the sum of the errors up to there, times the period: in the CV's unit times seconds.
     """
-    grid, folds = Grid.of(telemetry, twin.scaler), split(telemetry.run, twin.history, twin.horizon)
+    grid, folds = Grid.of(telemetry, twin.scaler), folds_of(twin, telemetry)
     parts = []
     for number in range(min(twin.dynamics.members, int(folds.label.max()) + 1)):
         ends = folds.held_out(number)[:WINDOWS]

@@ -17,6 +17,7 @@ from twin.dynamics.jepa import Jepa
 from twin.errors import QuestionError, TwinError
 from twin.scaling import Scaler
 from twin.telemetry import Telemetry
+from twin.training.folds import Folds, split
 
 ALIKE = 3.0  # times: by how much scales, and deviations by which means, may differ and the weights still mean the same
 
@@ -78,6 +79,15 @@ def blocks(telemetry: Telemetry, label: np.ndarray) -> dict[str, list]:
     first = np.flatnonzero(np.diff(label, prepend=label[0] - 1))
     starts = [pd.Timestamp(time, tz="UTC").isoformat() for time in telemetry.times[first]]
     return {"starts": starts, "folds": label[first].tolist(), "end": [telemetry.at.isoformat()]}
+
+
+def folds_of(twin: Twin, telemetry: Telemetry) -> Folds:
+    """The folds that a twin was trained by, of the telemetry that it was trained on."""
+    trained = twin.card.get("training", {})
+    if not trained.get("blocks"):  # trained by an earlier version
+        return split(telemetry.run, twin.history, twin.horizon)
+    label = labels(trained["blocks"], telemetry.times)
+    return Folds(telemetry.run, label, twin.history, twin.horizon, trained.get("apart", True))
 
 
 def labels(blocks: dict[str, list], times: np.ndarray) -> np.ndarray:

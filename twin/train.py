@@ -131,9 +131,7 @@ def fit(
     started = clock()
     telemetry = with_components(telemetry, None if start is None else start.plant.branches)
     report = progress or (lambda _: None)
-    shared = None
-    if fleet is not None:
-        shared, telemetry = _from_fleet(fleet, telemetry, options, start)
+    shared = None if fleet is None else _from_fleet(fleet, telemetry, options, start)
     inherited = None if start is None else inherit(start, telemetry)
     known = _known(telemetry, options, start)
     if shared is None:
@@ -176,7 +174,7 @@ def fit(
     card = _card(telemetry, folds, scaler, scores, chosen, curve, best, ships, plan.recipe)
     if only:
         card["training"]["residual"]["why"] += f" It does so for {', '.join(only)} alone, and ships for no other CV."
-    card["training"] |= {"blocks": blocks(telemetry, folds.label), **began}
+    card["training"] |= {"blocks": blocks(telemetry, folds.label), "apart": folds.apart, **began}
     card["training"]["noise_model"] = _noise_card(telemetry, linear)
     card["training"]["sampling"] = sampling(grid, telemetry.plant.sample_period_s)
     card["training"]["correction"] = {"share": judged.share, "shares": SHARES, "errors": judged.errors}
@@ -243,16 +241,15 @@ class _Plan(NamedTuple):
         return _Way(chosen, linear, bound, trainer)
 
 
-def _from_fleet(fleet: Joining, telemetry: Telemetry, options: Options, start: Twin | None) -> tuple[Start, Telemetry]:
-    """The start, and the rows with their tags in the fleet's order."""
+def _from_fleet(fleet: Joining, telemetry: Telemetry, options: Options, start: Twin | None) -> Start:
+    """The start that a fleet is for these rows."""
     if start is not None:
         raise QuestionError.at(("from_twin",), "a twin starts from an earlier twin or from a fleet, not from both")
     if options.horizon_s is not None:
         raise QuestionError.at(("horizon_s",), "that of the fleet holds for a twin that starts from it")
     if options.pure:
         raise QuestionError.at(("options", "pure"), "a fleet's residual is not trained that way")
-    found = Start.of(fleet, telemetry)
-    return found, found.telemetry
+    return Start.of(fleet, telemetry)
 
 
 def _better(

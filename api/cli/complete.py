@@ -28,6 +28,11 @@ def tags(ctx: typer.Context, incomplete: str) -> list[str]:
     return _words(ctx, incomplete, lambda client: [f"{tag['name']}=" for tag in client.plant(plant)["tags"]])
 
 
+def fleets(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The fleets."""
+    return _words(ctx, incomplete, lambda client: [fleet["fleet"] for fleet in client.fleets()])
+
+
 def jobs(ctx: typer.Context, incomplete: str) -> list[str]:
     """The jobs."""
     return _words(ctx, incomplete, lambda client: [job["job"] for job in client.jobs()])

@@ -1,22 +1,33 @@
-"""`twin fleet train`: many plants trained, as many at once as there are workers, and their backtests side by side."""
+"""`twin fleet`: what similar plants have in common, learnt; many plants trained side by side, and compared."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from statistics import mean, median
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.cli import complete
-from api.cli.options import PLAIN, REFUSED, ApiKey, AsJson, Horizon, Url, given, service, told
+from api.cli import complete, jobs
+from api.cli.options import PLAIN, REFUSED, ApiKey, AsJson, FromFleet, Horizon, Url, given, service, told
 
-app = typer.Typer(help="Train and compare many plants.", **PLAIN)
+if TYPE_CHECKING:
+    from api.client.types import FleetAnswer, FleetUnit
+
+app = typer.Typer(help="Many plants: learn from similar ones, train and compare.", **PLAIN)
 
 POLL_S = 1.0
 ENDED = ("succeeded", "failed", "cancelled")
 COLUMNS = ["plant", "job", "state", "twin", "residual", "error / persistence", "error / ARX", "coverage", "outcome"]
+TagsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--tags", exists=True, dir_okay=False, help="JSON: each plant's tags by the fleet's.", show_default=False
+    ),
+]
 Plants = Annotated[
     list[str] | None,
     typer.Argument(
@@ -25,12 +36,79 @@ Plants = Annotated[
 ]
 
 
+@app.command("learn")
+def learn(
+    fleet: Annotated[str, typer.Argument(help="The fleet's name.", autocompletion=complete.fleets)],
+    plants: Annotated[list[str], typer.Argument(help="The plants' slugs.", autocompletion=complete.plants)],
+    horizon_s: Horizon = None,
+    budget_s: Annotated[float | None, typer.Option(help="How long to learn, about.", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(show_default=False)] = None,
+    tags: TagsFile = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the job.")] = False,
+    url: Url = None,
+    key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Learn what similar plants have in common, from all their telemetry; `--from-fleet` starts new twins from it.
+
+    The tags of the first plant give those of the fleet their names. `--tags` is a JSON file for plants with other
+    names: {"PLANT": {"FLEET'S TAG": "ITS TAG"}}.
+    """
+    asked, maps = given(horizon_s=horizon_s, budget_s=budget_s, seed=seed), _maps(tags)
+    units: list[FleetUnit] = [{"plant": slug, "tags": maps.get(slug, {})} for slug in dict.fromkeys(plants)]
+    with service(url, key) as client:
+        job = client.learn_fleet(fleet, units, **asked)
+        if detach:
+            if not told(job, as_json):
+                typer.echo(f"job {job['job']}: {job['state']}; `twin jobs follow {job['job']}` shows it")
+            return
+        from api.cli.follow import follow
+
+        jobs.finish(follow(client, job["job"]), as_json)
+
+
+@app.command("list")
+def list_fleets(url: Url = None, key: ApiKey = None, as_json: AsJson = False) -> None:
+    """The fleets: the error of units that each had not seen, over that of their linear part alone."""
+    with service(url, key) as client:
+        found = list(client.fleets())
+    if told(found, as_json):
+        return
+    from api.cli import show
+
+    head = ["fleet", "version", "units", "rows", "tags", "error / linear"]
+    show.table(head, [fleet_line(fleet) for fleet in found])
+
+
+def fleet_line(fleet: FleetAnswer) -> list[Any]:
+    """A fleet as a row of the table."""
+    tags = ", ".join(tag["name"] for tag in fleet["tags"])
+    rows = sum(unit["rows"] for unit in fleet["units"])
+    return [fleet["fleet"], fleet["version"], len(fleet["units"]), rows, tags, fleet["card"]["residual"]["out_of_unit"]]
+
+
+def _maps(file: Path | None) -> dict[str, dict[str, str]]:
+    """The maps of tags by plant."""
+    if file is None:
+        return {}
+    try:
+        found = json.loads(file.read_text())
+    except ValueError as error:
+        raise typer.BadParameter(f"{file} is no JSON: {error}", param_hint="--tags") from None
+    maps = isinstance(found, dict) and all(isinstance(of, dict) for of in found.values())
+    if not maps or not all(isinstance(own, str) for of in found.values() for own in of.values()):
+        raise typer.BadParameter('must hold {"PLANT": {"FLEET\'S TAG": "ITS TAG"}}', param_hint="--tags")
+    return dict(found)
+
+
 @app.command("train")
 def train(
     plants: Plants = None,
     horizon_s: Horizon = None,
     budget_s: Annotated[float | None, typer.Option(help="How long each may train.", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(show_default=False)] = None,
+    from_fleet: FromFleet = None,
+    tags: TagsFile = None,
     url: Url = None,
     key: ApiKey = None,
     as_json: AsJson = False,
@@ -38,12 +116,17 @@ def train(
     """Train a twin of each plant and compare their backtests; exit code 1 where a job did not succeed.
 
     Jobs of different plants run side by side, one a worker (TWIN_WORKERS, or more `twin worker`); those of one plant
-    wait for each other. An error below 1 is smaller than that of the simpler forecast, in the median CV.
+    wait for each other. An error below 1 is smaller than that of the simpler forecast, in the median CV. With
+    --from-fleet each starts from what `twin fleet learn` learnt.
     """
-    asked = given(horizon_s=horizon_s, budget_s=budget_s, seed=seed)
+    asked = given(horizon_s=horizon_s, budget_s=budget_s, seed=seed, from_fleet=from_fleet)
+    maps = _maps(tags)
     with service(url, key) as client:
         slugs = plants or [plant["plant"] for plant in client.plants()]
-        waiting = {slug: client.train(slug, **asked)["job"] for slug in dict.fromkeys(slugs)}
+        waiting = {
+            slug: client.train(slug, **asked, **given(fleet_tags=maps.get(slug)))["job"]
+            for slug in dict.fromkeys(slugs)
+        }
         found = []
         for slug, job in waiting.items():
             while (ended := client.job(job))["state"] not in ENDED:

@@ -69,8 +69,10 @@ def finish(job: Any, as_json: bool) -> None:
 
 
 def outcome(job: Any) -> str:
-    """The twin, or why there is none."""
+    """The twin or the fleet, or why there is none."""
     result, error = job["result"] or {}, job["error"] or {}
+    if "fleet" in result:
+        return f"fleet {result['fleet']}, version {result['version']}"
     return f"twin {result['twin']}" if "twin" in result else str(error.get("detail", ""))
 
 

@@ -31,6 +31,15 @@ Horizon = Annotated[float | None, typer.Option("--horizon-s", help="How far to l
 At = Annotated[str | None, typer.Option("--at", help="Start here; by default at the last row.", show_default=False)]
 Start = Annotated[str | None, typer.Option("--start", help="The first row; by default the first.", show_default=False)]
 End = Annotated[str | None, typer.Option("--end", help="The last row; by default the last.", show_default=False)]
+FromFleet = Annotated[
+    str | None,
+    typer.Option(
+        help="Start from this fleet; a twin of these rows alone is trained too, the better kept.",
+        show_default=False,
+        autocompletion=complete.fleets,
+    ),
+]
+FleetTag = Annotated[list[str], typer.Option(help="A tag of the plant by the fleet's: FLEET=OWN. Repeat it.")]
 Question = Annotated[Path | None, typer.Option("--question", exists=True, help="A request body, JSON.")]
 Dvs = Annotated[
     list[str],

@@ -75,3 +75,14 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals or not tag:
         raise typer.BadParameter(f"'{text}' is not tag=value")
     return tag, value
+
+
+def renamed(texts: Iterable[str]) -> dict[str, str]:
+    """`FLEET=OWN`, to a plant's tags by a fleet's."""
+    found = {}
+    for text in texts:
+        fleets, sign, own = text.rpartition("=")
+        if not (fleets and sign and own):
+            raise typer.BadParameter(f"'{text}' is not FLEET=OWN", param_hint="--fleet-tag")
+        found[fleets] = own
+    return found

@@ -8,8 +8,22 @@ from typing import Annotated, Any
 import typer
 
 from api.cli import complete, jobs
-from api.cli.options import ApiKey, AsJson, End, Horizon, PlantName, Start, TwinName, Url, given, service, told
-from api.cli.parse import signs
+from api.cli.options import (
+    ApiKey,
+    AsJson,
+    End,
+    FleetTag,
+    FromFleet,
+    Horizon,
+    PlantName,
+    Start,
+    TwinName,
+    Url,
+    given,
+    service,
+    told,
+)
+from api.cli.parse import renamed, signs
 
 COLUMNS = ["twin", "aliases", "created", "data_version", "horizon_s", "min_history_rows"]
 
@@ -29,6 +43,8 @@ def train(
             autocompletion=complete.twins,
         ),
     ] = None,
+    from_fleet: FromFleet = None,
+    fleet_tag: FleetTag = [],  # noqa: B006
     exclude: Annotated[
         list[str],
         typer.Option(help='Rows not to learn from: "feed<2", "speed<100+600s" (and 600 s after), "START/END".'),
@@ -53,6 +69,7 @@ def train(
     asked = given(
         exclude=rules, start=start, end=end, horizon_s=horizon_s, budget_s=budget_s, seed=seed, from_twin=from_twin
     )
+    asked |= given(from_fleet=from_fleet, fleet_tags=renamed(fleet_tag))
     options = given(gain_sign=signs(gain_sign), hierarchy=hierarchy or None, slow_stride=slow_stride)
     if options:
         asked["options"] = options

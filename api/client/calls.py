@@ -34,6 +34,8 @@ from api.client.types import (
     DriftAnswer,
     ExcludeBody,
     FileAnswer,
+    FleetAnswer,
+    FleetUnit,
     JobAnswer,
     KeyAnswer,
     LimitBody,
@@ -226,6 +228,8 @@ class Calls:
         budget_s: float | None = None,
         seed: int | None = None,
         from_twin: str | None = None,
+        from_fleet: str | None = None,
+        fleet_tags: Mapping[str, str] | None = None,
         exclude: Sequence[ExcludeBody] | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> Flow[JobAnswer]:
@@ -233,12 +237,16 @@ class Calls:
 
         Args:
             from_twin: an earlier twin, or an alias, to train on from; the better of that and a fresh one is kept.
+            from_fleet: a fleet to start from; the better of that and a twin of these rows alone is kept.
+            fleet_tags: the plant's tags by the fleet's, where they have other names.
             exclude: rows not to learn from: spans {start, end} and conditions {tag, below or above, after_s}.
             options: `gain_sign` {MV: {CV: 1, -1 or 0}}, what is known of the process; `hierarchy`, a slow model for
                 horizons of many settling times, and its `slow_stride` in rows; `pure`.
         """
         body = {"start": moment(start), "end": moment(end), "horizon_s": horizon_s, "budget_s": budget_s}
-        body = given({**body, "seed": seed, "from_twin": from_twin, "exclude": exclude, "options": options})
+        body |= {"from_fleet": from_fleet}
+        more = {"fleet_tags": fleet_tags, "from_twin": from_twin, "exclude": exclude, "options": options}
+        body = given({**body, "seed": seed, **more})
         return self._json("POST", _at("plants", plant, "twins"), body, repeatable=False)
 
     def twins(self, plant: str) -> Flow[Items[TwinAnswer]]:
@@ -447,6 +455,37 @@ class Calls:
     ) -> Flow[ControlReportAnswer]:
         """How it did: service factor, time at limits, overrides, forecasts against values, benefit."""
         return self._get(_at("plants", plant, "controller", "report"), start=moment(start), end=moment(end))
+
+    # Fleets
+
+    def learn_fleet(
+        self,
+        fleet: str,
+        units: Sequence[FleetUnit],
+        *,
+        horizon_s: float | None = None,
+        budget_s: float | None = None,
+        seed: int | None = None,
+    ) -> Flow[JobAnswer]:
+        """Learn a fleet from similar plants; the job. `train` starts from it with `from_fleet`.
+
+        Args:
+            units: `{plant, tags?, start?, end?}`; `tags` maps the first plant's tags to its own.
+        """
+        body = given({"units": list(units), "horizon_s": horizon_s, "budget_s": budget_s, "seed": seed})
+        return self._json("POST", _at("fleets", fleet), body, repeatable=False)
+
+    def fleets(self) -> Flow[Items[FleetAnswer]]:
+        """The fleets."""
+        return self._pages("/v1/fleets")
+
+    def fleet(self, fleet: str) -> Flow[FleetAnswer]:
+        """A fleet: its units, its tags, and the errors of units that it had not seen."""
+        return self._get(_at("fleets", fleet))
+
+    def delete_fleet(self, fleet: str) -> Flow[None]:
+        """Forget a fleet; twins that started from it stay."""
+        return self._json("DELETE", _at("fleets", fleet))
 
     # Jobs
 

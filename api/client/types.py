@@ -188,6 +188,36 @@ class FileAnswer(TypedDict):
     receipt: ReceiptAnswer | None
 
 
+class FleetAnswer(TypedDict):
+    """A fleet: its units, its tags, and in `card` the errors of units that it had not seen."""
+
+    fleet: str
+    version: str
+    units: list[dict[str, Any]]
+    tags: list[dict[str, Any]]
+    sample_period_s: float
+    horizon_s: float
+    card: dict[str, Any]
+
+
+class FleetBody(TypedDict):
+    """`POST /v1/fleets/{fleet}`."""
+
+    units: list[FleetUnit]
+    horizon_s: NotRequired[float | None]
+    budget_s: NotRequired[float | None]
+    seed: NotRequired[int | None]
+
+
+class FleetUnit(TypedDict):
+    """A plant that a fleet is to learn from."""
+
+    plant: str
+    tags: NotRequired[dict[str, str]]
+    start: NotRequired[str | None]
+    end: NotRequired[str | None]
+
+
 class HierarchyAnswer(TypedDict):
     """A plan at two time scales: which one is used and why, the slow plan, and the flat one beside it."""
 
@@ -601,6 +631,8 @@ class TrainBody(TypedDict):
     budget_s: NotRequired[float | None]
     seed: NotRequired[int | None]
     from_twin: NotRequired[str | None]
+    from_fleet: NotRequired[str | None]
+    fleet_tags: NotRequired[dict[str, str] | None]
     exclude: NotRequired[list[ExcludeBody]]
     options: NotRequired[TrainOptions]
 

@@ -130,6 +130,18 @@ class JobAnswer(Answer):
     finished: datetime | None
 
 
+class FleetAnswer(Answer):
+    """A fleet: its units, its tags, and in `card` the errors of units that it had not seen."""
+
+    fleet: str
+    version: str
+    units: list[dict[str, Any]]
+    tags: list[dict[str, Any]]
+    sample_period_s: float
+    horizon_s: float
+    card: dict[str, Any]
+
+
 class LogAnswer(Answer):
     """A line of the log of a job."""
 

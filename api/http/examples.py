@@ -23,6 +23,14 @@ CSV = """time,pump_1,pump_2,inflow_3,level_1,level_2
 
 TRAIN: dict[str, Any] = {"seed": 0}
 
+FLEET: dict[str, Any] = {
+    "units": [
+        {"plant": "tank"},
+        {"plant": "example", "tags": {"level_3": "LI-103", "level_4": "LI-104"}},
+    ],
+    "seed": 0,
+}
+
 ALIAS: dict[str, Any] = {"twin": "champion"}
 
 PREDICT: dict[str, Any] = {

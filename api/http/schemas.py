@@ -129,10 +129,41 @@ class TrainBody(Question):
     from_twin: str | None = Field(
         default=None, description="a twin, or an alias, to train on from; a fresh one is trained too, the better kept"
     )
+    from_fleet: Slug | None = Field(
+        default=None,
+        description="a fleet to start from, learnt from similar plants: a tenth of the rows will do; a twin of these "
+        "rows alone is trained too, the better kept",
+    )
+    fleet_tags: dict[TagName, TagName] | None = Field(
+        default=None, description="the plant's tags by the fleet's, where they have other names"
+    )
     exclude: Annotated[list[ExcludeBody], Field(max_length=1000)] = Field(
         default=[], description="bad periods and regimes that are not to be learnt from, such as start-ups"
     )
     options: TrainOptions = TrainOptions()
+
+
+class FleetUnit(Question):
+    """A plant that a fleet is to learn from."""
+
+    plant: Slug
+    tags: dict[TagName, TagName] = Field(
+        default={},
+        description="its tags by the fleet's, where they have other names; the fleet's are the first's",
+    )
+    start: Time | None = None
+    end: Time | None = None
+
+
+class FleetBody(Question):
+    """`POST /v1/fleets/{fleet}`."""
+
+    units: Annotated[list[FleetUnit], Field(min_length=2, max_length=1000)] = Field(
+        description="similar plants: the same tags, roles and sample period, each with its own parameters"
+    )
+    horizon_s: Positive | None = Field(default=None, description="how far twins that start from it forecast")
+    budget_s: Positive | None = Field(default=None, description="how long learning may take, about")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
 
 
 class AliasBody(Question):

@@ -11,35 +11,35 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import structlog
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import OperationalError
 
 from api.jobs import compilation
 from api.jobs.diary import Diary
+from api.jobs.progress import teller
 from api.jobs.queue import Jobs, LeaseLostError
 from api.records import calibrations
 from api.records.audit import audit
 from api.records.catalog import CHAMPION, Catalog
 from api.records.db import Database
+from api.records.fleets import Fleets
 from api.records.tables import AliasRow, JobRow, TwinRow
 from api.settings import Settings
 from twin import artifact
 from twin.artifact import Twin
 from twin.calibrate import calibrate
-from twin.errors import Cancelled
 from twin.evaluate import report
 from twin.exclusions import learnt_from
+from twin.fleet.start import Joining
 from twin.hierarchy.training import fit
 from twin.planning.backoff import BackOff
 from twin.store import Store
 from twin.telemetry import Telemetry
-from twin.train import Options, Progress
+from twin.train import Options
 from twin.train import fit as fit_one
 from twin.training.checkpoint import Checkpoint
 
 log = structlog.get_logger()
 
-EVERY_S = 0.5  # between progress events
-FITTED = 0.95  # of the progress; the rest is the report
 CHECKPOINT = "checkpoint.safetensors"
 OF_SCALES = ("hierarchy", "slow_stride")  # options that are not those of one twin
 CHECKPOINT_S = 5.0  # between two of a job
@@ -58,6 +58,7 @@ class Training:
         self._catalog = catalog
         self._store = store
         self._folder, self._kept = settings.twins, settings.jobs
+        self._fleets = Fleets(settings.fleets)
         self._worker = worker
         compilation.cache(settings.compilation_cache)
 
@@ -78,15 +79,17 @@ class Training:
         before = job.request.get("from_twin")
         start = None if before is None else artifact.load(self._folder / before)
         options, slow = _options(job.request), _slow(job.request, start)
-        told = self._progress(job, lost)
+        told = teller(self._jobs, self._worker, job, lost)
         if slow:
             twin = fit(telemetry, options, slow["stride"], told, checkpoint=checkpoint, start=start)
             diary.note(twin.card["slow"]["why"])
         else:
-            twin = fit_one(telemetry, options, told, checkpoint=checkpoint, start=start)
+            twin = fit_one(telemetry, options, told, checkpoint=checkpoint, start=start, fleet=self._joining(job))
         telemetry = twin.reads(telemetry)
         trained = twin.card["training"]
         diary.note(f"backbone {trained['backbone']['name']}. {trained['residual']['why']}")
+        if "common" in trained:
+            diary.note(trained["common"]["why"])
         diary.note(f"stopped by {trained['stopped_by']}; {trained['peak_memory_mib']:.0f} MiB at most")
         data = {"plant": job.plant, "plant_version": job.request["plant_version"]}
         data["data_version"] = job.request["data_version"]
@@ -102,26 +105,12 @@ class Training:
         table = self._store.plant(job.plant)
         return Telemetry.from_frame(plant, table.read(start, end, plant.names, job.request["data_version"]))
 
-    def _progress(self, job: JobRow, lost: threading.Event) -> Any:
-        told = 0.0
-
-        def tell(progress: Progress) -> None:
-            nonlocal told
-            if lost.is_set():
-                raise Cancelled("the job was cancelled")
-            if not progress.alarms and time.monotonic() - told < EVERY_S:
-                return
-            told = time.monotonic()
-            fraction = FITTED * progress.fraction
-            data = {"progress": fraction, "eta_s": progress.eta_s, "step": progress.step, "losses": progress.losses}
-            try:
-                self._jobs.report(job.id, self._worker, "progress", data, fraction, progress.eta_s)
-                for alarm in progress.alarms:
-                    self._jobs.report(job.id, self._worker, "alarm", {"detail": alarm}, fraction, progress.eta_s)
-            except SQLAlchemyError as error:  # training goes on; the lease is looked after elsewhere
-                log.warning("progress not told", job=job.id, error=str(error))
-
-        return tell
+    def _joining(self, job: JobRow) -> Joining | None:
+        of = job.request.get("from_fleet")
+        if of is None:
+            return None
+        fleet = self._fleets.get(of["name"], of["version"])
+        return Joining(fleet, job.request.get("fleet_tags", {}), job.plant)
 
     def _store_twin(self, job: JobRow, twin: Twin, back_off: BackOff, lost: threading.Event) -> None:
         """The folder first, then at once the row, its calibration, the alias and the end of the job.

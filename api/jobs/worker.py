@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.jobs.bounds import Bounds
 from api.jobs.diary import Diary
+from api.jobs.fleets import FleetTraining
 from api.jobs.queue import ENDED, Jobs, LeaseLostError
 from api.jobs.training import Training
 from api.logs import configure
@@ -43,7 +44,8 @@ class Worker:
         self._db = Database(settings.database)
         self._tracing = Tracing(settings)
         self._jobs = Jobs(self._db, settings.lease_s)
-        self._training = Training(self._db, self._jobs, Catalog(self._db), Store(settings.telemetry), settings, name)
+        parts = (self._db, self._jobs, Catalog(self._db), Store(settings.telemetry), settings, name)
+        self._training, self._fleets = Training(*parts), FleetTraining(*parts)
         self._beat_s = min(BEAT_S, settings.lease_s / 4)
 
     def run(self, stop: threading.Event) -> None:
@@ -81,7 +83,7 @@ class Worker:
         threading.Thread(target=self._keep, args=(job, ended, lost), daemon=True).start()
         try:
             with self._tracing.span("train", plant=job.plant, job=job.id, attempt=job.attempts):
-                self._training.run(job, lost, diary)
+                (self._fleets if "fleet" in job.request else self._training).run(job, lost, diary)
         except (Cancelled, LeaseLostError):
             diary.note("given up: the job is no longer this worker's")
         except TwinError as error:

@@ -40,6 +40,14 @@ def train(app: App, key: Trainer, plant: PlantSlug, body: TrainBody) -> Response
     signs(stored.plant, request["options"].get("gain_sign", {}))
     if body.from_twin is not None:
         request["from_twin"] = app.catalog.twin(plant, body.from_twin).id
+    if body.from_fleet is not None:
+        request["from_fleet"] = {"name": body.from_fleet, "version": app.fleets.current(body.from_fleet)["version"]}
+        if body.from_twin is not None:
+            raise QuestionError.at(("from_twin",), "a twin starts from an earlier twin or from a fleet, not from both")
+        if body.options.hierarchy or body.options.slow_stride is not None:
+            raise QuestionError.at(("options", "hierarchy"), "a twin that starts from a fleet has one time scale")
+    elif body.fleet_tags is not None:
+        raise QuestionError.at(("fleet_tags",), "they map a plant's tags to those of a fleet: name it in from_fleet")
     request |= {"plant_version": stored.version, "data_version": app.store.plant(plant).version}
     job = app.jobs.submit(plant, request, key.id)
     return json_answer(job_json(job), 202, {"Location": f"/v1/jobs/{job.id}"})

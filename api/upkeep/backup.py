@@ -2,7 +2,7 @@
 
 The order makes the copy consistent: first the database (by SQLite's own backup, at one instant), then of each
 telemetry table its log and after it the files, none of which is deleted for a day after the log forgets it, then the
-twins, whose folders are written before the database names them. A manifest of SHA-256 digests ends the archive.
+twins and fleets, whose folders are written before anything names them. A manifest of SHA-256 digests ends the archive.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from twin.errors import ConflictError, NotFoundError, TwinError
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-DATABASE, TELEMETRY, TWINS = "twin.db", "telemetry", "twins"
+DATABASE, TELEMETRY, TWINS, FLEETS = "twin.db", "telemetry", "twins", "fleets"
 Tell = Callable[[str], None]
 
 
@@ -106,10 +106,11 @@ def _copy(tar: tarfile.TarFile, settings: Settings, tell: Tell) -> Iterator[tupl
         for path in log + files:
             if path.is_file() and "#" not in path.name:  # with `#`: being written
                 yield _add(tar, path, str(PurePosixPath(TELEMETRY, path.relative_to(table.parent).as_posix())))
-    tell("twins")
-    for path in sorted(settings.twins.rglob("*")):
-        if path.is_file():
-            yield _add(tar, path, str(PurePosixPath(TWINS, path.relative_to(settings.twins).as_posix())))
+    for kind, trained in ((TWINS, settings.twins), (FLEETS, settings.fleets)):
+        tell(kind)
+        for path in sorted(trained.rglob("*")):
+            if path.is_file():
+                yield _add(tar, path, str(PurePosixPath(kind, path.relative_to(trained).as_posix())))
 
 
 def _add(tar: tarfile.TarFile, path: Path, name: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from api.http.answers import OptimizeAnswer, PredictAnswer
 
-FILL = {"plant": "tank", "twin": "champion", "alias": "candidate"}
+FILL = {"plant": "tank", "twin": "champion", "alias": "candidate", "fleet": "tanks"}
 
 
 def operations(app: FastAPI) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -57,9 +57,9 @@ def test_the_examples_work(app: FastAPI, client: httpx.Client, trained: dict[str
         answer = client.request(method, url, headers={"Content-Type": kind}, **options)
         assert answer.status_code in (200, 201, 202), f"{method} {url}: {answer.text}"
         sent.append(f"{method} {path}")
-        if path.endswith("/twins"):
+        if path.endswith(("/twins", "/{fleet}")):
             client.delete(f"/v1/jobs/{answer.json()['job']}")
-    assert len(sent) == 15
+    assert len(sent) == 16
 
 
 @pytest.mark.parametrize(("route", "answer"), [("predict", PredictAnswer), ("optimize", OptimizeAnswer)])

@@ -11,6 +11,7 @@ import pytest
 
 from tests.twin.fleet.units import plant, unit
 from twin.artifact import Twin
+from twin.calibrate import calibrate
 from twin.errors import ArtifactError, QuestionError, TrainingError
 from twin.fleet import fleet as fleets
 from twin.fleet.fleet import Fleet
@@ -85,6 +86,8 @@ def test_a_new_unit_starts_from_the_fleet(fleet: Fleet, new: Twin) -> None:
     assert (told["fleet"], told["units"], told["kept"]) == (fleet.id, 6, "common")
     assert told["out_of_fold"]["common"] < told["out_of_fold"]["own"]
     assert new.plant.names == ("FIC-1", "TI-2", "LI-3")
+    record = calibrate(new, _other(FEW))
+    assert (record.source, record.windows) == ("training", 1200)
     own = fit(_other(FEW), QUICK, clock=time.process_time)
     assert _error(new) < 0.8 * _error(own)
 
