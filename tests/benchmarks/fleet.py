@@ -214,7 +214,7 @@ def _run(key: str) -> dict[str, Any]:
         units, rows, budget = more
         return size(kind, int(units), int(rows), float(budget))
     number, rows, who, budget = more
-    fleet = (6, 0, 60.0) if kind == "glucose" else (UNITS, LEARNT, 60.0)
+    fleet = (6, 0, 30.0) if kind == "glucose" else (UNITS, LEARNT, 60.0)
     return judge(kind, int(number), int(rows), who, float(budget), fleet)
 
 

@@ -117,7 +117,7 @@ def _free_run(coefficients: jax.Array, y: jax.Array, w: jax.Array, inputs: jax.A
 @jax.jit
 def _fitted(problem: Problem, cost: jax.Array) -> jax.Array:
     """(d, CVs) where errors and deviations cost least together."""
-    size = jnp.sqrt(problem.weight / problem.y.shape[0])
+    size = jnp.sqrt(problem.weight / problem.y.shape[0])[None]
 
     def residuals(a: jax.Array) -> jax.Array:
         return (size * _errors(problem, problem.start + jnp.tensordot(a, problem.along, 1))).reshape(-1)
@@ -131,7 +131,7 @@ def _fitted(problem: Problem, cost: jax.Array) -> jax.Array:
         slopes = jax.vmap(push)(jnp.eye(len(a)))  # (q, ·)
         normal = slopes @ slopes.T + (cost + 1e-6) * jnp.eye(len(a))
         move = -jnp.linalg.solve(normal, slopes @ r + cost * a)
-        tries = a + jnp.array(SHARES)[:, None] * jnp.nan_to_num(move)
+        tries = a[None] + jnp.array(SHARES)[:, None] * jnp.nan_to_num(move)[None]
         return tries[jnp.argmin(jax.lax.map(total, tries))]
 
     a = jax.lax.fori_loop(0, ITERATIONS, step, jnp.zeros(len(problem.along)))
