@@ -121,7 +121,7 @@ def fit(
             in half of the time each; the one with the lesser error out of fold is kept. It has no checkpoints.
         fleet: what was learnt from similar units (`twin.fleet.learn`): the twin starts from its linear part and its
             residual, and a twin of these rows alone is trained beside it, in half of the time each; the one with the
-            lesser error out of fold is kept. A tenth of the rows will do. It has no checkpoints.
+            lesser error out of fold is kept. Few rows will do. It has no checkpoints.
 
     Raises:
         TrainingError: too few rows, or a CV that was never measured.

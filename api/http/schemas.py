@@ -131,7 +131,7 @@ class TrainBody(Question):
     )
     from_fleet: Slug | None = Field(
         default=None,
-        description="a fleet to start from, learnt from similar plants: a tenth of the rows will do; a twin of these "
+        description="a fleet to start from, learnt from similar plants: few rows will do; a twin of these "
         "rows alone is trained too, the better kept",
     )
     fleet_tags: dict[TagName, TagName] | None = Field(
