@@ -71,6 +71,36 @@ def join(file: File) -> None:
 
 
 @app.command()
+def adapt(
+    file: File,
+    twin: Annotated[Path, typer.Argument(help="A new folder, for the twin.")],
+    consensus: Annotated[Path | None, typer.Option(help="Of the site's folder by default.", show_default=False)] = None,
+    budget_s: Annotated[float, typer.Option(help="How long it may train.")] = 90.0,
+) -> None:
+    """Make the consensus a site's own: an ordinary twin of its plant, trained from what the sites agreed on."""
+    from api.federation.server import CONSENSUS
+    from api.federation.settings import SiteFile, read
+    from api.federation.site import frame
+    from twin import artifact
+    from twin.errors import TwinError
+    from twin.federation.adapt import adapt
+    from twin.federation.artifact import load
+    from twin.federation.telemetry import resampled
+    from twin.train import Options
+
+    try:
+        told = read(file, SiteFile)
+        found = load(consensus or told.site.folder / CONSENSUS)
+        plant = told.plant()
+        rows = resampled(plant, frame(plant, told.site.telemetry), found.shape.sample_period_s)
+        made = adapt(found, rows, told.tags, Options(budget_s=budget_s))
+        artifact.save(made, twin)
+    except TwinError as error:
+        raise _refused(error) from None
+    typer.echo(f"twin {made.id} in {twin}: {made.card['training']['common']['why']}")
+
+
+@app.command()
 def result(
     consensus: Annotated[Path, typer.Argument(help="consensus.safetensors, of the server or of a site.")],
     as_json: AsJson = False,
