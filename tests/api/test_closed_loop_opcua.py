@@ -173,3 +173,20 @@ def test_a_value_that_is_written_while_the_plant_makes_a_row_counts_in_the_next(
             assert row["pump_1"] == before + 0.1
 
     asyncio.run(story())
+
+
+async def test_two_writes_within_a_row_of_the_served_plant_are_no_hand() -> None:
+    pytest.importorskip("asyncua")
+    async with ServedPlant(Simulator(QuadrupleTank(), 8, START)) as served:
+        await served.set("pump_1.mode", 1.0)
+        now = await served.value("pump_1")
+        await served.set("pump_1", now - 0.2)
+        await served.set("pump_1", now - 0.4)  # 0.25 V a row is all that the pump can do
+        await served.advance()
+        assert await served.value("pump_1") == now - 0.4  # what was asked stands, as in a control system
+        assert served.simulator.moves[0] == pytest.approx(now - 0.25, abs=1e-9)
+        await served.advance()
+        assert served.simulator.moves[0] == now - 0.4
+        await served.set("pump_1", 99.0)
+        await served.advance()
+        assert await served.value("pump_1") == 4.0  # beyond its limit it is cut

@@ -97,8 +97,9 @@ class ServedPlant:
                 moves[tag.name] = await self.value(tag.name)
         row = self.simulator.advance(moves)
         for name, value in row.items():
-            if name in moves and (now := await self.value(name)) != moves[name]:
-                value = now  # written while the row was computed: it counts in the next one
+            if name in moves:  # the demand stands: its actuator may still be on its way, and it may be written anew
+                tag = self.simulator.plant.tag(name)
+                value = min(max(await self.value(name), tag.low), tag.high)
             await self.set(name, value)
         for name in self._nodes.keys() - row.keys() - {"heartbeat"}:
             await self.set(name, await self.value(name))
