@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -41,7 +42,7 @@ def layout(names: Sequence[str], plant: Plant) -> Layout:
     Raises:
         TelemetryError: two columns of one name, no time, or no column that is a tag of the plant.
     """
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise TelemetryError(f"two columns have the name '{twice[0]}'; which one is meant?")
     if TIME not in names:
@@ -50,13 +51,16 @@ def layout(names: Sequence[str], plant: Plant) -> Layout:
     if "tag" in names and "value" in names:
         used = [name for name in (TIME, "tag", "value", "quality") if name in names]
         return Layout(plant.measured, tuple(used), tuple(name for name in names if name not in used), long=True)
-    tags = tuple(name for name in names if name in plant.measured)
+    measured = frozenset(plant.measured)
+    tags = tuple(name for name in names if name in measured)
     if not tags:
         raise TelemetryError(
             f"no column is a tag of the plant: there are {_listed(names)}, the plant has {_listed(plant.measured)}"
         )
-    used = [TIME, *(name for tag in tags for name in (tag, tag + QUALITY) if name in names)]
-    return Layout(tags, tuple(used), tuple(name for name in names if name not in used), long=False)
+    there = frozenset(names)
+    used = [TIME, *(name for tag in tags for name in (tag, tag + QUALITY) if name in there)]
+    useful = frozenset(used)
+    return Layout(tags, tuple(used), tuple(name for name in names if name not in useful), long=False)
 
 
 def batches(chunks: Iterable[Chunk], shape: Layout, timezone: str | None, decimal: str = ".") -> Iterator[Batch]:

@@ -65,10 +65,11 @@ class Rows:
         sequence = table[SEQUENCE].to_numpy() if first_sequence is None else first_sequence + np.arange(n)
         values = np.full((n, len(tags)), np.nan)
         quality = None
+        there = set(table.column_names)  # a list made anew at each look: with thousands of tags that counts
         for column, tag in enumerate(tags):
-            if tag in table.column_names:
+            if tag in there:
                 values[:, column] = table[tag].to_numpy()
-            if tag + QUALITY in table.column_names and table[tag + QUALITY].null_count < n:
+            if tag + QUALITY in there and table[tag + QUALITY].null_count < n:
                 quality = np.full(values.shape, np.nan) if quality is None else quality
                 quality[:, column] = table[tag + QUALITY].fill_null(GOOD).to_numpy()
         if quality is not None:
