@@ -13,6 +13,7 @@ import datetime as dt
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 from asyncua import Server, ua
 from asyncua.common.node import Node
 
@@ -96,10 +97,10 @@ class ServedPlant:
             if await self.value(f"{tag.name}.mode") == 1.0:
                 moves[tag.name] = await self.value(tag.name)
         row = self.simulator.advance(moves)
+        bounds = {tag.name: (tag.low, tag.high) for tag in self.simulator.plant.mvs}
         for name, value in row.items():
             if name in moves:  # the demand stands: its actuator may still be on its way, and it may be written anew
-                tag = self.simulator.plant.tag(name)
-                value = min(max(await self.value(name), tag.low), tag.high)
+                value = float(np.clip(await self.value(name), *bounds[name]))
             await self.set(name, value)
         for name in self._nodes.keys() - row.keys() - {"heartbeat"}:
             await self.set(name, await self.value(name))
