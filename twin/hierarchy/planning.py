@@ -23,7 +23,7 @@ from twin.hierarchy.stride import averaged, means
 from twin.hierarchy.training import back_off
 from twin.history import present_inputs
 from twin.limits import CvLimits, Limit, merge
-from twin.objective import Objective, Setpoint, cost_by_term, terms
+from twin.objective import SUPPRESSION, Objective, Setpoint, cost_by_term, terms
 from twin.optimize import Plan
 from twin.planning.question import spans
 from twin.predict import under
@@ -168,7 +168,7 @@ class _Scales:
             spent_ms = 1000 * (time.perf_counter() - begun)
             return None if deadline_ms is None else max(share * (deadline_ms - spent_ms), 1e-3)
 
-        flat = self._fast(self.objective, left(1 / 3), looks[0])
+        flat = self._fast(self._near(), left(1 / 3), looks[0])
         slow = self._slowly(left(1 / 2), looks[1])
         guided, judged = None, dict[str, Judged]()
         if slow.status != "abstained" and flat.at == slow.at:
@@ -223,6 +223,20 @@ class _Scales:
             },
             deadline_ms=deadline_ms, looks=looks, **{**self.asked, **own},
         )  # fmt: skip
+
+    def _near(self) -> Objective:
+        """The objective for the fast horizon alone: prices are integrated over a horizon and the rest is averaged, so
+        that over a shorter one the rest weighs less by as much, and an hour is worth the same."""
+        given, share = self.objective, self.fast_s / self.horizon_s
+        if not given.prices:
+            return given
+        calm = {tag.name: share * given.move_suppression.get(tag.name, SUPPRESSION) for tag in self.twin.plant.mvs}
+        return replace(
+            given,
+            setpoints={tag: replace(s, weight=share * s.weight) for tag, s in given.setpoints.items()},
+            zones={tag: replace(zone, weight=share * zone.weight) for tag, zone in given.zones.items()},
+            move_suppression={**given.move_suppression, **calm},
+        )
 
     def _coarse(self) -> Objective:
         """The objective at the slow period: what is given a value a period, averaged over it."""
@@ -347,10 +361,12 @@ def _choice(
 ) -> tuple[str, str]:
     """Which plan is used, and why."""
     if guided is None:
-        return "flat", f"the slow model does not plan: {slow.detail}"
+        return "flat", f"the slow model does not plan: {_reasons(slow)}"
     if guided.status == "abstained" or flat.status == "abstained":
         better = STANDING.index(guided.status) < STANDING.index(flat.status)
-        return ("hierarchical", f"the flat plan: {flat.detail}") if better else ("flat", guided.detail)
+        if better:
+            return "hierarchical", f"there is no flat plan: {_reasons(flat)}"
+        return "flat", f"there is no plan under the slow one: {_reasons(guided)}"
     if _broken(guided, span) > _broken(flat, span) + NEARLY:
         return "flat", f"under the slow plan the fast model would break limits further: {guided.detail}"
     ours, theirs = judged["hierarchical"], judged["flat"]
@@ -360,6 +376,10 @@ def _choice(
     if theirs.outside > ours.outside + NEARLY**2:
         return "hierarchical", f"over the whole horizon the flat plan would leave limits further; the cost is {told}"
     return "hierarchical", f"over the whole horizon it costs {told}"
+
+
+def _reasons(abstained: Plan) -> str:
+    return "; ".join(reason.detail for reason in abstained.trust.reasons)
 
 
 def _broken(made: Plan, span: Mapping[str, float]) -> float:

@@ -17,6 +17,7 @@ from twin.plants.base import Disturbance, Process
 from twin.plants.cstr import Cstr
 from twin.plants.exothermic_cstr import ExothermicCstr
 from twin.plants.quadruple_tank import QuadrupleTank
+from twin.plants.reactor_separator import ReactorSeparator
 from twin.plants.shell import ShellFractionator
 from twin.plants.simulator import Simulator
 from twin.plants.surge_tank import SurgeTank
@@ -31,6 +32,7 @@ SIMULATED: dict[str, Process] = {
     "exothermic-cstr": ExothermicCstr(),
     "shell": ShellFractionator(),
     "surge-tank": SurgeTank(),
+    "reactor-separator": ReactorSeparator(),
     **{slug: system.process for slug, system in SYSTEMS.items()},
 }
 SLOW_ROWS = 60.0  # time constant of a twin's unmeasured loads: they last

@@ -88,6 +88,16 @@ def test_the_flat_plan_is_what_optimize_alone_makes(store, answer):
     assert set(told["cost"]) == {"hierarchical", "flat"}
 
 
+def test_an_hour_is_worth_the_same_to_the_flat_plan_as_over_the_whole_horizon(store):
+    """Prices are integrated and setpoints averaged: over a fifth of the horizon the setpoints weigh a fifth."""
+    asked = Objective({"level": Setpoint(6.0, weight=5.0)}, {"charge": 0.5}, {"charge": 0.05})
+    found = plan(store, stored(1.0, 3.0), asked, horizon_s=60.0 * ROWS)
+    assert isinstance(found, LayeredPlan)
+    scaled = Objective({"level": Setpoint(6.0, weight=1.0)}, {"charge": 0.5}, {"charge": 0.01})
+    alone = optimize.plan(store, stored(1.0, 3.0), scaled, horizon_s=1200.0)
+    np.testing.assert_allclose(found.flat.moves["charge"], alone.moves["charge"], atol=1e-6)
+
+
 def test_a_setpoint_alone_is_planned_as_well_flat(store):
     found = plan(store, stored(1.0, 3.0), Objective({"level": Setpoint(4.0)}), horizon_s=60.0 * ROWS)
     assert isinstance(found, LayeredPlan)
