@@ -9,25 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from twin.dynamics.jepa import Jepa
-from twin.dynamics.lti import Lti
 from twin.dynamics.region import Region
 from twin.errors import QuestionError
 from twin.fleet.common import equations, lti
 from twin.fleet.fleet import Fleet
 from twin.fleet.order import reordered
 from twin.fleet.shape import Tags, matched
-from twin.fleet.tune import tuned
-from twin.rollout import rollout
 from twin.scaling import Scaler
 from twin.telemetry import Telemetry
 from twin.training.backbone import WINDOWS, Score, squares
 from twin.training.folds import COUNT, DISJOINT, Folds, narrow, split, spread
-from twin.training.residual import Cases, forecast
-from twin.windows import Future, Grid, Window
+from twin.windows import Grid
 
 STRENGTHS = (1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, np.inf)
-COSTS = (1e-3, 1e-2, 1e-1)  # of a deviation of the prior, where the linear part is fitted with the residual
-TUNED = 64  # windows a fold that it is fitted to
+PARSIMONY = 1.005  # the strongest prior within this of the least error is taken
 
 
 @dataclass(frozen=True)
@@ -38,13 +33,10 @@ class FromFleet:
     strength: float
     order: int
     input_order: int
-    cost: float = 0.0  # where it was fitted with the residual (`twin.fleet.tune`)
 
     @property
     def name(self) -> str:
         how = "the mean unit" if np.isinf(self.strength) else f"prior × {self.strength:g}"
-        if self.cost:
-            how = f"fitted with the residual, cost {self.cost:g}"
         return f"fleet {self.fleet}: ARX({self.order}, {self.input_order}), {how}"
 
     def states(self, cvs: int, inputs: int) -> int:
@@ -124,54 +116,19 @@ class Start:
         return self.fleet.region
 
     def scores(self, grid: Grid) -> list[Score]:
-        """Linear parts between the fleet's mean and the unit's own rows; the first, together with the fleet's residual,
-        forecasts rows that are held out best."""
+        """Linear parts between the fleet's mean and the unit's own rows, judged out of fold; the first, the strongest
+        prior of those that are nearly the best, is to be taken."""
         shape, folds, prior = self.fleet.shape, self.folds, self.fleet.prior
         own = [equations(shape, grid, folds.ends(folds.label != f, shape.past, 1)) for f in range(COUNT)]
-        found = [(strength, 0.0, [prior.posterior(one, strength) for one in own]) for strength in STRENGTHS]
-        start = [prior.posterior(one, 1.0) for one in own]
-        fitted = [self._tuned(grid, fold, start[fold]) for fold in range(COUNT)]
-        found += [(1.0, cost, [fits[i] for fits in fitted]) for i, cost in enumerate(COSTS)]
         held = [spread(folds.held_out(fold), WINDOWS) for fold in range(COUNT)]
         cases = [(grid.window(ends, folds.history), grid.future(ends, folds.horizon)) for ends in held]
-        scores: list[tuple[float, Score]] = []
-        for strength, cost, coefficients in found:
-            fits = tuple(lti(shape, one) for one in coefficients)
-            candidate = FromFleet(self.fleet.id, strength, shape.lags, shape.input_rows, cost)
-            linear, together = (
-                _rmse([of(fit, f, case) for f, (fit, case) in enumerate(zip(fits, cases, strict=True))])
-                for of in (lambda fit, _, case: squares(fit, *case), self._together)
-            )
-            scores.append((together, Score(candidate, linear, fits)))
-        return [score for _, score in sorted(scores, key=lambda one: one[0])]
-
-    def _tuned(self, grid: Grid, fold: int, start: np.ndarray) -> list[np.ndarray]:
-        """Coefficients for each of `COSTS`, of the rows that a fold may learn from."""
-        folds = self.folds
-        ends = spread(folds.training(fold), TUNED)
-        window, future = grid.window(ends, folds.history), grid.future(ends, folds.horizon)
-        return tuned(self.fleet.shape, self.fleet.prior, start, window, future, self._member(fold), COSTS)
-
-    def _member(self, fold: int) -> Jepa:
-        one: Jepa = jax.tree.map(lambda leaf: leaf[fold], self.residuals)
-        return one
-
-    def _together(self, fit: Lti, fold: int, case: tuple[Window, Future]) -> np.ndarray:
-        """(K, CVs) mean square error of a linear part with a member of the residual."""
-        return np.asarray(_squares(fit, self._member(fold), *case), np.float64)
-
-
-def _rmse(squares: list[np.ndarray]) -> float:
-    """Over folds, rows of the horizon and CVs; infinite where a model grows without bound."""
-    error = float(np.sqrt(np.mean(squares, axis=0)).mean())
-    return error if np.isfinite(error) else np.inf
-
-
-@jax.jit
-def _squares(fit: Lti, residual: Jepa, window: Window, future: Future) -> jax.Array:
-    def one(window: Window, future: Future) -> jax.Array:
-        return forecast(residual, Cases(window, future, rollout(fit, fit.encode(window), jnp.asarray(future.w))))
-
-    y = jax.vmap(one)(window, future)
-    known = jnp.maximum(future.mask.sum(axis=0), 1.0)
-    return (future.mask * (y - future.y) ** 2).sum(axis=0) / known
+        found = []
+        for strength in STRENGTHS:
+            fits = tuple(lti(shape, prior.posterior(one, strength)) for one in own)
+            errors = [squares(fit, *case) for fit, case in zip(fits, cases, strict=True)]
+            error = float(np.sqrt(np.mean(errors, axis=0)).mean())
+            candidate = FromFleet(self.fleet.id, strength, shape.lags, shape.input_rows)
+            found.append(Score(candidate, error if np.isfinite(error) else np.inf, fits))
+        least = min(score.error for score in found)
+        best = [score for score in found if score.error <= PARSIMONY * least][-1]  # strengths grow
+        return [best, *(score for score in found if score is not best)]
