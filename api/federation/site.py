@@ -163,10 +163,16 @@ def join(told: SiteFile, say: Say) -> None:
             failed += 1
             if failed >= TRIES:
                 raise
-            say(f"{site.name}: no connection, asks again: {error.detail.splitlines()[-1] if error.detail else ''}")
+            say(f"{site.name}: no connection, asks again: {reason(error.detail)}")
             time.sleep(AGAIN_S)
         finally:
             flower.close()
+
+
+def reason(said: str) -> str:
+    """The line of Flower's log that says why: the one with its error code, else the last."""
+    lines = said.splitlines() or [""]
+    return next((line for line in reversed(lines) if line.startswith("[code:")), lines[-1])
 
 
 def _free_port() -> int:

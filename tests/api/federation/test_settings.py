@@ -9,6 +9,7 @@ import pytest
 
 from api.federation.flower import frames
 from api.federation.settings import ServerFile, SiteFile, read
+from api.federation.site import reason
 from twin.errors import FederationError
 
 SERVER = """
@@ -64,6 +65,12 @@ def test_a_site_without_telemetry_is_refused(tmp_path: Path):
     path.write_text('[site]\nname = "a"\nserver = "h:1"\nkey = "k"\nplant = "p.json"\ntelemetry = []\n')
     with pytest.raises(FederationError, match=r"site\.telemetry"):
         read(path, SiteFile)
+
+
+def test_the_reason_of_a_refused_connection_is_found_in_what_flower_said():
+    said = "Exit Code: 305\n[code: 2004] Failed to activate SuperNode.\nFor more, visit\nFinished server process"
+    assert reason(said) == "[code: 2004] Failed to activate SuperNode."
+    assert reason("it broke") == "it broke"
 
 
 def test_frames_survive_a_pipe(tmp_path: Path):
