@@ -32,6 +32,7 @@ from flwr.supercore.runtime import RuntimeHttpClient
 
 Frame = tuple[dict[str, Any], np.ndarray]
 POLL_S = 0.5
+RETRY_S = 60.0  # of one task
 QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}  # Flower would report home
 
 
@@ -88,13 +89,18 @@ class Runtime:
         """The end of the log."""
         return (self.folder / "flower.log").read_text(errors="replace")[-2000:]
 
-    def client(self, *interceptors: Any) -> RuntimeHttpClient:
+    def client(self, *interceptors: Any, retry_s: float | None = None) -> RuntimeHttpClient:
+        """A client that tries again for so long where the connection fails; by default not at all."""
+        again = None
+        if retry_s is not None:
+            again = make_simple_http_retry_invoker()
+            again.max_time = retry_s
         return RuntimeHttpClient.from_server_address(
             self.address,
             insecure=self.root is None,
             root_certificates=self.root,
             interceptors=[RuntimeVersionHttpInterceptor(component_name="SuperExec"), *interceptors],
-            retry_invoker=make_simple_http_retry_invoker(),
+            retry_invoker=again,
         )
 
     def tokens(self, kind: str, flower: subprocess.Popen[bytes], pipe: Pipe) -> Iterator[str]:
@@ -122,7 +128,7 @@ class Runtime:
     @contextmanager
     def task(self, token: str) -> Iterator[RuntimeHttpClient]:
         """The client of one task, kept alive by heartbeats."""
-        client = self.client(RuntimeTokenHttpInterceptor(token))
+        client = self.client(RuntimeTokenHttpInterceptor(token), retry_s=RETRY_S)
         heart = HeartbeatSender(make_task_heartbeat_fn_http(client))
         heart.start()
         try:
