@@ -62,30 +62,39 @@ def fit(telemetry: Telemetry, vector: str) -> Branch:
     whole = np.flatnonzero(np.isfinite(frames).mean(axis=1) >= WHOLE)
     if len(whole) < FEWEST:
         raise TrainingError(f"{vector}: {len(whole)} frames; at least {FEWEST} are needed to read a vector tag")
-    whole = whole[:: -(-len(whole) // FRAMES)]
-    x, y = frames[whole], telemetry.y[whole]
-    mean = np.nanmean(x, axis=0)
-    x = np.where(np.isfinite(x), x - mean, 0.0)
-    directions = _principal(x)
-    for cv in range(y.shape[1]):
-        further = _further(x, y[:, cv], directions)
+    mean = np.nanmean(frames[whole[:: -(-len(whole) // FRAMES)]], axis=0)
+    x = np.where(np.isfinite(frames[whole]), frames[whole] - mean, 0.0)
+    directions = _principal(x[:: -(-len(whole) // FRAMES)])
+    pairs = [_pairs(x, whole, telemetry, cv) for cv in range(telemetry.y.shape[1])]
+    for at, y in pairs:
+        further = _further(at, y, directions)
         if further is not None:
             directions = np.column_stack([directions, further])
-    scores, inferred = x @ directions, {}
-    for tag, values, measured in zip(telemetry.plant.cvs, y.T, np.isfinite(telemetry.y).mean(axis=0), strict=True):
-        if measured < RARE and _told(scores, values):
-            known = np.isfinite(values)
-            inferred[tag.name] = _fitted(scores[known], values[known])
+    inferred = {}
+    for tag, (at, y), measured in zip(telemetry.plant.cvs, pairs, np.isfinite(telemetry.y).mean(axis=0), strict=True):
+        if measured < RARE and _told(at @ directions, y):
+            inferred[tag.name] = _fitted(at @ directions, y)
     inference = np.column_stack(list(inferred.values())) if inferred else np.empty((0, 0))
     return Branch(vector, mean, directions, tuple(inferred), inference)
 
 
+def _pairs(x: np.ndarray, whole: np.ndarray, telemetry: Telemetry, cv: int) -> tuple[np.ndarray, np.ndarray]:
+    """(n, elements) frames and (n,) values of a CV of about the same moment: a value goes with the last frame up to it,
+    where that is no older than frames are apart, mostly."""
+    rows = np.flatnonzero(np.isfinite(telemetry.y[:, cv]))
+    last = np.searchsorted(whole, rows, side="right") - 1
+    fresh = last >= 0
+    rows, last = rows[fresh], last[fresh]
+    near = (rows - whole[last] < np.median(np.diff(whole))) & (telemetry.run[rows] == telemetry.run[whole[last]])
+    rows, last = rows[near], last[near]
+    some = slice(None, None, -(-max(len(rows), 1) // FRAMES))
+    return x[last[some]], telemetry.y[rows[some], cv]
+
+
 def _told(scores: np.ndarray, y: np.ndarray) -> bool:
     """Whether the components (n, k) tell a CV (n,), by blocked cross-validation."""
-    known = np.isfinite(y)
-    if known.sum() < FEWEST:
+    if len(y) < FEWEST:
         return False
-    scores, y = scores[known], y[known]
     block = np.arange(len(y)) * BLOCKS // len(y)
     errors = [_errors(scores, y, block, held) for held in range(BLOCKS)]
     return bool(np.sqrt(np.concatenate(errors).var() + np.concatenate(errors).mean() ** 2) < TELLS * y.std())
@@ -108,10 +117,8 @@ def _principal(x: np.ndarray) -> np.ndarray:
 
 def _further(x: np.ndarray, y: np.ndarray, directions: np.ndarray) -> np.ndarray | None:
     """(elements,) what the frame tells of a CV (n,) beside these directions; None where it does not pay."""
-    known = np.isfinite(y)
-    if known.sum() < FEWEST:
+    if len(y) < FEWEST:
         return None
-    x, y = x[known], y[known]
     block = np.arange(len(y)) * BLOCKS // len(y)
     errors = np.zeros(2)
     for held in range(BLOCKS):

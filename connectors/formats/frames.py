@@ -39,12 +39,8 @@ class Frames:
                 self._of |= {element(name, i): (name, i) for i in range(size)}
 
     def names(self, names: Sequence[str]) -> list[str]:
-        """The columns of the upload, with those of the elements in place of those of frames."""
-        return [
-            part
-            for name in names
-            for part in ([element(name, i) for i in range(self._sizes[name])] if self._sizes.get(name) else [name])
-        ]
+        """The columns of the upload, behind one of frames those of its elements."""
+        return [part for name in names for part in (name, *(element(name, i) for i in range(self._sizes.get(name, 0))))]
 
     def stored(self, columns: Sequence[str]) -> list[str]:
         """The columns to read for these."""

@@ -60,7 +60,14 @@ def layout(names: Sequence[str], plant: Plant) -> Layout:
     there = frozenset(names)
     used = [TIME, *(name for tag in tags for name in (tag, tag + QUALITY) if name in there)]
     useful = frozenset(used)
-    return Layout(tags, tuple(used), tuple(name for name in names if name not in useful), long=False)
+    unknown = (name for name in names if name not in useful and not _told(name, there, plant))
+    return Layout(tags, tuple(used), tuple(unknown), long=False)
+
+
+def _told(name: str, names: frozenset[str], plant: Plant) -> bool:
+    """Whether a column is a known vector tag, or an element of frames that are unknown as a whole."""
+    vector = name.rpartition("[")[0]
+    return name in plant.vectors or (vector in names and vector not in plant.vectors)
 
 
 def batches(chunks: Iterable[Chunk], shape: Layout, timezone: str | None, decimal: str = ".") -> Iterator[Batch]:

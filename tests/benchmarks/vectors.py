@@ -72,7 +72,7 @@ def judge(case: str, seed: int, budget_s: float) -> dict[str, Any]:
     known = np.isfinite(test.y[:, 0])
     last = np.maximum.accumulate(np.where(known, np.arange(len(test)), 0))
     errors["last laboratory value"] = test.y[last[ends], 0][:, None] - true
-    rmse = {who: np.sqrt((e**2).mean(axis=0)) for who, e in errors.items()}
+    rmse = {who: np.sqrt(np.nanmean(e**2, axis=0)) for who, e in errors.items()}  # no laboratory before the first
     return {
         "rmse": {who: {str(k): float(e[k - 1]) for k in STEPS} | {"mean": float(e.mean())} for who, e in rmse.items()},
         "deviation": float(truth.std()),
