@@ -79,16 +79,16 @@ def fit(telemetry: Telemetry, vector: str) -> Branch:
 
 
 def _pairs(x: np.ndarray, whole: np.ndarray, telemetry: Telemetry, cv: int) -> tuple[np.ndarray, np.ndarray]:
-    """(n, elements) frames and (n,) values of a CV of about the same moment: a value goes with the last frame up to it,
-    where that is no older than frames are apart, mostly."""
+    """(n, elements) frames and (n,) values of a CV at the same moment: between two frames that are no further apart
+    than they mostly are, straight from one to the other."""
     rows = np.flatnonzero(np.isfinite(telemetry.y[:, cv]))
     last = np.searchsorted(whole, rows, side="right") - 1
-    fresh = last >= 0
-    rows, last = rows[fresh], last[fresh]
-    near = (rows - whole[last] < np.median(np.diff(whole))) & (telemetry.run[rows] == telemetry.run[whole[last]])
-    rows, last = rows[near], last[near]
-    some = slice(None, None, -(-max(len(rows), 1) // FRAMES))
-    return x[last[some]], telemetry.y[rows[some], cv]
+    following = np.minimum(last + (whole[last] < rows), len(whole) - 1)
+    near = (last >= 0) & (whole[following] >= rows) & (whole[following] - whole[last] <= np.median(np.diff(whole)))
+    near &= telemetry.run[whole[last]] == telemetry.run[whole[following]]
+    rows, last, following = (part[near][:: -(-max(int(near.sum()), 1) // FRAMES)] for part in (rows, last, following))
+    share = (rows - whole[last]) / np.maximum(whole[following] - whole[last], 1)
+    return x[last] + share[:, None] * (x[following] - x[last]), telemetry.y[rows, cv]
 
 
 def _told(scores: np.ndarray, y: np.ndarray) -> bool:
@@ -96,8 +96,8 @@ def _told(scores: np.ndarray, y: np.ndarray) -> bool:
     if len(y) < FEWEST:
         return False
     block = np.arange(len(y)) * BLOCKS // len(y)
-    errors = [_errors(scores, y, block, held) for held in range(BLOCKS)]
-    return bool(np.sqrt(np.concatenate(errors).var() + np.concatenate(errors).mean() ** 2) < TELLS * y.std())
+    errors = np.concatenate([_errors(scores, y, block, held) for held in range(BLOCKS)])
+    return bool(np.sqrt((errors**2).mean()) < TELLS * y.std())
 
 
 def _errors(x: np.ndarray, y: np.ndarray, block: np.ndarray, held: int) -> np.ndarray:

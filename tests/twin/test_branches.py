@@ -102,6 +102,20 @@ def test_a_rare_cv_that_the_frames_tell_is_inferred_between_its_measurements() -
     assert np.sqrt(np.mean((read.y[~measured, 0] - grade[~measured]) ** 2)) == pytest.approx(0.05, rel=0.2)
 
 
+def test_a_laboratory_that_never_samples_with_a_frame_is_told_between_two() -> None:
+    telemetry, patterns, _ = frames(3000, 6)
+    slow = np.sin(np.arange(3000) / 25.0)
+    values = telemetry.values.copy()
+    values[:, 1:21] = 5.0 + np.outer(slow, patterns[0])
+    values[:, 21] = 30.0 + 4.0 * slow
+    values[np.arange(3000) % 10 != 0, 1:21] = np.nan
+    values[np.arange(3000) % 45 != 4, 21] = np.nan
+    read = with_components(replace(telemetry, values=values))
+    assert read.plant.branches[0].told == ("grade",)
+    at = np.arange(0, 3000, 10)
+    np.testing.assert_allclose(read.y[at, 0], 30.0 + 4.0 * slow[at], atol=0.1)
+
+
 def test_a_cv_that_the_frames_do_not_tell_is_not_inferred() -> None:
     telemetry, _, _ = frames(1500, 3)
     values = telemetry.values.copy()
