@@ -102,6 +102,9 @@ class MemoryPlant:
     async def units(self) -> Mapping[str, str]:
         return self.units_told
 
+    async def unseen(self) -> Mapping[str, str]:
+        return {}
+
     async def write(self, values: Mapping[str, float]) -> None:
         self._reach()
         for tag, value in values.items():

@@ -21,6 +21,7 @@ TITLES = {
     "control": "Control",
     "operations": "Operations",
     "systems": "Six systems",
+    "fleets": "Fleets",
     "federation": "Federation",
     "safety": "Safety case",
 }

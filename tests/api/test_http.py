@@ -32,7 +32,7 @@ def stranger(address: str) -> Iterator[httpx.Client]:
 
 def test_every_route_of_the_contract_needs_a_key(app: FastAPI, stranger: httpx.Client) -> None:
     fill = {"plant": "tank", "job": "job-1", "twin": "champion", "alias": "champion", "upload": "1", "key_id": "x"}
-    fill |= {"recommendation": "1", "file": "0" * 32}
+    fill |= {"recommendation": "1", "file": "0" * 32, "fleet": "tanks"}
     checked = 0
     for path, methods in app.openapi()["paths"].items():
         if path.startswith("/v1/"):

@@ -87,7 +87,7 @@ def test_pages_of_plants_meet(client: httpx.Client) -> None:
         (with_tag(1, name="valve"), ["tags", 1, "name"], "names are unique"),
         (with_tag(0, low=100.0, high=0.0), ["tags", 0, "low"], "is not below"),
         (with_tag(0, role="cv", rate_limit_per_s=None), ["tags"], "only CVs"),
-        (with_tag(0, role="valve"), ["tags", 0, "role"], "'mv', 'dv' or 'cv'"),
+        (with_tag(0, role="valve"), ["tags", 0, "role"], "'mv', 'dv', 'cv' or 'ov'"),
         (with_tag(1, unit="metre2x"), ["tags", 1, "unit"], "unit"),
         (with_tag(0, lower=1.0), ["tags", 0, "lower"], "did you mean low"),
         (with_tag(0, low="0"), ["tags", 0, "low"], "number"),

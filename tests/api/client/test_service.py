@@ -194,6 +194,7 @@ ARGUMENTS: dict[str, Any] = {
 }
 ARGUMENTS |= {"verb": "predict", "body": {}, "source": b"", "horizon_s": 1.0, "name": "n", "scopes": ["read"]}
 ARGUMENTS |= {"file": "f" * 32, "at": "s", "mode": "off", "kind": "cycle"}
+ARGUMENTS |= {"fleet": "tanks", "units": ["tank", "other"]}
 ARGUMENTS |= {"start": "s", "end": "e", "tags": ["t"], "max_points": 4, "as_of": 1, "version": 1, "timezone": "UTC"}
 
 
