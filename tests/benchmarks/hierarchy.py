@@ -195,7 +195,8 @@ def loop(name: str, how: str, times: int, rows: int | None) -> dict[str, Any]:
     """One way to run a plant: the score of what truly happened, and CPU of a decision."""
     case, twin = CASES[name], learned(name)
     process = case.process
-    horizon_s = times * twin.card["slow"]["settling_s"]
+    assert twin.slow is not None
+    horizon_s = min(times * twin.card["slow"]["settling_s"], MAX_HORIZON * twin.slow.horizon_s)
     simulator = Simulator(process, UNSEEN)
     history = simulator.run(np.tile(process.moves, (twin.stride * 64, 1)))
     practice = case.practice()
