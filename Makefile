@@ -37,8 +37,10 @@ test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@# apart, as the compiled programs of all tests are too many memory maps for one process
 	$(BIN)/python -m pytest --ignore tests/twin
-	$(BIN)/python -m pytest tests/twin  # apart: compiled programs of all tests are too many maps for one process
+	$(BIN)/python -m pytest tests/twin/*/
+	$(BIN)/python -m pytest tests/twin/test_*.py
 
 bench: setup
 	@for script in tests/benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
