@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import shutil
 from collections.abc import Iterator
 from typing import IO
@@ -14,12 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from connectors.formats.base import Chunk
-from connectors.formats.frames import Frames, is_frames
+from connectors.formats.frames import Frames
 from connectors.formats.streams import Body
 from twin.errors import TelemetryError
 
 ROWS = 1 << 16  # of a chunk
-FIRST = 1 << 10  # rows looked at for the size of the frames of a vector tag
 END = b"\xff\xff\xff\xff\0\0\0\0"  # the mark that ends an Arrow stream
 
 
@@ -40,10 +38,9 @@ class ParquetReader:
         with _clear("the Parquet file"):
             self._file = pq.ParquetFile(spool, pre_buffer=False, buffer_size=1 << 20)
             self.schema: pa.Schema | None = self._file.schema_arrow
-            framed = [name for name in self._file.schema_arrow.names if is_frames(self.schema.field(name).type)]
-            first = self._file.iter_batches(FIRST, columns=framed, use_threads=False) if framed else ()
-            self._frames = Frames(next(iter(first), None))
-            self.names = self._frames.names(self._file.schema_arrow.names)
+            self._frames = Frames(self._file.schema_arrow)
+            self.frames = self._frames.names
+            self.names = self._file.schema_arrow.names
         meta = self._file.metadata
         unpacked = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
         if unpacked > max_bytes:
@@ -70,12 +67,9 @@ class ArrowReader:
         with _clear("the Arrow stream"):
             self._stream = pa.ipc.open_stream(io.BufferedReader(body, 1 << 20))
             self.schema: pa.Schema | None = self._stream.schema
-            framed = any(is_frames(kind) for kind in self._stream.schema.types)
-            self._first = next(iter(self._stream), None) if framed else None
-            if self._first is not None:
-                self._first.validate(full=True)
-            self._frames = Frames(self._first)
-            self.names = self._frames.names(self._stream.schema.names)
+            self._frames = Frames(self._stream.schema)
+            self.frames = self._frames.names
+            self.names = self._stream.schema.names
 
     def chunks(self, columns: tuple[str, ...]) -> Iterator[Chunk]:
         with _clear("the Arrow stream"):
@@ -84,8 +78,7 @@ class ArrowReader:
             raise TelemetryError("the Arrow stream is cut off: its end-of-stream mark is missing")
 
     def _slices(self) -> Iterator[pa.RecordBatch]:
-        first = () if self._first is None else (self._first,)
-        for batch in itertools.chain(first, self._stream):
+        for batch in self._stream:
             batch.validate(full=True)  # offsets that point elsewhere would be read from there
             self._left -= batch.nbytes
             if self._left < 0:

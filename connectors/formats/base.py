@@ -35,8 +35,10 @@ class Reader(Protocol):
         names: of all columns, in the order of the upload.
         schema: with types and metadata, where the format has one.
         decimal: the decimal mark of numbers written as text.
+        frames: columns whose cells are lists: frames of vector tags.
     """
 
+    frames: frozenset[str]
     names: list[str]
     schema: pa.Schema | None
     decimal: str

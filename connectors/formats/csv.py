@@ -35,6 +35,7 @@ class CsvReader:
     def __init__(self, body: Body) -> None:
         self._body = body
         self.schema: pa.Schema | None = None
+        self.frames: frozenset[str] = frozenset()
         lines = body.head.decode("utf-8-sig", "replace").splitlines()
         for self.separator in SEPARATORS:
             self.names = [name.strip() for name in next(csv.reader(lines[:1], delimiter=self.separator), [])]

@@ -51,7 +51,7 @@ def read_upload(
             without times or tags. Where batches came before, the store keeps none of them.
     """
     with opened(stream, content_type, content_encoding, max_bytes) as reader:
-        shape = layout(reader.names, plant)
+        shape = layout(reader.names, plant, reader.frames)
         count = 0
         for batch in batches(reader.chunks(shape.columns), shape, timezone, reader.decimal):
             count += batch.received

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,48 +21,31 @@ def is_frames(kind: pa.DataType) -> bool:
 
 
 class Frames:
-    """The columns of frames of one upload.
+    """The columns of frames of one upload, of as many elements as the plant describes."""
 
-    Args:
-        first: rows of it, by which the size of its frames is known; None where it has no such column.
-    """
-
-    def __init__(self, first: pa.RecordBatch | None) -> None:
-        self._sizes: dict[str, int] = {}
-        self._of: dict[str, tuple[str, int]] = {}
-        if first is None:
-            return
-        for name, column in zip(first.schema.names, first.columns, strict=True):
-            if is_frames(column.type):
-                frames = column.drop_null()
-                size = len(_flat(frames.slice(0, 1))) if len(frames) else 0
-                self._sizes[name] = size
-                self._of |= {element(name, i): (name, i) for i in range(size)}
-
-    def names(self, names: Sequence[str]) -> list[str]:
-        """The columns of the upload, behind one of frames those of its elements."""
-        return [part for name in names for part in (name, *(element(name, i) for i in range(self._sizes.get(name, 0))))]
+    def __init__(self, schema: pa.Schema) -> None:
+        self.names = frozenset(field.name for field in schema if is_frames(field.type))
 
     def stored(self, columns: Sequence[str]) -> list[str]:
-        """The columns to read for these."""
-        return list(dict.fromkeys(self._of[name][0] if name in self._of else name for name in columns))
+        """The columns to read for these, elements of frames among them."""
+        return list(dict.fromkeys(self._stored(name) for name in columns))
 
     def columns(self, batch: pa.RecordBatch, columns: Sequence[str], row: int) -> dict[str, pa.Array]:
         """These columns of a batch, whose first row is `row` of the upload.
 
         Raises:
-            TelemetryError: a frame has another number of elements than the first.
+            TelemetryError: a frame has another number of elements than are asked for, or holds no numbers.
         """
-        wanted = {self._of[name][0] for name in columns if name in self._of}
-        grids = {name: _grid(batch.column(name), self._sizes[name], name, row) for name in wanted}
-        found = {}
-        for name in columns:
-            if name in self._of:
-                vector, i = self._of[name]
-                found[name] = pa.array(grids[vector][:, i], from_pandas=True)
-            else:
-                found[name] = batch.column(name)
-        return found
+        sizes = Counter(self._stored(name) for name in columns if self._stored(name) != name)
+        grids = {name: _grid(batch.column(name), size, name, row) for name, size in sizes.items()}
+        made = {element(name, i): grid[:, i] for name, grid in grids.items() for i in range(grid.shape[1])}
+        return {
+            name: pa.array(made[name], from_pandas=True) if name in made else batch.column(name) for name in columns
+        }
+
+    def _stored(self, name: str) -> str:
+        vector = name.rpartition("[")[0]
+        return vector if vector in self.names else name
 
 
 def _grid(frames: pa.Array, size: int, name: str, row: int) -> np.ndarray:
@@ -76,7 +60,7 @@ def _grid(frames: pa.Array, size: int, name: str, row: int) -> np.ndarray:
     wrong = np.flatnonzero(counts != size)
     if len(wrong):
         where = row + int(np.flatnonzero(known)[wrong[0]])
-        raise TelemetryError(f"row {where}: '{name}' has {counts[wrong[0]]} elements; the first frame has {size}")
+        raise TelemetryError(f"row {where}: '{name}' has {counts[wrong[0]]} elements; the plant describes {size}")
     grid = np.full((len(frames), size), np.nan)
     try:
         values = kept.cast(pa.float64()).fill_null(np.nan)
@@ -84,9 +68,3 @@ def _grid(frames: pa.Array, size: int, name: str, row: int) -> np.ndarray:
         raise TelemetryError(f"column '{name}': its frames hold no numbers ({error})") from None
     grid[known] = values.to_numpy(zero_copy_only=False).reshape(-1, size)
     return grid
-
-
-def _flat(frames: pa.Array) -> pa.Array:
-    while is_frames(frames.type):
-        frames = frames.flatten()
-    return frames

@@ -36,12 +36,20 @@ class Layout:
     long: bool
 
 
-def layout(names: Sequence[str], plant: Plant) -> Layout:
+def layout(names: Sequence[str], plant: Plant, frames: frozenset[str] = frozenset()) -> Layout:
     """The layout of an upload with these columns.
+
+    Args:
+        frames: those whose cells are frames: of a vector tag of the plant they are columns of its elements.
 
     Raises:
         TelemetryError: two columns of one name, no time, or no column that is a tag of the plant.
     """
+    names = [
+        part
+        for name in names
+        for part in ([plant.names[i] for i in plant.vectors[name]] if name in frames & plant.vectors.keys() else [name])
+    ]
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise TelemetryError(f"two columns have the name '{twice[0]}'; which one is meant?")
@@ -60,14 +68,7 @@ def layout(names: Sequence[str], plant: Plant) -> Layout:
     there = frozenset(names)
     used = [TIME, *(name for tag in tags for name in (tag, tag + QUALITY) if name in there)]
     useful = frozenset(used)
-    unknown = (name for name in names if name not in useful and not _told(name, there, plant))
-    return Layout(tags, tuple(used), tuple(unknown), long=False)
-
-
-def _told(name: str, names: frozenset[str], plant: Plant) -> bool:
-    """Whether a column is a known vector tag, or an element of frames that are unknown as a whole."""
-    vector = name.rpartition("[")[0]
-    return name in plant.vectors or (vector in names and vector not in plant.vectors)
+    return Layout(tags, tuple(used), tuple(name for name in names if name not in useful), long=False)
 
 
 def batches(chunks: Iterable[Chunk], shape: Layout, timezone: str | None, decimal: str = ".") -> Iterator[Batch]:

@@ -67,7 +67,7 @@ def survey(
         TelemetryError: the upload as a whole cannot be read.
     """
     with opened(stream, content_type, content_encoding, MAX_BYTES) as reader:
-        shape = layout(reader.names, plant)
+        shape = layout(reader.names, plant, reader.frames)
         found = Survey(shape.long, {name: _use(name, shape, plant) for name in reader.names})
         chunks = _noting(reader.chunks(shape.columns), found)
         for batch in batches(chunks, shape, timezone, reader.decimal):

@@ -80,7 +80,7 @@ def test_a_column_of_frames_is_a_column_for_each_element(
 @pytest.mark.parametrize("encode", [as_parquet, as_stream])
 def test_a_frame_of_another_size_is_refused_with_its_row(encode: Callable[[pa.Table], tuple[bytes, str]]) -> None:
     frames = [[1.0] * 6, [1.0] * 6, None, [1.0] * 5]
-    with pytest.raises(TelemetryError, match="row 4: 'camera' has 5 elements; the first frame has 6"):
+    with pytest.raises(TelemetryError, match="row 4: 'camera' has 5 elements; the plant describes 6"):
         read(*encode(pa.table({"time": TIMES, "camera": pa.array(frames, FLAT)})))
 
 
@@ -91,12 +91,17 @@ def test_frames_of_text_are_refused() -> None:
 
 
 @pytest.mark.parametrize("encode", [as_parquet, as_stream])
-def test_frames_larger_than_the_plant_describes_name_the_elements_it_does_not_know(
-    encode: Callable[[pa.Table], tuple[bytes, str]],
-) -> None:
-    table = pa.table({"time": TIMES, "camera": pa.array([[1.0] * 7] * 4, FLAT)})
-    batch = read(*encode(table))[0]
-    assert batch.unknown_tags == ("camera[6]",)
+def test_frames_that_come_late_are_not_lost(encode: Callable[[pa.Table], tuple[bytes, str]]) -> None:
+    frames = [None, None, None, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]]
+    found = grid(read(*encode(pa.table({"time": TIMES, "u": [1.0] * 4, "camera": pa.array(frames, FLAT)}))))
+    assert np.isnan(found[:3]).all()
+    assert found[3].tolist() == frames[3]
+
+
+@pytest.mark.parametrize("encode", [as_parquet, as_stream])
+def test_frames_of_an_unknown_vector_are_told_by_its_name(encode: Callable[[pa.Table], tuple[bytes, str]]) -> None:
+    table = pa.table({"time": TIMES, "u": [1.0] * 4, "nir": pa.array([[1.0] * 7] * 4, FLAT)})
+    assert {batch.unknown_tags for batch in read(*encode(table))} == {("nir",)}
 
 
 def test_a_csv_has_a_column_for_each_element() -> None:
