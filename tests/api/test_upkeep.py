@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from alembic import command
 from alembic.config import Config
+from deltalake import DeltaTable
 from fastapi import FastAPI
 from sqlalchemy import select, text
 from typer.testing import CliRunner
@@ -113,7 +114,9 @@ def test_the_doctor_finds_nothing_wrong_where_nothing_is(kept: Service) -> None:
 
 
 def test_the_doctor_names_what_is_broken(copy: Settings) -> None:
-    parquet = next((copy.data_dir / "telemetry" / "tank").rglob("_kind=rows/*.parquet"))
+    table = copy.data_dir / "telemetry" / "tank"
+    # one of today's: those of before a compaction lie there too, and nobody misses them
+    parquet = next(Path(uri) for uri in DeltaTable(table).file_uris() if "_kind=rows/" in uri)
     parquet.write_bytes(parquet.read_bytes()[:-1])
     weights = next(copy.twins.rglob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:-1] + b"\xff")
