@@ -10,22 +10,21 @@ from __future__ import annotations
 import uuid
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
 from twin.artifact import Twin
 from twin.dynamics.ensemble import Ensemble
-from twin.dynamics.offset_free import estimate
 from twin.errors import TrainingError
 from twin.inheritance import folds_of
 from twin.moves import Envelope, strict
+from twin.planning.absorbed import forecasts
 from twin.planning.backoff import BackOff
 from twin.rollout import rollout
 from twin.telemetry import Telemetry
 from twin.training.correction import CHUNK, member, recent
 from twin.training.folds import COUNT, spread
-from twin.trust import COVERAGE, TINY, Bands
+from twin.trust import COVERAGE, TINY, Bands, Surprise
 from twin.windows import Grid, Window
 
 WINDOWS = 300  # a fold
@@ -48,13 +47,15 @@ def calibrate(twin: Twin, telemetry: Telemetry) -> BackOff:
     ]
     residuals, mask = (np.concatenate(part) for part in zip(*parts, strict=True))
     bands = Bands.across(residuals, mask, np.repeat(np.arange(COUNT), WINDOWS))
-    return _record(twin, bands, reaction(twin, bands), "training", len(residuals), telemetry)
+    surprise = Surprise.fit(residuals, mask)
+    return _record(twin, bands, reaction(twin, bands), surprise, "training", len(residuals), telemetry)
 
 
 def renew(twin: Twin, before: BackOff, telemetry: Telemetry) -> BackOff:
     """A calibration from telemetry that the twin was not trained on, such as the last weeks under its own control.
 
-    The bands of the record before keep their shape; each side of each CV is stretched, or shrunk, until it holds.
+    The bands of the record before keep their shape; each side of each CV is stretched, or shrunk, until it holds. What
+    counts as a surprise is raised to what these rows show, never lowered.
 
     Raises:
         TrainingError: there is too little of it.
@@ -80,7 +81,8 @@ def renew(twin: Twin, before: BackOff, telemetry: Telemetry) -> BackOff:
             share = max(float(np.quantile(reached, COVERAGE)), SHRINKS) if len(reached) else 1.0
             quantiles[side, :, cv] *= share
     fitted = Bands(bands.levels, np.maximum.accumulate(quantiles, axis=0))
-    return _record(twin, fitted, before.reaction, "live", len(ends), telemetry)
+    surprise = before.surprise and before.surprise.widened(residuals, mask)
+    return _record(twin, fitted, before.reaction, surprise, "live", len(ends), telemetry)
 
 
 def reaction(twin: Twin, bands: Bands) -> np.ndarray:
@@ -108,10 +110,18 @@ def _answers(twin: Twin) -> np.ndarray:
     return np.array(out).reshape(-1, twin.horizon, len(twin.plant.cvs))
 
 
-def _record(twin: Twin, bands: Bands, rows: np.ndarray, source: str, windows: int, telemetry: Telemetry) -> BackOff:
+def _record(
+    twin: Twin,
+    bands: Bands,
+    rows: np.ndarray,
+    surprise: Surprise | None,
+    source: str,
+    windows: int,
+    telemetry: Telemetry,
+) -> BackOff:
     first, last = (pd.Timestamp(telemetry.times[i], tz="UTC") for i in (0, -1))
     now = pd.Timestamp.now("UTC").floor("us")
-    return BackOff(uuid.uuid4().hex[:12], twin.id, bands, rows, source, windows, first, last, now)
+    return BackOff(uuid.uuid4().hex[:12], twin.id, bands, rows, source, windows, first, last, now, surprise)
 
 
 def _errors(dynamics: Ensemble, grid: Grid, twin: Twin, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -121,21 +131,9 @@ def _errors(dynamics: Ensemble, grid: Grid, twin: Twin, ends: np.ndarray) -> tup
     for start in range(0, len(ends), CHUNK):
         part = np.resize(ends[start : start + CHUNK], CHUNK)  # repeated where there are fewer: one compiled shape
         windows, whole = recent(grid, part, twin.history)
-        y = np.asarray(_forecasts(dynamics, windows, whole, grid.future(part, twin.horizon).w))
+        y = np.asarray(forecasts(dynamics, windows, whole, grid.future(part, twin.horizon).w))
         found.append(future.y[start : start + CHUNK] - y[: len(ends) - start])
     return np.concatenate(found).astype(np.float64), future.mask
-
-
-@jax.jit
-def _forecasts(dynamics: Ensemble, windows: Window, whole: jax.Array, w: jax.Array) -> jax.Array:
-    """(n, K, CVs) as a plan forecasts them, when its moves are w (n, K, inputs)."""
-
-    def one(windows: Window, whole: jax.Array, w: jax.Array) -> jax.Array:
-        held = jnp.asarray(windows.w)[-1, -1:]
-        model, state = estimate(dynamics, windows, whole, lambda window: dynamics.begin(window, held))
-        return rollout(model, state, w)
-
-    return jax.vmap(one)(windows, whole, w)
 
 
 @jax.jit

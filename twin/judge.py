@@ -25,8 +25,14 @@ NAMED, STANDS_OUT = 3, 2.0  # CVs that a shift names, and the usual mean errors 
 LEANS = 0.1  # deviations of a CV: an answer leans on an effect that moves it so far
 
 
-def judge(twin: Twin, history: Telemetry, inputs: np.ndarray) -> list[Trust]:
-    """How far each answer under planned inputs (answers, rows, inputs), engineering units, can be trusted."""
+def judge(
+    twin: Twin, history: Telemetry, inputs: np.ndarray, lasting: Mapping[str, float] | None = None
+) -> list[Trust]:
+    """How far each answer under planned inputs (answers, rows, inputs), engineering units, can be trusted.
+
+    Args:
+        lasting: of a plan, `planning.absorbed.lasting`.
+    """
     window = Window(*(part[0] for part in latest(history, twin.scaler, twin.history)))
     # The region looks at the mean of the planned inputs only: one row of it keeps the shape, whatever the horizon.
     mean = twin.scaler.w_in(inputs.mean(axis=1, keepdims=True))
@@ -40,6 +46,7 @@ def judge(twin: Twin, history: Telemetry, inputs: np.ndarray) -> list[Trust]:
             distance=float(distance),
             surprise=surprise,
             shift=shift,
+            lasting=lasting,
             beyond=_beyond(twin, planned),
             stale=stale,
             frozen=frozen,

@@ -29,6 +29,7 @@ from twin.judge import judge
 from twin.limits import Limit
 from twin.moves import strict
 from twin.objective import Objective, cost_by_term
+from twin.planning.absorbed import lasting
 from twin.planning.backoff import BackOff
 from twin.planning.certificate import Entry, certify
 from twin.planning.dead_time import out_of_reach
@@ -323,6 +324,7 @@ def _answer(
         x = np.asarray(solved.x)
         y_there, slope = (np.asarray(part) for part in slopes(model, start, program.units, x))
         eased = remedies(program, plant, x, (y_there, slope), of_cvs)
+    known = question.back_off and question.back_off.surprise
     before = program.inputs(program.present[None].repeat(question.rows, 0))[0]
     return Plan(
         status=status,
@@ -337,7 +339,7 @@ def _answer(
         cost=cost_by_term(question.terms, plant, program.span, y, w, before),
         certificate=entries,
         remedies=eased,
-        trust=judge(twin, history, w[None])[0],
+        trust=judge(twin, history, w[None], lasting(twin, history, known) if known else None)[0],
         solve_ms=1000 * (time.perf_counter() - begun),
         iterations=int(solved.iterations),
         looks=deadline.looks,

@@ -27,6 +27,7 @@ COVERAGE = 0.9  # of the bands that folds are compared by
 TINY = 1e-9
 HINDCAST = 10  # rows: how far back the twin forecasts what has happened since
 DOUBT = {"unidentifiable_effect": 0.1, "weak_effect": 0.8}  # what such an effect leaves of the score
+MADE_UP_FOR = 0.5  # what a plan's score keeps where the process has changed and the plan makes up for it
 FALSE_ALARM = 0.002  # share of healthy windows whose surprise, of any CV, is called one
 
 
@@ -128,15 +129,26 @@ class Surprise:
         residuals, mask = residuals[:, :rows], mask[:, :rows]
         count = np.maximum(mask.sum(axis=0), 1)
         size = np.sqrt((mask * residuals**2).sum(axis=0) / count) + 1e-6
-        healthy = _mean_square(residuals / size, mask)
-        level = 1 - FALSE_ALARM / residuals.shape[2]
-        # The tail of an autocorrelated sample is known only as far as its largest value: leave a margin above it.
-        return cls(size, 1.2 * np.quantile(healthy, level, axis=0) + 1e-6)
+        return cls(size, _threshold(size, residuals, mask))
+
+    def widened(self, residuals: np.ndarray, mask: np.ndarray) -> Surprise:
+        """The same, for a process whose residuals (n, K, CVs) have since been larger."""
+        rows = len(self.size)
+        found = _threshold(self.size, residuals[:, :rows], mask[:, :rows])
+        return Surprise(self.size, np.maximum(self.threshold, found))
 
     def ratio(self, residuals: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """(CVs,): the surprise over its threshold; above 1 the process has changed (or a sensor has)."""
         statistic: np.ndarray = _mean_square((residuals / self.size)[None], mask[None])[0] / self.threshold
         return statistic
+
+
+def _threshold(size: np.ndarray, residuals: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """(CVs,): what the surprise of healthy residuals (n, H, CVs) hardly ever exceeds."""
+    level = 1 - FALSE_ALARM / residuals.shape[2]
+    # The tail of an autocorrelated sample is known only as far as its largest value: leave a margin above it.
+    threshold: np.ndarray = 1.2 * np.quantile(_mean_square(residuals / size, mask), level, axis=0) + 1e-6
+    return threshold
 
 
 def _mean_square(standardised: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -276,6 +288,7 @@ def verdict(
     distance: float,
     surprise: Mapping[str, float],
     shift: tuple[float, Mapping[str, str]] = (0.0, {}),
+    lasting: Mapping[str, float] | None = None,
     beyond: Mapping[str, tuple[float, float, float]] = {},
     stale: Mapping[str, int] = {},
     frozen: Sequence[str] = (),
@@ -289,6 +302,8 @@ def verdict(
             that 99 % of the training windows keep: above 1 is outside.
         surprise: CV → `Surprise.ratio`.
         shift: `Shift.ratio`, and CV → how far its forecasts were off, of those that stand out.
+        lasting: of a plan, which corrects its forecasts: CV → the least surprise of those that plans were lately made
+            by, where that is known. What these make up for, or may yet, lowers the score once, whatever its size.
         beyond: tag → (value asked, trained low, trained high) of inputs asked beyond their trained range.
         stale: tag → rows since its last measured value.
         frozen: tags that did not move although they always did.
@@ -302,16 +317,12 @@ def verdict(
         outside = True
         detail = f"history and planned inputs lie {distance:.1f} times as far out as the trained region reaches"
         reasons.append((1 / distance, Reason("outside_region", detail)))
-    for tag, ratio in surprise.items():
-        if ratio > 1:
-            outside = True
-            detail = f"forecasts of the last rows missed {tag} by {math.sqrt(ratio):.1f} times the alarm size"
-            reasons.append((1 / ratio, Reason("surprise", detail, tag)))
-    if shift[0] > 1:
-        outside = True
-        most = ", ".join(f"{tag} by {off}" for tag, off in shift[1].items())
-        detail = f"forecasts over the last horizon were off to one side, {math.sqrt(shift[0]):.1f} times the alarm size"
-        reasons.append((1 / shift[0], Reason("shift", f"{detail}: {most}", next(iter(shift[1]), None))))
+    changed = _changed(surprise, shift)
+    if lasting is not None:
+        kept = [(MADE_UP_FOR if i == 0 else 1.0, reason) for i, (_, reason) in enumerate(sorted(changed, key=_factor))]
+        changed = kept + [(1 / ratio, _failing(tag, ratio)) for tag, ratio in lasting.items() if ratio > 1]
+    outside = outside or bool(changed)
+    reasons += changed
     for tag, (value, low, high) in beyond.items():
         outside = True
         past = max(low - value, value - high) / max(high - low, 1e-12)
@@ -328,6 +339,32 @@ def verdict(
         calibrated = False
         detail = f"bands are calibrated to {beyond_horizon_s:g} s; past it they grow like a random walk"
         reasons.append((0.9, Reason("beyond_horizon", detail)))
-    reasons.sort(key=lambda pair: pair[0])
+    reasons.sort(key=_factor)
     score = math.prod(factor for factor, _ in reasons)
     return Trust(not outside, round(float(score), 4), calibrated, tuple(reason for _, reason in reasons))
+
+
+def _changed(surprise: Mapping[str, float], shift: tuple[float, Mapping[str, str]]) -> list[tuple[float, Reason]]:
+    """Why the process does not behave as it did, each with what it leaves of the score."""
+    found = []
+    for tag, ratio in surprise.items():
+        if ratio > 1:
+            detail = f"forecasts of the last rows missed {tag} by {math.sqrt(ratio):.1f} times the alarm size"
+            found.append((1 / ratio, Reason("surprise", detail, tag)))
+    if shift[0] > 1:
+        most = ", ".join(f"{tag} by {off}" for tag, off in shift[1].items())
+        detail = f"forecasts over the last horizon were off to one side, {math.sqrt(shift[0]):.1f} times the alarm size"
+        found.append((1 / shift[0], Reason("shift", f"{detail}: {most}", next(iter(shift[1]), None))))
+    return found
+
+
+def _failing(tag: str, ratio: float) -> Reason:
+    detail = (
+        f"plans do not make up for it: for as long as they look back, the forecasts they are made by missed {tag} by"
+        f" {math.sqrt(ratio):.1f} times the alarm size"
+    )
+    return Reason("not_made_up_for", detail, tag)
+
+
+def _factor(pair: tuple[float, Reason]) -> float:
+    return pair[0]

@@ -76,7 +76,9 @@ class Calibrations:
         trained = pd.Timestamp(twin.card["data"]["end"])
         if start is not None and start <= trained:
             raise QuestionError.at(("start",), f"the twin was trained on rows up to {trained.isoformat()}: begin later")
-        before = self.latest(row.id) or calibrate(twin, self._training(row, twin))
+        before = self.latest(row.id)
+        if before is None or before.surprise is None:  # of before it was kept
+            before = calibrate(twin, self._training(row, twin))
         begin = start or trained + pd.Timedelta(seconds=twin.plant.sample_period_s)
         try:
             made = renew(twin, before, self._rows(slug, twin, begin, end, None))

@@ -130,3 +130,19 @@ def test_a_shift_is_a_reason_with_the_cv_and_its_size() -> None:
     (reason,) = trust.reasons
     assert (reason.code, reason.tag, trust.in_distribution, trust.score) == ("shift", "y", False, 0.25)
     assert "y by +0.3 bar" in reason.detail
+
+
+def test_a_plan_that_makes_up_for_a_change_loses_half_of_its_score_once() -> None:
+    changed = {"surprise": {"y": 100.0, "z": 9.0}, "shift": (25.0, {"y": "+0.3 bar"})}
+    assert verdict(distance=0.5, **changed).score == pytest.approx(1 / 100 / 9 / 25, abs=1e-4)
+    trust = verdict(distance=0.5, **changed, lasting={"y": 0.9, "z": 0.1})
+    assert (trust.score, trust.in_distribution, trust.calibrated) == (0.5, False, False)
+    assert [reason.code for reason in trust.reasons] == ["surprise", "shift", "surprise"]
+    assert verdict(distance=0.5, surprise={"y": 0.5}, lasting={"y": 0.9}).score == 1.0
+
+
+def test_a_plan_that_does_not_make_up_for_a_change_says_which_cv_it_is() -> None:
+    trust = verdict(distance=0.5, surprise={"y": 100.0}, lasting={"y": 4.0, "z": 0.1})
+    assert trust.score == 0.125  # 1/2 and 1/4
+    assert [(r.code, r.tag) for r in trust.reasons] == [("not_made_up_for", "y"), ("surprise", "y")]
+    assert "2.0 times" in trust.reasons[0].detail

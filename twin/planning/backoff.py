@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from twin.errors import QuestionError
-from twin.trust import Bands
+from twin.trust import Bands, Surprise
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class BackOff:
         windows: how many forecasts were held against what was measured.
         start, end: of that telemetry.
         created: when.
+        surprise: when such forecasts have failed; None in records of before it was kept.
     """
 
     id: str
@@ -43,6 +44,7 @@ class BackOff:
     start: pd.Timestamp
     end: pd.Timestamp
     created: pd.Timestamp
+    surprise: Surprise | None = None
 
     def margins(self, coverage: float, rows: int) -> tuple[np.ndarray, np.ndarray]:
         """(rows, CVs) how far below, and above, its forecast a CV may be measured at the coverage, one-sided and per
@@ -62,11 +64,14 @@ class BackOff:
             "reaction": self.reaction.tolist(),
             "levels": self.bands.levels.tolist(),
             "quantiles": self.bands.quantiles.tolist(),
+            "surprise": self.surprise
+            and {"size": self.surprise.size.tolist(), "threshold": self.surprise.threshold.tolist()},
         }
 
     @classmethod
     def from_json(cls, body: dict[str, Any]) -> BackOff:
         """The record that `to_json` wrote."""
+        surprise = body.get("surprise")
         return cls(
             id=body["id"],
             twin=body["twin"],
@@ -77,6 +82,8 @@ class BackOff:
             start=pd.Timestamp(body["start"]),
             end=pd.Timestamp(body["end"]),
             created=pd.Timestamp(body["created"]),
+            surprise=surprise
+            and Surprise(np.array(surprise["size"], np.float64), np.array(surprise["threshold"], np.float64)),
         )
 
     def check(self, twin: str) -> BackOff:

@@ -16,15 +16,15 @@ from twin.responses import member_responses
 from twin.telemetry import Telemetry
 from twin.trust import Reason
 
-STUDENT = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36}  # two-sided 95 %, by degrees of freedom
+STUDENT = {1: 6.31, 2: 2.92, 3: 2.35, 4: 2.13, 5: 2.02, 6: 1.94, 7: 1.89}  # one-sided 95 %, by degrees of freedom
 
 
 def unsteered(twin: Twin, history: Telemetry, cvs: Sequence[str], free: np.ndarray, distance: float) -> list[Reason]:
     """A reason not to plan for each CV that no free MV is known to raise or to lower, where the history ends.
 
-    A sign is known where the jackknife interval of the settled step response over the members, each of which was fitted
-    without one block of the telemetry, leaves out zero (`responses.step_responses`), and where an engineer has told it
-    (`gain_sign`) and the response has it.
+    A sign is known where the jackknife over the members, each of which was fitted without one block of the telemetry,
+    gives the other one 5 % at most for the settled step response (`responses.step_responses`), and where an engineer
+    has told it (`gain_sign`) and the response has it.
 
     Args:
         cvs: that a plan is to steer.
@@ -38,7 +38,7 @@ def unsteered(twin: Twin, history: Telemetry, cvs: Sequence[str], free: np.ndarr
     mean = answers.mean(axis=0)
     deviation = np.sqrt((members - 1) / members * ((answers - mean) ** 2).sum(axis=0))
     mvs = [tag.name for tag, may in zip(twin.plant.mvs, free, strict=True) if may]
-    known = np.abs(mean) > STUDENT.get(members - 1, 2.0) * deviation
+    known = np.abs(mean) > STUDENT.get(members - 1, 1.7) * deviation
     known |= _told(twin, mvs) * mean > 0
     names = " or of ".join(mvs)
     found = []
