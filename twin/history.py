@@ -83,10 +83,13 @@ def recent_windows(twin: Twin, history: Telemetry) -> tuple[Window, np.ndarray]:
 
 
 def reference_history(twin: Twin) -> Telemetry:
-    """The twin's reference window as telemetry."""
-    rows = len(twin.reference.y)
+    """The twin's reference window as telemetry, over and over, for as long as any answer looks back."""
+    window = len(twin.reference.y)
+    needed = twin.history + ROWS + max(twin.horizon, HINDCAST + ROWS)
+    rows = window * -(-needed // window)
     values = np.full((rows, len(twin.plant.tags)), np.nan)
-    values[:, twin.plant.columns(twin.plant.cvs)] = twin.scaler.y_out(twin.reference.y)
-    values[:, twin.plant.columns(twin.plant.inputs)] = twin.scaler.w_out(twin.reference.w)
+    y, w = twin.scaler.y_out(twin.reference.y), twin.scaler.w_out(twin.reference.w)
+    values[:, twin.plant.columns(twin.plant.cvs)] = np.resize(y, (rows, y.shape[1]))
+    values[:, twin.plant.columns(twin.plant.inputs)] = np.resize(w, (rows, w.shape[1]))
     times = (round(twin.plant.sample_period_s * 1e9) * np.arange(rows)).view("datetime64[ns]")
     return Telemetry(twin.plant, times, values, np.zeros(rows, np.int64))

@@ -24,7 +24,7 @@ from twin.artifact import Twin
 from twin.dynamics.base import Dynamics, State
 from twin.dynamics.ensemble import Ensemble
 from twin.dynamics.offset_free import OffsetFree, estimate
-from twin.history import recent_windows
+from twin.history import recent_windows, reference_history
 from twin.judge import judge
 from twin.limits import Limit
 from twin.moves import strict
@@ -216,16 +216,11 @@ def warm_up(twin: Twin, horizon_s: float | None = None) -> None:
     """Compile what `plan` needs at a horizon, by default the calibrated one, so that the first request is fast."""
     if any(tag.low is None or tag.high is None for tag in twin.plant.mvs) or not twin.plant.mvs:
         return
-    period = round(twin.plant.sample_period_s * 1e9)
-    rows = len(twin.reference.y)
-    values = np.full((rows, len(twin.plant.tags)), np.nan)
-    values[:, twin.plant.columns(twin.plant.cvs)] = twin.scaler.y_out(twin.reference.y)
-    values[:, twin.plant.columns(twin.plant.inputs)] = twin.scaler.w_out(twin.reference.w)
-    times = (period * np.arange(rows)).view("datetime64[ns]")
-    history = Telemetry(twin.plant, times, values, np.zeros(rows, np.int64))
+    history = reference_history(twin)
     ahead_s = twin.horizon_s if horizon_s is None else horizon_s
     plan(twin, history, Objective(), horizon_s=ahead_s)
     unsteered(twin, history, (), np.ones(len(twin.plant.mvs), bool), 1.0)
+    lasting(twin, history, twin.calibration.surprise)
     first = twin.plant.cvs[0].name  # out of reach, so that all of the way of a relaxed plan is gone
     plan(twin, history, Objective(), {first: Limit(high=history.y[-1, 0] - FAR * spans(twin)[0])}, horizon_s=ahead_s)
 

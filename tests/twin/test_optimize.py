@@ -13,12 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.twin.conftest import GAINS, KEEP, PLANT, history_of
-from twin import optimize
+from twin import judge, optimize
 from twin.dynamics.offset_free import ROWS
 from twin.errors import QuestionError
 from twin.limits import Limit
 from twin.objective import Objective, Setpoint
 from twin.optimize import plan, warm_up
+from twin.planning import absorbed
+from twin.planning.backoff import BackOff
 from twin.telemetry import Telemetry
 from twin.timeline import Step
 
@@ -308,13 +310,18 @@ def test_weights_far_apart_have_a_plan(hand_made, weight):
 
 def test_new_questions_never_recompile(hand_made):
     warm_up(hand_made)
-    jitted = (optimize._estimate, optimize._improve, optimize._verify, optimize.slopes)
+    jitted = (
+        optimize._estimate, optimize._improve, optimize._verify, optimize.slopes, judge._hindcast, judge._distances,
+        absorbed.forecasts,
+    )  # fmt: skip
+    now, known = pd.Timestamp.now("UTC"), hand_made.calibration
+    record = BackOff("made", hand_made.id, known.bands, np.array([5]), "training", 999, now, now, now, known.surprise)
     compiled = [function._cache_size() for function in jitted]
     rng = np.random.default_rng(0)
     for i in range(4):
         plan(
             hand_made,
-            history_of(40.0, 50 + rng.normal(size=(rows := 10 + 20 * (i % 2))), rows=rows),
+            history_of(40.0, 50 + rng.normal(size=(rows := 10 + 30 * i)), rows=rows),
             Objective({"temperature": Setpoint(rng.normal(53))}, {"flow": rng.normal()}, {"flow": rng.uniform()}),
             {
                 "temperature": Limit(40, 60, rank=i + 1, hard=bool(i % 2)),
@@ -325,6 +332,7 @@ def test_new_questions_never_recompile(hand_made):
             hold_mvs=["flow"] * (i % 2),
             control_horizon_s=60.0 + 10 * i,
             disturbances={"ambient": [Step(30.0, 25.0)]},
+            back_off=record,
         )
     relaxed = plan(hand_made, history_of(40.0, 50.0), to(53.0), {"temperature": Limit(low=54.0)}, horizon_s=170.0)
     assert relaxed.remedies
