@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -26,18 +26,23 @@ LEANS = 0.1  # deviations of a CV: an answer leans on an effect that moves it so
 
 
 def judge(
-    twin: Twin, history: Telemetry, inputs: np.ndarray, lasting: Mapping[str, float] | None = None
+    twin: Twin,
+    history: Telemetry,
+    inputs: np.ndarray,
+    lasting: Callable[[], Mapping[str, float] | None] = lambda: None,
 ) -> list[Trust]:
     """How far each answer under planned inputs (answers, rows, inputs), engineering units, can be trusted.
 
     Args:
-        lasting: of a plan, `planning.absorbed.lasting`.
+        lasting: of a plan, `planning.absorbed.lasting`; asked where the process does not behave as it did.
     """
     window = Window(*(part[0] for part in latest(history, twin.scaler, twin.history)))
     # The region looks at the mean of the planned inputs only: one row of it keeps the shape, whatever the horizon.
     mean = twin.scaler.w_in(inputs.mean(axis=1, keepdims=True))
     distances = np.asarray(_distances(twin.region, window, np.pad(mean, ((0, -len(mean) % 4), (0, 0), (0, 0)))))
     surprise, shift = _surprise(twin, history), _shift(twin, history)
+    changed = shift[0] > 1 or any(ratio > 1 for ratio in surprise.values())
+    absorbed = lasting() if changed else None
     present = present_inputs(twin, history)
     recent = history.last_run(len(history))
     stale, frozen = twin.seen.stale(recent), twin.seen.frozen(recent)
@@ -46,7 +51,7 @@ def judge(
             distance=float(distance),
             surprise=surprise,
             shift=shift,
-            lasting=lasting,
+            lasting=absorbed,
             beyond=_beyond(twin, planned),
             stale=stale,
             frozen=frozen,

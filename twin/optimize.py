@@ -319,7 +319,7 @@ def _answer(
         x = np.asarray(solved.x)
         y_there, slope = (np.asarray(part) for part in slopes(model, start, program.units, x))
         eased = remedies(program, plant, x, (y_there, slope), of_cvs)
-    known = question.back_off and question.back_off.surprise
+    known = None if question.back_off is None else question.back_off.surprise
     before = program.inputs(program.present[None].repeat(question.rows, 0))[0]
     return Plan(
         status=status,
@@ -334,7 +334,7 @@ def _answer(
         cost=cost_by_term(question.terms, plant, program.span, y, w, before),
         certificate=entries,
         remedies=eased,
-        trust=judge(twin, history, w[None], lasting(twin, history, known) if known else None)[0],
+        trust=judge(twin, history, w[None], lambda: None if known is None else lasting(twin, history, known))[0],
         solve_ms=1000 * (time.perf_counter() - begun),
         iterations=int(solved.iterations),
         looks=deadline.looks,
