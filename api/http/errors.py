@@ -23,6 +23,7 @@ from twin.plant import near
 log = structlog.get_logger()
 
 PROBLEM_JSON = "application/problem+json"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room on the disk, in the quota, under the limit of a file's size
 
 
 class UnauthorizedError(TwinError):
@@ -131,7 +132,7 @@ async def _database(request: Request, error: Exception) -> Response:
 
 
 async def _system(request: Request, error: Exception) -> Response:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in FULL:
         log.error("no space left", path=request.url.path, error=str(error))
         return problem(request, 507, "no space is left where the service keeps its data; nothing was stored")
     return await _unexpected(request, error)

@@ -23,6 +23,7 @@ from api.records.audit import audit_recommendations
 from api.records.db import Database
 from api.records.spool import Part, Spool
 from api.records.tables import RecommendationRow, utc_now
+from twin.errors import StoreError
 
 log = structlog.get_logger()
 
@@ -30,6 +31,7 @@ WAITING = 10_000  # recommendations; an answer waits where more are still to be 
 BATCH = 200
 RETRY_S = 1.0
 LEAVING_S = 10.0
+FLUSH_S = 10.0
 FIELDS = ("plant", "twin", "key", "fingerprint", "request", "outcome")
 Item = tuple[dict[str, Any], Part]  # as the spool holds it, and where
 
@@ -75,8 +77,15 @@ class Recorder:
             return now
 
     def flush(self) -> None:
-        """Wait until everything added so far is stored."""
-        self._queue.join()
+        """Wait until everything added so far is stored.
+
+        Raises:
+            StoreError: the database takes nothing for so long that who asks shall not wait for it.
+        """
+        done = self._queue.all_tasks_done
+        with done:
+            if not done.wait_for(lambda: not self._queue.unfinished_tasks, FLUSH_S):
+                raise StoreError("the database takes no recommendations at present; they wait on disk: try again later")
 
     def stop(self) -> None:
         """Store what is left and end; a database that is away is waited for only so long."""
@@ -116,7 +125,7 @@ class Recorder:
             except (OperationalError, InterfaceError) as error:
                 log.error("recommendations not stored yet", rows=len(items), error=str(error))
                 again = True  # the commit may have arrived, and its answer not
-                self._spool.sync()
+                self._sync()
             except SQLAlchemyError as error:  # it would be no better now; they stay in the spool
                 log.error("recommendations not stored", rows=len(items), error=str(error))
                 return
@@ -128,6 +137,12 @@ class Recorder:
                 left -= RETRY_S
             time.sleep(RETRY_S)
         log.error("recommendations wait for the next start", rows=len(items))
+
+    def _sync(self) -> None:
+        try:
+            self._spool.sync()
+        except OSError as error:  # the disk is full or gone, as the database may be: what was written is tried again
+            log.error("the spool is not synced", error=str(error))
 
     @staticmethod
     def _known(session: Session, rows: Sequence[RecommendationRow]) -> set[tuple[str, datetime]]:

@@ -75,9 +75,9 @@ class Spool:
         with self._lock:
             part = self._open()
             try:
-                written = os.write(part.file, line)
-                if written != len(line):
-                    raise OSError(f"{written} of {len(line)} bytes were written to {part.path}")
+                left = memoryview(line)
+                while left:  # a disk that runs full takes a part first, and says why it takes no more when asked again
+                    left = left[os.write(part.file, left) :]
             except OSError:
                 os.ftruncate(part.file, part.size)
                 raise

@@ -18,6 +18,8 @@ from connectors.formats.streams import Body
 from twin.errors import TelemetryError
 
 ROWS = 1 << 16  # of a chunk
+WHOLE = 64 << 20  # bytes of a Parquet file of which columns are read whole, not in pieces: of a small file with a
+# damaged header the reader of pieces takes as much memory as the header says, up to 2 GiB
 END = b"\xff\xff\xff\xff\0\0\0\0"  # the mark that ends an Arrow stream
 
 
@@ -36,7 +38,8 @@ class ParquetReader:
     def __init__(self, body: Body, spool: IO[bytes], max_bytes: int) -> None:
         shutil.copyfileobj(io.BufferedReader(body, 1 << 20), spool, 1 << 20)
         with _clear("the Parquet file"):
-            self._file = pq.ParquetFile(spool, pre_buffer=False, buffer_size=1 << 20)
+            piece = 1 << 20 if spool.tell() > WHOLE else 0
+            self._file = pq.ParquetFile(spool, pre_buffer=False, buffer_size=piece)
             self.schema: pa.Schema | None = self._file.schema_arrow
             self._frames = Frames(self._file.schema_arrow)
             self.frames = self._frames.names
@@ -92,7 +95,7 @@ def _clear(what: str) -> Iterator[None]:
     """What Arrow raises of a damaged file, as ours."""
     try:
         yield
-    except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, MemoryError, OverflowError, UnicodeDecodeError) as error:
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise TelemetryError(f"{what} is damaged or cut off: {why[:200]}") from None
 

@@ -25,6 +25,7 @@ QUALITIES = {"good": GOOD, "uncertain": UNCERTAIN, "bad": BAD}
 ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}(:\d{2}(:\d{2}(\.\d+)?)?)?)?(Z|[+-]\d{2}(:?\d{2})?)?$"
 ZONE = r"\d{2}:\d{2}.*(Z|[+-]\d{2}(:?\d{2})?)$"
 EARLIEST, LATEST = (int(np.datetime64(t, "us").astype(np.int64)) for t in ("1900-01-01", "2199-12-31T23:59:59.999999"))
+MISSING_TIME = int(np.datetime64("NaT").astype(np.int64))
 UNREADABLE = "; write ISO 8601 with an offset, such as 2026-05-01T08:00:00Z"
 
 
@@ -79,8 +80,9 @@ def _parsed(text: pa.Array, decimal: str) -> tuple[pa.Array, np.ndarray]:
 def shown(column: Column, index: int) -> str:
     """A cell as an engineer would recognise it, quoted and cut."""
     try:
-        text = as_text(column.slice(index, 1))[0].as_py() if is_text(column.type) else str(column[index].as_py())
-    except (OverflowError, ValueError):  # a time beyond those that Python has
+        cell = as_text(column.slice(index, 1))[0].as_py() if is_text(column.type) else column[index].as_py()
+        text = "" if cell is None else str(cell)
+    except (OverflowError, ValueError, LookupError):  # a time, or a zone, that Python does not have
         text = str(getattr(column[index], "value", "?"))
     return f"'{text}'" if len(text) <= 60 else f"'{text[:60]}…'"
 
@@ -99,11 +101,13 @@ def qualities(column: Column) -> tuple[np.ndarray, np.ndarray]:
     """OPC DA codes of a quality column: (n,) int16, good where nothing is said; and (n,) bool, the cells refused.
 
     Understood are good, uncertain and bad in any case, and the codes 0 to 255.
+
+    Raises:
+        TelemetryError: the column is of a type that holds no qualities.
     """
     if pa.types.is_null(column.type):
         return np.full(len(column), GOOD, np.int16), np.zeros(len(column), bool)
-    text = as_text(column) if is_text(column.type) else column.cast(pa.string())
-    coded = (text.combine_chunks() if isinstance(text, pa.ChunkedArray) else text).dictionary_encode()
+    coded = as_text(column).dictionary_encode()
     known = np.array([_quality(word) for word in coded.dictionary.to_pylist()] + [GOOD], np.int16)
     codes = known[coded.indices.fill_null(len(known) - 1).to_numpy(zero_copy_only=False)]
     return np.where(codes < 0, np.int16(GOOD), codes), codes < 0
@@ -157,16 +161,18 @@ class Clock:
     def _read(self, column: Column) -> tuple[np.ndarray, dict[int, str]]:
         kind = column.type
         if pa.types.is_timestamp(kind):
-            naive = _naive(kind)
-            zone = None if naive else "UTC"  # what is stored is UTC, in whichever zone it is to be shown
+            zone = None if _naive(kind) else "UTC"  # what is stored is UTC, in whichever zone it is to be shown
             try:
                 cut = pc.cast(column, options=pc.CastOptions(pa.timestamp("us", zone), allow_time_truncate=True))
             except pa.ArrowInvalid as error:
                 raise TelemetryError(f"column 'time' holds times that are out of range: {error}") from None
-            times = pd.DatetimeIndex(cut.to_pandas())
-            index = times if naive else times.tz_convert("UTC").tz_localize(None)
-            refused = dict.fromkeys(np.flatnonzero(index.isna()).tolist(), "the time is missing")
-            return self._numbers(index, np.full(len(index), naive), refused)
+            missing = cut.is_null().to_numpy(zero_copy_only=False)
+            refused = dict.fromkeys(np.flatnonzero(missing).tolist(), "the time is missing")
+            times = cut.cast(pa.int64()).fill_null(MISSING_TIME).to_numpy(zero_copy_only=False)
+            if zone is None:
+                return self._numbers(pd.DatetimeIndex(times.view("M8[us]")), np.full(len(times), True), refused)
+            self.started = self.started or len(refused) < len(times)
+            return times, refused
         if not is_text(kind):
             raise TelemetryError(f"column 'time' has the type {kind}; timestamps or ISO 8601 text are expected")
         text = pc.utf8_trim_whitespace(as_text(column))
@@ -184,8 +190,7 @@ class Clock:
         tidy = pc.replace_substring(tidy, ",", ".")
         fits = pc.match_substring_regex(tidy, ISO).to_numpy(zero_copy_only=False)
         zoned = pc.match_substring_regex(tidy, ZONE).to_numpy(zero_copy_only=False)
-        index = pd.to_datetime(tidy.to_pandas().where(fits), format="ISO8601", utc=True, errors="coerce")
-        index = pd.DatetimeIndex(index).tz_localize(None).as_unit("us")
+        index = _index(tidy, fits & zoned, fits & ~zoned)
         refused = {}
         for i in np.flatnonzero(index.isna()).tolist():
             word = text[i].as_py()
@@ -197,7 +202,8 @@ class Clock:
     ) -> tuple[np.ndarray, dict[int, str]]:
         """Times without zone, of which the naive ones are local, to UTC."""
         times = index.as_unit("us").asi8.copy()
-        local = np.flatnonzero(naive & index.notna())
+        there = (times >= EARLIEST) & (times <= LATEST)  # zones are known for these years only; `read` refuses others
+        local = np.flatnonzero(naive & there)
         if len(local) and self.timezone is None:
             if not self.started and len(local) + len(refused) == len(index):
                 raise TelemetryError(
@@ -216,6 +222,19 @@ class Clock:
         return times, refused
 
 
+def _index(words: pa.Array, zoned: np.ndarray, naive: np.ndarray) -> pd.DatetimeIndex:
+    """Times as they stand, those with an offset in UTC, the others local; NaT where a word is no time, or unmarked."""
+    short = pc.replace_substring_regex(words, r"(\.\d{6})\d+", r"\1")
+    try:
+        utc = pc.if_else(zoned, short, None).cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+        local = pc.if_else(naive, short, None).cast(pa.timestamp("us")).cast(pa.int64())
+        times = pc.coalesce(utc, local).fill_null(MISSING_TIME).to_numpy(zero_copy_only=False)
+        return pd.DatetimeIndex(times.view("M8[us]"))
+    except pa.ArrowInvalid:  # some month, hour or offset does not exist: pandas says which
+        marked = pd.Index(np.where(zoned | naive, words.to_numpy(zero_copy_only=False), None))
+        return pd.to_datetime(marked, format="ISO8601", utc=True, errors="coerce").tz_localize(None).as_unit("us")
+
+
 def is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
@@ -224,12 +243,18 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def as_text(column: Column) -> pa.Array:
-    """The column as one array of strings; bytes that are no UTF-8 are shown as such."""
+    """The column as one array of strings; bytes that are no UTF-8 are shown as such.
+
+    Raises:
+        TelemetryError: the column is of a type that cannot be written as text.
+    """
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     try:
         return array.cast(pa.string())
+    except pa.ArrowNotImplementedError:
+        raise TelemetryError(f"a column of the type {array.type} holds no text") from None
     except pa.ArrowInvalid:
         cells = array.cast(pa.binary()).to_pylist()
         return pa.array([None if c is None else c.decode("utf-8", "backslashreplace") for c in cells], pa.string())

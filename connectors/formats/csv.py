@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from connectors.formats.base import Chunk
-from connectors.formats.streams import Body
+from connectors.formats.streams import HEAD, Body
 from twin.errors import TelemetryError
 from twin.storage.batch import NAMED, TIME, Rejection
 
@@ -42,7 +42,8 @@ class CsvReader:
             if TIME in self.names and len(self.names) > 1:
                 break
         else:
-            raise TelemetryError(f"the first line must name the columns, 'time' among them; it is '{lines[0][:120]}'")
+            first = lines[0][:120] if lines else ""  # nothing but a byte order mark
+            raise TelemetryError(f"the first line must name the columns, 'time' among them; it is '{first}'")
         comma = self.separator != "," and re.search(DECIMAL_COMMA, "\n".join(lines[1:-1] or lines[1:]))
         self.decimal = "," if comma else "."
 
@@ -62,9 +63,14 @@ class CsvReader:
 
     def _open(self, columns: tuple[str, ...], broken: _Broken) -> pacsv.CSVStreamingReader:
         """Every cell stays text, and every row stays in order: on that the row numbers rest."""
+        text, block = _Utf8(self._body), BLOCK
+        source: Any = io.BufferedReader(text, BLOCK) if len(self._body.head) == HEAD else None
+        if source is None:  # a small body needs no block of megabytes, and no calls back from Arrow's threads
+            whole = text.read()
+            source, block = pa.BufferReader(whole), min(len(whole) + 1, BLOCK)
         return pacsv.open_csv(
-            io.BufferedReader(_Utf8(self._body), BLOCK),
-            pacsv.ReadOptions(use_threads=False, block_size=BLOCK, skip_rows=1, column_names=self.names),
+            source,
+            pacsv.ReadOptions(use_threads=False, block_size=block, skip_rows=1, column_names=self.names),
             pacsv.ParseOptions(delimiter=self.separator, invalid_row_handler=broken.note),
             pacsv.ConvertOptions(
                 check_utf8=False,

@@ -37,15 +37,22 @@ class Frames:
             TelemetryError: a frame has another number of elements than are asked for, or holds no numbers.
         """
         sizes = Counter(self._stored(name) for name in columns if self._stored(name) != name)
-        grids = {name: _grid(batch.column(name), size, name, row) for name, size in sizes.items()}
+        grids = {name: _grid(_column(batch, name), size, name, row) for name, size in sizes.items()}
         made = {element(name, i): grid[:, i] for name, grid in grids.items() for i in range(grid.shape[1])}
         return {
-            name: pa.array(made[name], from_pandas=True) if name in made else batch.column(name) for name in columns
+            name: pa.array(made[name], from_pandas=True) if name in made else _column(batch, name) for name in columns
         }
 
     def _stored(self, name: str) -> str:
         vector = name.rpartition("[")[0]
         return vector if vector in self.names else name
+
+
+def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
+    try:
+        return batch.column(name)
+    except KeyError:  # of a type that pyarrow has no class for, such as intervals of months
+        raise TelemetryError(f"column '{name}' is of a type that holds neither times, tags nor numbers") from None
 
 
 def _grid(frames: pa.Array, size: int, name: str, row: int) -> np.ndarray:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.formats.base import Chunk
-from connectors.formats.cells import Clock, as_text, numbers, qualities, refusal, shown
+from connectors.formats.cells import Clock, Column, as_text, numbers, qualities, refusal, shown
 from twin.errors import TelemetryError
 from twin.plant import Plant, near
 from twin.storage.batch import GOOD, NAMED, QUALITY, TIME, Batch, Rejection
+
+T = TypeVar("T")
 
 CELLS = 8_000_000  # of one batch of a long upload, at most
 
@@ -161,13 +164,10 @@ class _Cells:
     @classmethod
     def of(cls, chunk: Chunk, value: str, quality: str, decimal: str) -> _Cells:
         column = chunk.columns[value]
-        try:
-            values, refused = numbers(column, decimal)
-        except TelemetryError as error:
-            raise TelemetryError(f"column '{value}': {error.detail}") from None
+        values, refused = _named(value, lambda cells: numbers(cells, decimal), chunk)
         if quality not in chunk.columns:
             return cls(values, None, refused, lambda i: refusal(column, i, decimal))
-        codes, odd = qualities(chunk.columns[quality])
+        codes, odd = _named(quality, qualities, chunk)
         odd &= ~np.isnan(values)
         values[odd] = np.nan
 
@@ -180,9 +180,17 @@ class _Cells:
         return cls(values, codes, refused | odd, why)
 
 
+def _named(name: str, read: Callable[[Column], T], chunk: Chunk) -> T:
+    """What is read of a column; a refusal names it."""
+    try:
+        return read(chunk.columns[name])
+    except TelemetryError as error:
+        raise TelemetryError(f"column '{name}': {error.detail}") from None
+
+
 def _tags(chunk: Chunk, shape: Layout) -> tuple[np.ndarray, dict[int, str]]:
     """(n,) which tag each row is of, -1 for none of the plant; and the names of those by row."""
-    coded = pc.dictionary_encode(as_text(chunk.columns["tag"]).fill_null(""))
+    coded = pc.dictionary_encode(_named("tag", as_text, chunk).fill_null(""))
     place = {tag: i for i, tag in enumerate(shape.tags)}
     names = coded.dictionary.to_pylist()
     which = coded.indices.to_numpy(zero_copy_only=False)

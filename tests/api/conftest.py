@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from fastapi import FastAPI
 
 from api.main import create_app
 from api.settings import Settings
+from tests.api.disks import small
 from twin.plants.quadruple_tank import QuadrupleTank
 from twin.plants.simulator import Simulator
 from twin.telemetry import Telemetry
@@ -120,6 +122,13 @@ def ended(client: httpx.Client) -> Callable[[str], dict[str, Any]]:
 def until() -> Callable[[Callable[[], bool], float], None]:
     """Waits for a condition that must come true within so many seconds."""
     return _until
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MiB, to run full."""
+    with small(tmp_path / "disk", 4096) as folder:
+        yield folder
 
 
 def _csv(telemetry: Telemetry) -> bytes:

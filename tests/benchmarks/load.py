@@ -6,7 +6,8 @@ The service runs in a process of its own; this one asks, over as many kept-alive
 waiting for its answer before it asks again. No question is asked twice. `together` asks for eight scenarios in one
 request: what a batch of eight concurrent requests could gain at most, as it would still have to wait for them, and
 answer each. The soak mixes predict, optimize, uploads of the next rows, reads and quality reports, and looks at the
-memory of the serving process. Without a word both are run; `results/load.json` keeps the latest of each.
+memory of the serving process. Without a word both are run; `results/load.json` keeps the latest of each, and has every
+cell of the load as soon as it is measured, and the soak so far every minute.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ CONNECTIONS = (1, 2, 4, 8, 16)
 BOUND_MS = 200.0  # p99 that counts
 TOGETHER = 8
 LOOK_S = 5.0  # between two looks at the memory
+SAVE_S = 60.0
 count = itertools.count()
 
 
@@ -55,6 +57,14 @@ def asker(service: Service, verb: str, body: Callable[[], dict[str, Any]]) -> Ca
     return lambda client: client.post(f"/v1/plants/{SLUG}/{verb}", json=body()).status_code
 
 
+def status_of(ask: Callable[[httpx.Client], int], client: httpx.Client) -> int:
+    """The status of what was asked; 599 where none came."""
+    try:
+        return ask(client)
+    except httpx.TransportError:
+        return 599
+
+
 def connect(service: Service) -> httpx.Client:
     return httpx.Client(base_url=service.url, headers={"Authorization": f"Bearer {service.key}"}, timeout=120)
 
@@ -71,7 +81,7 @@ def under_load(
         with connect(service) as client:
             while time.perf_counter() < until:
                 begin = time.perf_counter()
-                status = ask(client)
+                status = status_of(ask, client)
                 spent.append(1e3 * (time.perf_counter() - begin))
                 if status >= 400:
                     wrong.append(status)
@@ -92,7 +102,9 @@ def under_load(
     }
 
 
-def soak(service: Service, telemetry: Telemetry, minutes: float) -> dict[str, Any]:
+def soak(
+    service: Service, telemetry: Telemetry, minutes: float, save: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
     """Mixed traffic: how much of each was answered, what was no success, the server's memory as it went."""
     path, until = f"/v1/plants/{SLUG}", time.monotonic() + 60 * minutes
     answered: dict[str, int] = {}
@@ -115,7 +127,7 @@ def soak(service: Service, telemetry: Telemetry, minutes: float) -> dict[str, An
     def work(name: str, pause: float, act: Callable[[httpx.Client], int]) -> None:
         with connect(service) as client:
             while time.monotonic() < until:
-                status = act(client)
+                status = status_of(act, client)
                 answered[name] = answered.get(name, 0) + 1
                 if status >= 400:
                     wrong.append(f"{name}: {status}")
@@ -124,24 +136,33 @@ def soak(service: Service, telemetry: Telemetry, minutes: float) -> dict[str, An
     threads = [threading.Thread(target=work, args=(name, *act)) for name, act in acts.items()]
     for thread in threads:
         thread.start()
-    began, memory = time.monotonic(), []
+    began = saved = time.monotonic()
+    memory: list[tuple[float, float]] = []
     while any(thread.is_alive() for thread in threads):
         memory.append(((time.monotonic() - began) / 60, service.memory_mib()))
+        if time.monotonic() - saved > SAVE_S:
+            saved = time.monotonic()
+            save(soaked(memory, answered, wrong))
         time.sleep(LOOK_S)
+    return soaked(memory, answered, wrong)
+
+
+def soaked(memory: list[tuple[float, float]], answered: dict[str, int], wrong: list[str]) -> dict[str, Any]:
+    """What there is to tell of the soak so far."""
     minutes_in, sizes = np.array(memory).T
     settled = minutes_in >= minutes_in[-1] / 3  # caches and compiled programs fill up in the first third
-    thirds = [float(part.mean()) for part in np.array_split(sizes, 3)]
+    growth = 60 * np.polyfit(minutes_in[settled], sizes[settled], 1)[0] if settled.sum() > 1 else np.nan
     return {
-        "minutes": minutes,
-        "answered": answered,
+        "minutes": float(minutes_in[-1]),
+        "answered": dict(answered),
         "wrong": wrong[:20],
-        "memory_mib_by_thirds": thirds,
+        "memory_mib_by_thirds": [float(part.mean()) for part in np.array_split(sizes, 3) if len(part)],
         "memory_mib_least_and_most": [float(sizes.min()), float(sizes.max())],
-        "growth_mib_per_hour": float(60 * np.polyfit(minutes_in[settled], sizes[settled], 1)[0]),
+        "growth_mib_per_hour": float(growth),
     }
 
 
-def loaded(service: Service, seconds: float) -> dict[str, Any]:
+def loaded(service: Service, seconds: float, save: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """The table: by question and connections."""
     cases = {
         "predict": asker(service, "predict", predict_body),
@@ -155,6 +176,7 @@ def loaded(service: Service, seconds: float) -> dict[str, Any]:
         for connections in CONNECTIONS:
             found = under_load(service, ask, connections, seconds)
             told.setdefault(name, {})[str(connections)] = found
+            save(told)
             per_s, p50, p99, cpu, wrong = found.values()
             print(f"{name:22}{connections:12}{per_s:9.1f}{p50:9.1f}{p99:9.1f}{cpu:15.1f}{wrong:7}", flush=True)
         best = max((f["per_s"] for f in told[name].values() if f["p99_ms"] < BOUND_MS), default=0.0)
@@ -182,13 +204,18 @@ def main() -> None:
         service.train(SLUG, budget_s=asked.budget)
         about = {"at": datetime.now(UTC).isoformat(timespec="minutes"), "cores": os.cpu_count()}
         about["load_before"] = os.getloadavg()[0]
+
+        def save(what: str, found: dict[str, Any]) -> None:
+            results[what] = about | found
+            RESULTS.parent.mkdir(exist_ok=True)
+            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+
         if asked.what != "soak":
-            results["load"] = about | {"seconds": asked.seconds} | loaded(service, asked.seconds)
+            seconds = {"seconds": asked.seconds}
+            save("load", seconds | loaded(service, asked.seconds, lambda found: save("load", seconds | found)))
         if asked.what != "load":
-            results["soak"] = about | soak(service, telemetry, asked.minutes)
+            save("soak", soak(service, telemetry, asked.minutes, lambda found: save("soak", found)))
             print(json.dumps(results["soak"], indent=1))
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -17,12 +17,14 @@ from hypothesis import strategies as st
 
 import connectors.formats.csv
 from connectors.formats.files import ARROW, CSV, PARQUET, read_upload
+from connectors.formats.survey import survey
 from twin.errors import TelemetryError
 from twin.plant import Plant, Role, Tag
 from twin.storage.batch import NAMED, Batch, Receipt, Rejection
 from twin.store import Store
 
 PLANT = Plant("p", 1.0, (Tag("u", Role.MV), Tag("y", Role.CV), Tag("temp °C.1", Role.CV)))
+DAMAGED = Path(__file__).parent / "damaged"
 Z = [f"2026-01-01T00:00:{second:02d}Z" for second in range(60)]
 
 
@@ -406,6 +408,43 @@ def test_a_bomb_is_stopped_while_it_unpacks() -> None:
     flat = pa.table({"time": pa.array(np.zeros(400_000, np.int64), pa.timestamp("us", "UTC")), "u": np.zeros(400_000)})
     with pytest.raises(TelemetryError, match="unpacks to"):
         read(as_stream(flat.slice(0, 100)), ARROW, max_bytes=1000)
+
+
+def test_a_small_file_takes_no_memory_for_what_its_header_claims() -> None:
+    """A page header says that 1.6 GB follow."""
+    before = pa.default_memory_pool().max_memory()
+    with pytest.raises(TelemetryError, match=r"expected \(1610811384\)"):
+        read((DAMAGED / "page_of_1.6_GB.parquet").read_bytes(), PARQUET)
+    assert pa.default_memory_pool().max_memory() - before < 1 << 26
+
+
+def test_bodies_that_once_ended_in_an_error_of_the_service() -> None:
+    """Found by `tests/benchmarks/fuzz_uploads.py`."""
+    with pytest.raises(TelemetryError, match="first line must name the columns"):
+        read("\ufeff")
+    with pytest.raises(TelemetryError, match=r"column 'time' is of a type that holds neither"):
+        read((DAMAGED / "interval_of_months.arrow").read_bytes(), ARROW)
+    with pytest.raises(TelemetryError, match="too large"):
+        read((DAMAGED / "too_large.arrow").read_bytes(), ARROW)
+    odd = pa.array([{}], pa.struct([]))
+    times = pa.array([0], pa.timestamp("us", "UTC"))
+    with pytest.raises(TelemetryError, match=r"column 'u__quality'.*struct"):
+        read(as_stream(pa.table({"time": times, "u": [1.0], "u__quality": odd})), ARROW)
+    with pytest.raises(TelemetryError, match=r"column 'tag'.*struct"):
+        read(as_stream(pa.table({"time": times, "value": [1.0], "tag": odd})), ARROW)
+    untimed = survey(io.BytesIO(f"time,u\n,1\n{Z[0]},2\n".encode()), CSV, None, PLANT)
+    assert (untimed.rows_rejected, untimed.first_written) == (1, "''")
+    far = np.array(["2026-01-01", "9999-01-01"], "M8[us]")
+    naive = one(as_stream(pa.table({"time": far, "u": [1.0, 2.0]})), ARROW, timezone="Europe/Berlin")
+    assert naive.table["time"].to_pylist() == [pd.Timestamp("2025-12-31T23:00Z")]
+    far = pa.array(far.astype(np.int64), pa.timestamp("us", "Nowhere/Land"))  # what is stored is UTC, whatever the name
+    for body, kind in ((as_parquet, PARQUET), (as_stream, ARROW)):
+        made = body(pa.table({"time": far, "u": [1.0, 2.0]}))
+        batch = one(made, kind)
+        assert batch.table["time"].to_pylist() == [pd.Timestamp("2026-01-01T00:00Z")]
+        assert refused(batch) == [(2, None)]
+        assert "1900 to 2199" in batch.rejected[0].reason
+        assert survey(io.BytesIO(made), kind, None, PLANT).rows_rejected == 1
 
 
 def test_a_refusal_names_at_most_a_hundred_and_counts_all() -> None:

@@ -106,7 +106,7 @@ def running() -> Iterator[Service]:
                 yield Service(client, process.pid)
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(300)  # a busy machine
 
 
 def history(telemetry: Telemetry) -> dict[str, Any]:
