@@ -24,20 +24,20 @@
 import json
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
 
 from twin.plants.practice import meals, operate
 from twin.plants.simulator import Simulator
 from twin.plants.systems import SYSTEMS
 from twin.predict import Scenario, forecast
+from twin.sandbox import figures
 from twin.sandbox.loop import Hold, Planner, run
 from twin.sandbox.practice import UsualPractice
 from twin.sandbox.scenario import Scenario as Trial
 from twin.timeline import Step
 from twin.train import Options, fit
 
-plt.rcParams.update({"figure.dpi": 80, "axes.grid": True, "grid.alpha": 0.3, "date.converter": "concise"})
+# %matplotlib inline
 
 # %% tags=["parameters"]
 rows = 4000
@@ -53,11 +53,7 @@ budget_s = 60.0
 system = SYSTEMS["patient"]
 plant = system.process.plant
 telemetry = system.telemetry(rows, seed=7)
-frame = telemetry.frame().tail(400)
-axes = frame.plot(subplots=True, figsize=(11, 1.3 * len(plant.tags)), lw=0.8, legend=False)
-for ax, tag in zip(axes, plant.tags, strict=True):
-    ax.set_ylabel(f"{tag.name}\n{tag.unit}", fontsize=7)
-plt.show()
+figures.recorded(telemetry.last_run(400))
 
 # %%
 twin = fit(telemetry, Options(budget_s=budget_s))
@@ -81,19 +77,7 @@ doubts = [reason.detail for reason in asked.trust.reasons]
 print(f"trust {asked.trust.score:.0%}", *doubts, sep="; ")
 
 # %%
-cvs = ["glucose"]
-fig, axes = plt.subplots(1, len(cvs), figsize=(4.2 * len(cvs), 3.4), layout="constrained")
-past = history.frame().tail(40)
-for ax, name in zip(axes if len(cvs) > 1 else [axes], cvs, strict=True):
-    band = asked.cvs[name]
-    ax.plot(past.index, past[name], color="C7", lw=1)
-    ax.plot(answer.times, answer.baseline[name].mean, "--", color="C7", label="if nothing moves")
-    ax.plot(answer.times, band.mean, color="C0", label="if it moves")
-    ax.fill_between(answer.times, band.low, band.high, color="C0", alpha=0.2)
-    ax.plot(came.index, came[name], ".", color="C3", ms=3, label="what came")
-    ax.set_title(f"{name}, {plant.tag(name).unit}", fontsize=9)
-ax.legend(fontsize=7)
-plt.show()
+figures.what_if(history, answer, came, ["insulin", "glucose"])
 
 # %% [markdown]
 # ## Three objectives that training never knew
@@ -117,19 +101,4 @@ pd.DataFrame([{name: vars(one)[name] for name in columns} for one in outcomes]).
 
 # %%
 names = ["glucose", "insulin"]
-fig, axes = plt.subplots(len(names), 3, figsize=(13, 1.9 * len(names)), sharex="col", layout="constrained")
-for column, usual, planned in zip(axes.T, outcomes[1::3], outcomes[2::3], strict=True):
-    column[0].set_title(planned.scenario, fontsize=9)
-    for ax, name in zip(column, names, strict=True):
-        is_cv = name in [tag.name for tag in plant.cvs]
-        place = [tag.name for tag in (plant.cvs if is_cv else plant.mvs)].index(name)
-        for outcome, color in ((usual, "C7"), (planned, "C0")):
-            trace = outcome.trace
-            ax.plot(trace.times, (trace.truth if is_cv else trace.mvs)[:, place], color=color, label=outcome.controller)
-        if is_cv:
-            ax.plot(trace.times, trace.setpoints[:, place], ":", color="C2", label="setpoint")
-            ax.plot(trace.times, trace.low[:, place], "--", color="C3", lw=0.8, label="limit")
-            ax.plot(trace.times, trace.high[:, place], "--", color="C3", lw=0.8)
-        ax.set_ylabel(f"{name}\n{plant.tag(name).unit}", fontsize=7)
-axes[0, 0].legend(fontsize=7)
-plt.show()
+figures.trials(outcomes, names, by=("twin", "usual practice"))

@@ -239,10 +239,11 @@ class History(TypedDict):
 
 
 class JobAnswer(TypedDict):
-    """A job; `eta_s` is the remaining time, `progress` goes from 0 to 1."""
+    """A job; `eta_s` is the remaining time, `progress` goes from 0 to 1; `fleet` is what it learns, null where a twin."""
 
     job: str
     plant: str
+    fleet: str | None
     state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
     progress: float
     eta_s: float | None

@@ -19,14 +19,18 @@ function within(plot, draw) {
   ctx.restore();
 }
 
-/** Below the lines: grey where the first series has no values between two that it has, hatched where they are bad. */
+const isKnown = (value) => value !== null && value !== undefined;
+
+/** Below the lines, not of values that come one by one: grey where the first series has no values between two that it has, hatched where they are bad. */
 export function ground(plot, { x, series, untilNow, bad = [] }) {
   const values = series[0]?.values ?? [];
   within(plot, (ctx, box) => {
     const hatched = bad.map((span) => stretch(span, box));
     let known = -1;
+    const seldom = values.filter((value, i) => isKnown(value) && !isKnown(values[i - 1]) && !isKnown(values[i + 1])).length;
+    const often = 2 * seldom < values.filter(isKnown).length;
     values.forEach((value, i) => {
-      if (value === null || value === undefined || (untilNow && x[i] > untilNow)) return;
+      if (!often || !isKnown(value) || (untilNow && x[i] > untilNow)) return;
       if (known >= 0 && i > known + 1) gap(ctx, box, box.x(x[known]), box.x(x[i]), hatched);
       known = i;
     });

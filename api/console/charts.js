@@ -9,6 +9,10 @@ import { colour, theme } from "./theme.js";
 import uPlot from "./vendor/uPlot.mjs";
 
 const FEW = 3; // entries of a legend that stand beside the title
+const ROOMY = 56; // letters that stand beside each other
+const VALUE = 8; // letters of a swatch and a value
+const ROOM = 26; // right of the last row, for the label of a tick that stands there
+const LABEL_PX = 6.2; // a character of a label, about
 const SMALL = "11px system-ui, sans-serif";
 const stepped = uPlot.paths.stepped({ align: -1 }); // a row's MV was in force on the way to that row
 
@@ -54,13 +58,17 @@ export function Chart(props) {
     kept.current.drawn = plot;
   });
   return html`<figure class="chart">
-    <figcaption class=${isLong(title) || named(props.series) > FEW ? "two" : ""}><b>${title}</b> <span class="quiet">${unit}</span> <span class="legend" ref=${legend}></span></figcaption>
+    <figcaption class=${isLong(title) || named(props.series) > FEW || letters(props) > ROOMY ? "two" : ""}><b>${title}</b> <span class="quiet">${unit}</span> <span class="legend" ref=${legend}></span></figcaption>
     <div ref=${place} role="img" tabindex=${props.onZoom ? 0 : undefined} aria-label=${`${title}: ${describe(props, x)}`}></div>
   </figure>`;
 }
 
 /** How many series the legend tells of. */
 const named = (series) => series.filter((s) => !s.quiet && s.values.some((v) => v != null)).length;
+
+/** About how many letters stand above a chart: title, unit, and each series with its value. */
+const letters = ({ title, unit = "", series }) =>
+  series.filter((s) => !s.quiet && s.values.some((v) => v != null)).reduce((sum, s) => sum + s.label.length + VALUE, title.length + unit.length);
 
 /** The trend in words, for those who do not see it. */
 function describe({ series, unit = "", bad = [], delays = [] }, x) {
@@ -82,14 +90,14 @@ function build(place, legend, kept) {
     width: s.width ?? 1.5,
     dash: s.dash,
     paths: get().stepped ? stepped : undefined,
-    points: { show: false },
+    points: { show: (plot, i) => lone(plot.data[i]).length > 0, filter: (plot, i) => lone(plot.data[i]), size: 4, fill: colour(s.colour) },
   });
   const edge = { stroke: "transparent", width: 0, points: { show: false } };
   const first = series.length + 1;
   const options = {
     width: place.clientWidth || 400,
     height: height ?? 150,
-    padding: [7, 10, 0, 0],
+    padding: [7, ROOM, 0, 0],
     tzDate: (s) => uPlot.tzDate(new Date(s * 1000), zone.value),
     legend: { show: false },
     cursor: {
@@ -119,6 +127,12 @@ function build(place, legend, kept) {
   return plot;
 }
 
+/** Where a series has a value and none on either side: no line shows it, as of a CV that the laboratory measures. */
+function lone(values) {
+  const known = (i) => values[i] !== null && values[i] !== undefined;
+  return values.flatMap((_, i) => (known(i) && !known(i - 1) && !known(i + 1) ? [i] : []));
+}
+
 const axis = (more) => ({
   stroke: colour("quiet"),
   font: SMALL,
@@ -130,11 +144,16 @@ const axis = (more) => ({
 /** Times of day; the date where a day begins, or where ticks are days apart. */
 function clock(plot, ticks, place, space, step) {
   return ticks.map((tick, i) => {
-    const text = time(tick);
-    if (step >= 86400) return text.slice(0, 10);
-    if (i && text.slice(11, 16) === "00:00") return text.slice(5, 10);
-    return text.slice(11, step < 60 ? 19 : 16);
+    const text = labelOf(time(tick), i, step);
+    const fits = plot.valToPos(tick, "x") + (text.length * LABEL_PX) / 2 <= plot.over.clientWidth + ROOM;
+    return fits ? text : null;
   });
+}
+
+function labelOf(text, i, step) {
+  if (step >= 86400) return text.slice(0, 10);
+  if (i && text.slice(11, 16) === "00:00") return text.slice(5, 10);
+  return text.slice(11, step < 60 ? 19 : 16);
 }
 
 const ends = (x) => (x.length ? [x[0], x.at(-1)] : [0, 1]);

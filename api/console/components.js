@@ -80,6 +80,9 @@ export function useChosen(role) {
   return useState(() => of(role).slice(0, FEW).map((tag) => tag.name));
 }
 
+/** Beside a horizon: how far a twin with two time scales looks. */
+export const Farther = ({ seconds }) => (seconds ? html`<span class="quiet small"> (its slow model: ${number(seconds)} s)</span>` : null);
+
 /** Which tags of a role to show; nothing where they are few. */
 export function Chooser({ role, chosen, choose }) {
   const tags = of(role);

@@ -6,6 +6,7 @@ import { html, render, useEffect, useState } from "./lib.js";
 import { health, href, plant, plants, problem, readPlants, route, slug } from "./state.js";
 import { theme, toggleTheme } from "./theme.js";
 import { Data } from "./views/data.js";
+import { Fleets } from "./views/fleets.js";
 import { Optimize } from "./views/optimize.js";
 import { Overview } from "./views/overview.js";
 import { Trends } from "./views/trends.js";
@@ -21,6 +22,7 @@ const VIEWS = {
   optimize: ["Optimize", Optimize, true],
   twin: ["Twin", Twin],
   data: ["Data", Data],
+  fleets: ["Fleets", Fleets],
 };
 
 function Door() {

@@ -39,7 +39,7 @@ const lastKnown = new Map(); // plant: the time of a row near its last one, as R
  * the end of the telemetry is read.
  */
 export async function lastRow(name = slug.value) {
-  const tags = plants.value?.find((p) => p.plant === name)?.tags[0].name;
+  const tags = plants.value?.find((p) => p.plant === name)?.tags.find((tag) => tag.role !== "ov")?.name; // a frame may come seldom
   const read = async (start) => (await get(`/v1/plants/${name}/telemetry`, { start, tags, max_points: 4 })).times.at(-1);
   const last = (lastKnown.has(name) && (await read(lastKnown.get(name)))) || (await read());
   if (last === undefined) lastKnown.delete(name);

@@ -103,6 +103,7 @@ def job_json(job: JobRow) -> dict[str, object]:
     return {
         "job": job.id,
         "plant": job.plant,
+        "fleet": job.request.get("fleet"),
         "state": job.state,
         "progress": job.progress,
         "eta_s": job.eta_s,

@@ -44,7 +44,7 @@ def learnt(client: httpx.Client, units: list[str], ended: Ended) -> dict[str, An
     assert answer.status_code == 202, answer.text
     job = ended(answer.json()["job"])
     assert job["state"] == "succeeded", job
-    assert (job["plant"], job["result"]["fleet"]) == ("unit-1", "pumps")
+    assert (job["plant"], job["fleet"], job["result"]["fleet"]) == ("unit-1", "pumps", "pumps")
     found: dict[str, Any] = client.get("/v1/fleets/pumps").json()
     assert found["version"] == job["result"]["version"]
     return found
@@ -64,6 +64,7 @@ def test_a_fleet_tells_its_units_and_tags(client: httpx.Client, learnt: dict[str
 def test_a_new_plant_starts_from_a_fleet(client: httpx.Client, learnt: dict[str, Any], ended: Ended) -> None:
     alone = ended(client.post("/v1/plants/unit-new/twins", json={"budget_s": 1e-3}).json()["job"])
     assert "too few rows" in alone["error"]["detail"]
+    assert alone["fleet"] is None
     order = {"budget_s": 1e-3, "from_fleet": "pumps"}
     job = ended(client.post("/v1/plants/unit-new/twins", json=order).json()["job"])
     assert job["state"] == "succeeded", job

@@ -1,4 +1,4 @@
-"""Every view, light and dark, by axe-core; none wider than its screen, from a control room's to a tablet's."""
+"""Every view, light and dark, by axe-core; none wider than its screen, from a control room's to a phone's."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from playwright.sync_api import Page, expect
 from tests.console.conftest import SHOTS, Rig
 from tests.console.support import asked, to
 
-VIEWS = ("Overview", "Trends", "What-if", "Optimize", "Twin", "Data")
-SIZES = {"control-room": (1280, 720), "tablet": (1024, 768), "tablet-upright": (768, 1024)}
+VIEWS = ("Overview", "Trends", "What-if", "Optimize", "Twin", "Data", "Fleets")
+SIZES = {"control-room": (1280, 720), "tablet": (1024, 768), "tablet-upright": (768, 1024), "phone": (400, 800)}
 SERIOUS = ("serious", "critical")
 
 

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import jinja2
 import matplotlib
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from twin.errors import QuestionError
+from twin.sandbox.figures import trials
 from twin.sandbox.loop import Outcome
 
 COLUMNS = (
@@ -28,9 +26,6 @@ COLUMNS = (
     "statuses",
     "CPU ms",
 )
-COLORS = ("#0b5cad", "#b35900", "#5a7d2b", "#7b3fa0")  # of controllers; line styles differ too
-STYLES = ("-", "--", "-.", ":")
-MAX_CVS = 6  # that are drawn: those with setpoints first
 
 
 def rows(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
@@ -61,7 +56,7 @@ def write(outcomes: Sequence[Outcome], title: str, file: Path) -> None:
     """
     kind = check(file)
     with matplotlib.rc_context({"svg.hashsalt": "twin", "font.size": 8, "axes.spines.top": False}):
-        drawn = _figure(outcomes)
+        drawn = trials(outcomes)
         if kind != "html":
             drawn.savefig(file, format=kind, dpi=110)
             return
@@ -90,53 +85,3 @@ def check(file: Path) -> str:
     if not file.absolute().parent.is_dir():
         raise QuestionError(f"{file.absolute().parent} is no folder to draw into")
     return kind
-
-
-def _figure(outcomes: Sequence[Outcome]) -> Figure:
-    """A column a scenario: its CVs above its MVs."""
-    names = list(dict.fromkeys(o.scenario for o in outcomes))
-    plant = outcomes[0].trace.plant
-    asked = np.any([np.isfinite(o.trace.setpoints).any(axis=0) for o in outcomes], axis=0)
-    shown = [*np.flatnonzero(asked), *np.flatnonzero(~asked)][:MAX_CVS]
-    lines = len(shown) + len(plant.mvs)
-    figure = Figure(figsize=(3.4 * len(names) + 0.6, 1.35 * lines + 0.8), layout="constrained")
-    axes = figure.subplots(lines, len(names), squeeze=False, sharex="col", sharey="row")
-    for column, name in enumerate(names):
-        runs = [o for o in outcomes if o.scenario == name]
-        for line, i in enumerate(shown):
-            _draw_cv(axes[line, column], runs, int(i))
-        for line, i in enumerate(range(len(plant.mvs)), start=len(shown)):
-            _draw_mv(axes[line, column], runs, i)
-        axes[0, column].set_title(name)
-        axes[-1, column].set_xlabel("row")
-    for line, i in enumerate(shown):
-        axes[line, 0].set_ylabel(f"{plant.cvs[i].name}\n{plant.cvs[i].unit}")
-    for line, tag in enumerate(plant.mvs, start=len(shown)):
-        axes[line, 0].set_ylabel(f"{tag.name}\n{tag.unit}")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False)
-    return figure
-
-
-def _draw_cv(ax: Axes, runs: Sequence[Outcome], i: int) -> None:
-    """The true CV of each controller, setpoint and limits; a mark where a plan was not optimal."""
-    trace = runs[-1].trace
-    at = np.arange(len(trace.truth))
-    ax.step(at, trace.setpoints[:, i], "k:", where="post", lw=1, label="setpoint")
-    seen = np.concatenate([run.trace.truth[:, i] for run in runs])
-    reach = 0.4 * max(float(np.ptp(seen)), 1e-9)
-    for side in (trace.low[:, i], trace.high[:, i]):
-        near = np.where((side > seen.min() - reach) & (side < seen.max() + reach), side, np.nan)
-        ax.step(at, near, color="#b00020", where="post", lw=0.9)
-    for run, color, style in zip(runs, COLORS, STYLES, strict=False):
-        ax.plot(at, run.trace.truth[:, i], color=color, ls=style, lw=1.2, label=run.controller)
-    for run, color in zip(runs, COLORS, strict=False):
-        odd = np.array([status not in (None, "optimal") for status in run.trace.status])
-        ax.plot(at[odd], run.trace.truth[odd, i], ".", color=color, ms=4)
-    ax.grid(alpha=0.25)
-
-
-def _draw_mv(ax: Axes, runs: Sequence[Outcome], i: int) -> None:
-    for run, color, style in zip(runs, COLORS, STYLES, strict=False):
-        ax.step(np.arange(len(run.trace.mvs)), run.trace.mvs[:, i], color=color, ls=style, lw=1.0, where="post")
-    ax.grid(alpha=0.25)

@@ -36,7 +36,7 @@ function Tags({ edit }) {
     <p class="quiet small"><code>${slug.value}</code>, version ${version}, a row every ${number(sample_period_s)} s</p>
     <div class="scroll tall" tabindex="0" role="region" aria-label="Tags"><table>
       <thead><tr><th>Tag</th><th>Role</th><th>Unit</th><th>Range</th><th>Limits</th><th class="n">Rate/s</th></tr></thead>
-      <tbody>${tags.map((tag) => html`<tr title=${tag.description}><td><${Name} of=${tag.name} /></td><td>${tag.role.toUpperCase()}</td><td>${tag.unit}</td>
+      <tbody>${tags.map((tag) => html`<tr title=${tag.description}><td><${Name} of=${tag.name} /></td><td>${tag.role.toUpperCase()}${tag.shape ? html` <span class="quiet whole">${tag.shape.join(" × ")}</span>` : ""}</td><td>${tag.unit}</td>
         <td class="whole">${pair(tag.low, tag.high)}</td><td class="whole">${pair(tag.limit_low, tag.limit_high)}</td><td class="n">${number(tag.rate_limit_per_s)}</td></tr>`)}</tbody>
     </table></div>
   </section>`;

@@ -17,7 +17,7 @@ export function Optimize() {
   const plan = planning.plan.value;
   return html`<${Form} planning=${planning} />
     <${Trouble} error=${planning.error.value} />
-    ${plan && html`<div class="split">
+    ${plan && html`<div class="split answer">
       <div>
         <section class="panel"><${Chooser} role="cv" chosen=${cvs} choose=${choose} />
           <div class="charts">
@@ -50,6 +50,7 @@ function Outcome({ planning, plan }) {
     <p class="headline"><${Mark} kind=${kind}>${words}<//></p>
     ${plan.hard_violated && html`<p><${Mark} kind="alarm">A hard limit is broken.<//></p>`}
     <p>${sentence(localised(plan.status_detail))}</p>
+    ${!wanted(plan.question) && html`<p class="quiet small">Nothing is wanted yet: no setpoint, zone or price is given, so this plan keeps the limits with as few moves as it can.</p>`}
     ${plan.next && html`<h3>${plan.status === "abstained" ? "Hold" : "Do next"}</h3>
       <table><thead><tr><th>MV</th><th class="n">To</th><th>Unit</th><th class="n">Now</th>${before && html`<th class="n">Before</th>`}</tr></thead>
         <tbody>${Object.entries(plan.next).map(([name, value]) => html`<tr><td><${Name} of=${name} /></td><td class="n"><b>${number(value)}</b></td>
@@ -57,10 +58,13 @@ function Outcome({ planning, plan }) {
           ${before && html`<td class="n quiet">${number(before.next?.[name])}</td>`}</tr>`)}</tbody></table>`}
     <h3>Can this be trusted?</h3>
     <${Trust} trust=${plan.trust} />
-    <p class="quiet small">From ${time(plan.at)}, twin <code>${plan.twin}</code>, ${number(plan.solve_ms, 3)} ms, ${plan.iterations} iterations.
+    <p class="quiet small">From ${time(plan.at)}, twin <code>${plan.twin}</code>, ${number(plan.solve_ms, 3)} ms, ${plan.iterations} iteration${plan.iterations === 1 ? "" : "s"}.
       Every answer is logged. ${moves.length > 0 && html`<a href=${href("whatif", { q })}>Try it in what-if</a>`}</p>
   </section>`;
 }
+
+/** Whether a question asks for more than its limits. */
+const wanted = ({ objective }) => ["setpoints", "zones", "steady_state", "prices"].some((part) => part in objective);
 
 /** Text of the service as a sentence; the name of a tag keeps its spelling. */
 function sentence(text) {

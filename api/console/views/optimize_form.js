@@ -1,5 +1,5 @@
 // What is wanted of a plan, as a form that starts from the plant: empty fields leave the plant's own limits in force.
-import { Name, NumberField, isLong } from "../components.js";
+import { Farther, Name, NumberField, isLong } from "../components.js";
 import { number, percent } from "../format.js";
 import { html } from "../lib.js";
 import { health, of, plant } from "../state.js";
@@ -10,7 +10,7 @@ const MANY = 16; // tags
 function Cell({ planning, tag, field, hint, min }) {
   const row = planning.rows.value[tag.name];
   return html`<td><${NumberField} label=${`${tag.name} ${field.replaceAll("_", " ")}`} value=${row[field]} min=${min}
-    placeholder=${hint == null ? "" : number(hint)} change=${(v) => planning.set(tag.name, field, v)} /></td>`;
+    placeholder=${hint == null ? "" : typeof hint === "string" ? hint : number(hint)} change=${(v) => planning.set(tag.name, field, v)} /></td>`;
 }
 
 function Check({ planning, tag, field }) {
@@ -33,12 +33,12 @@ function Cvs({ planning }) {
 
 function Mvs({ planning }) {
   return html`<table>
-    <thead><tr><th>Manipulated</th><th class="n">Now</th><th title="where it should be if nothing else asks">Rest at</th><th>Low</th><th>High</th><th title="largest change a second">Rate/s</th><th title="per unit and hour; positive is a cost, negative an income">Price/h</th><th title="weight of its moves: more is calmer">Calm</th><th title="it stays where it is">Hold</th></tr></thead>
+    <thead><tr><th>Manipulated</th><th class="n">Now</th><th title="where it should be if nothing else asks">Rest at</th><th>Low</th><th>High</th><th title="largest change a second">Rate/s</th><th title="per unit and hour; positive is a cost, negative an income">Price/h</th><th title="weight of its moves: more is calmer. Left empty it is 0.01, and with prices as much as these may come to">Calm</th><th title="it stays where it is">Hold</th></tr></thead>
     <tbody>${of("mv").map((tag) => html`<tr><${Tag} tag=${tag} /><td class="n quiet">${number(planning.present(tag.name))}</td>
       <${Cell} ...${{ planning, tag, field: "setpoint" }} />
       <${Cell} ...${{ planning, tag, field: "low", hint: tag.low }} /><${Cell} ...${{ planning, tag, field: "high", hint: tag.high }} />
       <${Cell} ...${{ planning, tag, field: "rate_per_s", hint: tag.rate_limit_per_s, min: 0 }} /><${Cell} ...${{ planning, tag, field: "price" }} />
-      <${Cell} ...${{ planning, tag, field: "suppression", hint: 0.01, min: 0 }} /><${Check} ...${{ planning, tag, field: "hold" }} /></tr>`)}
+      <${Cell} ...${{ planning, tag, field: "suppression", hint: "usual", min: 0 }} /><${Check} ...${{ planning, tag, field: "hold" }} /></tr>`)}
       ${of("dv").map((tag) => html`<tr><${Tag} tag=${tag} /><td class="n quiet">${number(planning.present(tag.name))}</td><td colspan="7"><label class="inline quiet">disturbance, expected at
         <${NumberField} label=${`${tag.name} expected`} value=${planning.rows.value[tag.name].disturbance} placeholder="held"
           change=${(v) => planning.set(tag.name, "disturbance", v)} /></label></td></tr>`)}</tbody>
@@ -73,7 +73,7 @@ export function Form({ planning }) {
   return html`<form class="panel plan-form" onSubmit=${submit}>
     <div class="bar"><h2>What is wanted, and what must hold</h2>
       <label class="inline">Horizon <${NumberField} label="Horizon in seconds" min="0" value=${planning.horizon.value}
-        change=${(v) => (planning.horizon.value = v)} /> s</label>
+        change=${(v) => (planning.horizon.value = v)} /> s<${Farther} seconds=${planning.farther.value} /></label>
       <label class="inline">Keep limits with <select value=${planning.coverage.value} onChange=${(e) => (planning.coverage.value = Number(e.target.value))}>
         ${COVERAGES.map((c) => html`<option value=${c}>${percent(c)}</option>`)}</select></label>
       <label class="inline" title="where the twin extrapolates"><input type="checkbox" checked=${planning.beyond.value}

@@ -12,6 +12,7 @@ export class Planning {
     this.horizon = signal(form.horizon_s);
     this.coverage = signal(form.coverage);
     this.beyond = signal(form.beyond);
+    this.farther = signal(null); // s that the slow model of a twin with two time scales reaches
     this.busy = signal(false);
     this.error = signal(null);
     this.history = signal(null);
@@ -23,6 +24,7 @@ export class Planning {
     try {
       const [twin, last, log] = await Promise.all([get(path("/twins/champion")), lastRow(), get(path("/recommendations"), { limit: 1 })]);
       this.horizon.value ??= twin.horizon_s;
+      this.farther.value = twin.slow?.horizon_s ?? null;
       if (last !== null) this.history.value = await this.#history(last);
       this.before.value = log.items[0] ? logged(log.items[0]) : null;
     } catch (error) {

@@ -14,7 +14,8 @@ async function state({ plant, tags, sample_period_s }) {
   const last = await lastRow(plant);
   if (last === null) return { last, beyond: [] };
   const { values } = await telemetry(plant, sample_period_s, { start: last - ROWS * sample_period_s });
-  const beyond = tags.filter((tag) => against(tag, values[tag.name].findLast((v) => v !== null))[0]);
+  const known = tags.filter((tag) => tag.role !== "ov"); // of a vector the service answers components by their names alone
+  const beyond = known.filter((tag) => against(tag, values[tag.name].findLast((v) => v !== null))[0]);
   return { last, beyond: beyond.map((tag) => tag.name) };
 }
 

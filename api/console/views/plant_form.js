@@ -7,12 +7,20 @@ import { csvHead, timeColumn } from "./csv_head.js";
 
 const ROLES = { mv: "MV, we move it", dv: "DV, it disturbs", cv: "CV, it matters", ov: "OV, a vector: spectrum, image" };
 const NUMBERS = { low: "Low", high: "High", limit_low: "Low limit", limit_high: "High limit", rate_limit_per_s: "Rate/s" };
+const ALL = Object.keys(NUMBERS);
+const FIELDS = { mv: ["low", "high", "rate_limit_per_s"], dv: ["low", "high", "limit_low", "limit_high"], cv: ["low", "high", "limit_low", "limit_high"], ov: [] };
 const BLANK = { name: "", role: "cv", unit: "1" };
 
 const slugOf = (name) => name.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 64);
 
-/** Without what was left empty. */
-const filled = (tag) => Object.fromEntries(Object.entries(tag).filter(([, value]) => value !== null && value !== ""));
+const OF_ROLE = { formula: "cv", shape: "ov" }; // what tags of one role alone have
+
+/** A number is asked for where the role has it; one that is given all the same stays in view. */
+const shown = (tag, field) => FIELDS[tag.role].includes(field) || tag[field] != null;
+
+/** Without what was left empty, and what belongs to another role that it had. */
+const filled = (tag) =>
+  Object.fromEntries(Object.entries(tag).filter(([field, value]) => value !== null && value !== "" && tag.role === (OF_ROLE[field] ?? tag.role)));
 
 export function PlantForm({ given, close }) {
   const [name, setName] = useState(given?.name ?? "");
@@ -62,7 +70,7 @@ export function PlantForm({ given, close }) {
         <td><select aria-label=${`Tag ${i + 1} role`} value=${tag.role} onChange=${(e) => set(i, { role: e.target.value })}>
           ${Object.entries(ROLES).map(([role, label]) => html`<option value=${role}>${label}</option>`)}</select></td>
         <td><input class="short" aria-label=${`Tag ${i + 1} unit`} value=${tag.unit} onInput=${(e) => set(i, { unit: e.target.value })} /></td>
-        ${Object.entries(NUMBERS).map(([field, label]) => html`<td><${NumberField} label=${`Tag ${i + 1} ${label}`} value=${tag[field]} change=${(v) => set(i, { [field]: v })} /></td>`)}
+        ${ALL.map((field) => html`<td>${shown(tag, field) && html`<${NumberField} label=${`Tag ${i + 1} ${NUMBERS[field]}`} value=${tag[field]} change=${(v) => set(i, { [field]: v })} />`}</td>`)}
         <td><input aria-label=${`Tag ${i + 1} description`} value=${tag.description ?? ""} onInput=${(e) => set(i, { description: e.target.value })} /></td>
         <td>${tag.role === "cv" && html`<input aria-label=${`Tag ${i + 1} formula`} placeholder="measured" value=${tag.formula ?? ""} onInput=${(e) => set(i, { formula: e.target.value })} />`}
           ${tag.role === "ov" && html`<input class="short" aria-label=${`Tag ${i + 1} shape`} placeholder="64 or 24 × 32" value=${tag.shape?.join(" × ") ?? ""}

@@ -3,7 +3,7 @@ import { get, put, report } from "../api.js";
 import { Mark, Trouble, save, useRead } from "../components.js";
 import { duration, time } from "../format.js";
 import { html, useState } from "../lib.js";
-import { of, path, readPlants, slug } from "../state.js";
+import { path, readPlants, slug } from "../state.js";
 import { Compare } from "./twin_compare.js";
 import { Report } from "./twin_report.js";
 import { Training } from "./twin_training.js";
@@ -48,12 +48,12 @@ function Versions({ items, shown, choose, again, error }) {
   return html`<section class="panel">
     <h2>Versions</h2>
     <${Trouble} error=${error ?? refused} />
-    ${!items.length && !error && html`<p class="quiet">No twin yet. Training needs telemetry in which the ${of("mv").length} MVs have moved.</p>`}
+    ${!items.length && !error && html`<p class="quiet">No twin yet. Training needs telemetry in which MVs have moved.</p>`}
     ${items.length > 0 && html`<div class="scroll"><table>
-      <thead><tr><th>Twin</th><th>Trained</th><th>Looks ahead</th><th>Data</th><th>Answers as</th></tr></thead>
+      <thead><tr><th>Twin</th><th>Trained</th><th>Looks ahead</th><th>Data version</th><th>Answers as</th></tr></thead>
       <tbody>${items.map((t) => html`<tr class=${t === shown ? "chosen" : ""}>
         <td><button class="plain" aria-pressed=${t === shown} onClick=${() => choose(t.twin)}><code>${t.twin}</code></button></td>
-        <td>${time(t.created)}</td><td>${duration(t.horizon_s)}</td><td title="version of the telemetry">${t.data_version}</td>
+        <td>${time(t.created)}</td><td>${duration(t.horizon_s)}</td><td title="version of the telemetry it learned from">${t.data_version}</td>
         <td>${ALIASES.map((alias) =>
           t.aliases.includes(alias)
             ? html`<${Mark} kind="ok">${alias}<//> `

@@ -13,7 +13,7 @@ const STATUS = {
   retrain: ["attention", "To be trained again"],
   unknown: ["", "Not known yet"],
 };
-const HOUR_S = 3600;
+const SPANS = [["s", 1], ["min", 60], ["h", 3600], ["d", 86400]];
 
 export function Drift({ twin }) {
   const { value: found, error } = useRead(() => get(path(`/twins/${twin}/drift`)), [twin]);
@@ -46,10 +46,12 @@ function Errors({ found: { cvs } }) {
 
 /** How it went, a block of time after the other. */
 function Course({ found: { timeline, start } }) {
-  const x = timeline.times.map((end) => (seconds(end) - seconds(start)) / HOUR_S);
-  if (x.length < 2) return null;
+  const ends = timeline.times.map((end) => seconds(end) - seconds(start));
+  if (ends.length < 2) return null;
+  const [unit, length] = SPANS.findLast(([, s]) => ends.at(-1) >= 3 * s) ?? SPANS[0];
+  const x = ends.map((end) => end / length);
   return html`<p class="quiet small">Errors since the training over those of the report, block by block; the dashed line is as in the report.</p>
     <div class="charts">${Object.entries(timeline.ratio).map(([cv, ratio]) => html`<div><h3><${Name} of=${cv} /></h3>
-      <${Lines} title=${`Errors of ${cv} over those of the report`} x=${x} xUnit="h" rule=${1} from=${0} height="3.4rem"
+      <${Lines} title=${`Errors of ${cv} over those of the report`} x=${x} xUnit=${unit} rule=${1} from=${0} height="3.4rem"
         series=${[{ label: "ratio", values: ratio, colour: "s1" }]} /></div>`)}</div>`;
 }

@@ -85,7 +85,20 @@ function Training({ training }) {
   return html`<section class="panel"><h2>How it was trained</h2>
     <p>Backbone: ${training.backbone.name}. ${training.residual.why} Took ${duration(training.seconds)}.</p>
     ${training.sampling?.errors.length > 0 && html`<p>${training.sampling.why}</p>`}
+    <${FromFleet} common=${training.common} />
     ${curve.length > 1 && html`<${Lines} title="Training" x=${curve.map((c) => c.step)} series=${series} xUnit="steps" rule=${1} /><${Key} series=${series} />`}
     ${watch.length > 0 && html`<p class="quiet small">Collapse watch at the end: ${watch.join(", ")}.</p>`}
   </section>`;
+}
+
+/** A twin that started from a fleet beside one of its own rows alone, and which was kept. */
+function FromFleet({ common }) {
+  if (!common) return null;
+  const { out_of_fold: errors, kept, units, why } = common;
+  const rows = [["common", `from the fleet (${units} units)`], ["own", "from its own rows alone"]];
+  return html`<h3>Started from a fleet</h3><table>
+    <thead><tr><th>Twin</th><th class="n" title="over CVs and horizon, in deviations">Error out of fold</th><th></th></tr></thead>
+    <tbody>${rows.map(([who, label]) => html`<tr><td>${label}</td><td class="n">${number(errors[who], 3)}</td>
+      <td>${kept === who && html`<${Mark} kind="ok">kept<//>`}</td></tr>`)}</tbody></table>
+    <p class="quiet small">${why}.</p>`;
 }

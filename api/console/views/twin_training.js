@@ -1,13 +1,13 @@
 // Training: what may be asked, and the job as it goes: progress, remaining time, losses, alarms.
-import { events, get, post, remove } from "../api.js";
-import { Mark, Moment, Name, NumberField, Trouble } from "../components.js";
-import { duration, number, percent } from "../format.js";
+import { get, post } from "../api.js";
+import { Moment, Name, NumberField, useRead } from "../components.js";
+import { number } from "../format.js";
 import { html, useEffect, useState } from "../lib.js";
 import { Key, Lines } from "../plots.js";
 import { path, plant, slug } from "../state.js";
-import { JOB } from "../words.js";
+import { GOING, Progress, useJob } from "./job.js";
+import { TagNames, missing } from "./tag_names.js";
 
-const GOING = ["queued", "running"];
 const CURVES = [
   { name: "out_of_fold", label: "error on held-out blocks (1 is the backbone alone)", colour: "s1" },
   { name: "latent", label: "latent prediction loss", colour: "s2", dash: "4 2" },
@@ -15,64 +15,53 @@ const CURVES = [
 
 export function Training({ done }) {
   const [asked, setAsked] = useState({});
-  const [job, setJob] = useState(null);
-  const [points, setPoints] = useState([]);
-  const [alarms, setAlarms] = useState([]);
-  const [error, setError] = useState(null);
   const [signs, setSigns] = useState({});
+  const [slow, setSlow] = useState(false);
+  const [fleet, setFleet] = useState(null);
+  const [names, setNames] = useState({});
+  const at = useJob(done);
+  const { value: known } = useRead(() => get("/v1/fleets", { limit: 1000 }), []);
+  const fleets = (known?.items ?? []).filter((one) => one.sample_period_s === plant.value.sample_period_s);
 
   useEffect(() => {
-    get("/v1/jobs", { plant: slug.value, limit: 1 }).then(({ items: [last] }) => last && GOING.includes(last.state) && setJob(last), setError);
+    const still = ({ items: [last] }) => last && !last.fleet && GOING.includes(last.state);
+    get("/v1/jobs", { plant: slug.value, limit: 1 }).then((found) => still(found) && at.begin(found.items[0]), at.fail);
   }, []);
-  useEffect(() => {
-    if (!job) return undefined;
-    const abort = new AbortController();
-    follow(job.job, abort.signal).catch((problem) => problem.name === "AbortError" || setError(problem));
-    return () => abort.abort();
-  }, [job?.job]);
-
-  async function follow(id, abort) {
-    for await (const { event, data } of events(`/v1/jobs/${id}/events`, abort)) {
-      if (event === "progress") {
-        setPoints((before) => [...before, data]);
-        setJob((before) => ({ ...before, progress: data.progress, eta_s: data.eta_s, state: "running" }));
-      }
-      if (event === "alarm") setAlarms((before) => [...before, data.detail]);
-    }
-    setJob(await get(`/v1/jobs/${id}`));
-    done();
-  }
 
   const train = async (event) => {
     event.preventDefault();
     try {
       const { start, ...rest } = Object.fromEntries(Object.entries(asked).filter(([, v]) => v !== null));
-      const known = Object.keys(signs).length > 0 && { options: { gain_sign: signs } };
-      const body = { ...rest, ...(start && { start: new Date(start * 1000).toISOString() }), ...known };
-      const started = await post(path("/twins"), body);
-      setPoints([]);
-      setAlarms([]);
-      setError(null);
-      setJob(started);
+      const options = { ...(Object.keys(signs).length > 0 && { gain_sign: signs }), ...(slow && { hierarchy: true }) };
+      const shared = fleet && { from_fleet: fleet.fleet, ...(missing(fleet.tags, plant.value).length > 0 && { fleet_tags: names }) };
+      const body = { ...rest, ...shared, ...(start && { start: new Date(start * 1000).toISOString() }), ...(Object.keys(options).length > 0 && { options }) };
+      at.begin(await post(path("/twins"), body));
     } catch (problem) {
-      setError(problem);
+      at.fail(problem);
     }
   };
-  const cancel = () => remove(`/v1/jobs/${job.job}`).then(setJob, setError);
-  const going = job && GOING.includes(job.state);
   const field = (name, label) => html`<label class="inline">${label} <${NumberField} label=${label} value=${asked[name] ?? null} min="0"
     placeholder="usual" change=${(v) => setAsked({ ...asked, [name]: v })} /></label>`;
+  const choose = (name) => {
+    setFleet(fleets.find((one) => one.fleet === name) ?? null);
+    setAsked({ ...asked, horizon_s: null }); // the fleet's holds
+    setNames({});
+  };
   return html`<section class="panel">
     <form class="bar" onSubmit=${train}><h2>Train</h2>
       <label class="inline">From <${Moment} label="Learn from" value=${asked.start} placeholder="the first row" change=${(t) => setAsked({ ...asked, start: t })} /></label>
-      ${field("horizon_s", "Horizon, s")} ${field("budget_s", "Budget, s")}
-      <button class="primary" disabled=${going}>Train a new twin</button></form>
+      ${!fleet && field("horizon_s", "Horizon, s")} ${field("budget_s", "Budget, s")}
+      ${fleets.length > 0 && html`<label class="inline">Start from <select aria-label="Start from" value=${fleet?.fleet ?? ""} disabled=${slow} onChange=${(e) => choose(e.target.value)}>
+        <option value="">these rows alone</option>${fleets.map((one) => html`<option value=${one.fleet}>fleet ${one.fleet}</option>`)}</select></label>`}
+      <label class="inline" title="a slow model of averages beneath the fast one, for forecasts and plans over many settling times">
+        <input type="checkbox" checked=${slow} disabled=${fleet !== null} onChange=${(e) => setSlow(e.target.checked)} /> two time scales</label>
+      <button class="primary" disabled=${at.going}>Train a new twin</button></form>
+    ${fleet && html`<p class="quiet small">A twin of these rows alone is trained beside it, and the better one kept; the report says which.</p>
+      <${TagNames} tags=${fleet.tags} plant=${plant.value} names=${names} change=${setNames} />`}
     <${GainSigns} signs=${signs} change=${setSigns} />
-    <${Trouble} error=${error} />
-    ${job && html`<${Progress} job=${job} going=${going} cancel=${cancel} />`}
-    ${[...new Set(alarms)].map((alarm) => html`<p><${Mark} kind="attention">${alarm}<//></p>`)}
-    <${Losses} points=${points} />
-    ${!job && html`<p class="quiet small">Nothing needs to be set: it learns from all telemetry stored by now, in a minute or two.</p>`}
+    <${Progress} of=${at} label="Training" />
+    <${Losses} points=${at.points} />
+    ${!at.job && html`<p class="quiet small">Nothing needs to be set: it learns from all telemetry stored by now, in a minute or two.</p>`}
   </section>`;
 }
 
@@ -96,16 +85,6 @@ function GainSigns({ signs, change }) {
     <div class="scroll tall" tabindex="0" role="region" aria-label="Signs of gains"><table>
       <thead><tr><th></th>${mvs.map((mv) => html`<th><${Name} of=${mv} /></th>`)}</tr></thead>
       <tbody>${cvs.map((cv) => html`<tr><th scope="row"><${Name} of=${cv} /></th>${mvs.map((mv) => cell(mv, cv))}</tr>`)}</tbody></table></div></details>`;
-}
-
-function Progress({ job, going, cancel }) {
-  const [kind, words] = JOB[job.state];
-  return html`<div class="bar" aria-live="polite"><${Mark} kind=${kind}>${words}<//>
-      ${going && html`<span>${percent(job.progress)}${job.eta_s >= 1 ? `, about ${duration(job.eta_s)} left` : ""}</span>
-        <button class="plain push" onClick=${cancel}>cancel</button>`}
-      ${job.result && html`<code>${job.result.twin}</code>`}</div>
-    ${going && html`<progress aria-label="Training" value=${job.progress}></progress>`}
-    <${Trouble} error=${job.error && { message: job.error.detail, errors: job.error.errors }} />`;
 }
 
 function Losses({ points }) {

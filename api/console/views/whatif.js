@@ -1,5 +1,5 @@
 // What-if: history left of now, forecasts right of it; moves are drawn on the trends or typed, and the forecast follows.
-import { Chooser, Moment, NumberField, Trouble, save, useChosen } from "../components.js";
+import { Chooser, Farther, Moment, NumberField, Trouble, save, useChosen } from "../components.js";
 import { percent, time } from "../format.js";
 import { html, useEffect, useMemo, useState } from "../lib.js";
 import { health, of, plant } from "../state.js";
@@ -48,7 +48,7 @@ function Bar({ inquiry }) {
     <label class="inline">From <${Moment} label="Ask from" value=${at.value} change=${(t) => inquiry.from(t)} /></label>
     <button onClick=${() => inquiry.refresh()}>Latest row</button>
     <label class="inline">Horizon <${NumberField} label="Horizon in seconds" min="0" value=${horizon.value}
-      change=${(v) => v > 0 && (horizon.value = v)} /> s</label>
+      change=${(v) => v > 0 && (horizon.value = v)} /> s<${Farther} seconds=${inquiry.farther.value} /></label>
     <label class="inline">Bands <select value=${coverage.value} onChange=${(e) => (coverage.value = Number(e.target.value))}>
       ${COVERAGES.map((c) => html`<option value=${c}>${percent(c)}</option>`)}
     </select></label>

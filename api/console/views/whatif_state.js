@@ -38,6 +38,7 @@ export class Inquiry {
     this.scenarios = signal(given.scenarios ?? [EMPTY]);
     this.active = signal(0);
     this.horizon = signal(given.horizon_s ?? null);
+    this.farther = signal(null); // s that the slow model of a twin with two time scales reaches
     this.coverage = signal(given.coverage ?? 0.9);
     this.at = signal(given.at ?? null); // seconds since 1970
     this.history = signal(null);
@@ -57,6 +58,7 @@ export class Inquiry {
       if (this.at.value === null) this.at.value = await lastRow();
       if (this.at.value === null) throw new Error("There is no telemetry to start from: upload some in Data.");
       if (this.horizon.value === null) this.horizon.value = twin.horizon_s;
+      this.farther.value = twin.slow?.horizon_s ?? null;
       get(path("/twins/champion/step-responses")).then((r) => (this.deadTimes.value = r.dead_times_s), () => null);
     } catch (error) {
       this.error.value = error;
