@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.console.conftest import Rig
-from tests.console.support import shown, to
+from tests.console.support import REFUSED, shown, to
 from tests.twin.fleet.units import plant, unit
 
 OTHER = ("FIC-1", "TI-2", "LI-3")
@@ -33,8 +33,9 @@ def units(rig: Rig) -> Iterator[list[str]]:
 
 
 def test_a_fleet_is_learnt_from_chosen_plants_and_a_twin_starts_from_it(
-    console: Page, rig: Rig, units: list[str]
+    console: Page, rig: Rig, units: list[str], expected: list[str]
 ) -> None:
+    expected.append(f"{REFUSED} 503")  # while the new twin is compiled
     console.reload()
     to(console, "Fleets")
     expect(console.get_by_text("No fleet yet")).to_be_visible()
