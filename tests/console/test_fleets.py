@@ -79,7 +79,8 @@ def test_a_fleet_is_learnt_from_chosen_plants_and_a_twin_starts_from_it(
     expect(kept.locator("td").nth(1)).to_have_text(shown(common["out_of_fold"]["common"], 3))
 
 
-def test_a_fleet_that_cannot_be_is_refused_in_words(console: Page, units: list[str]) -> None:
+def test_a_fleet_that_cannot_be_is_refused_in_words(console: Page, units: list[str], expected: list[str]) -> None:
+    expected.append(f"{REFUSED} 503")  # where a twin is still being compiled
     console.reload()
     to(console, "Fleets")
     console.get_by_label("unit-1").check()

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 from tests.console.conftest import Rig
 from tests.console.support import to
 
-ROWS = "time,valve,quality,NIR[0],NIR[1]\n2026-01-01T00:00:00Z,40,1.0,0.1,0.2\n2026-01-01T00:01:00Z,41,1.1,0.2,0.3\n"
+ROWS = "time,valve,moisture,NIR[0],NIR[1]\n2026-01-01T00:00:00Z,40,1.0,0.1,0.2\n2026-01-01T00:01:00Z,41,1.1,0.2,0.3\n"
 
 
 def test_a_vector_tag_has_a_shape_and_no_limits(console: Page, rig: Rig) -> None:
@@ -15,7 +15,7 @@ def test_a_vector_tag_has_a_shape_and_no_limits(console: Page, rig: Rig) -> None
     console.get_by_role("button", name="Describe another plant").click()
     console.get_by_label("Name", exact=True).fill("Dryer")
     console.get_by_label("Sample period in seconds").fill("60")
-    for i, (name, role) in enumerate((("valve", "mv"), ("quality", "cv"), ("NIR", "cv")), start=1):
+    for i, (name, role) in enumerate((("valve", "mv"), ("moisture", "cv"), ("NIR", "cv")), start=1):
         if i > 1:
             console.get_by_role("button", name="Add a tag").click()
         console.get_by_label(f"Tag {i} name").fill(name)

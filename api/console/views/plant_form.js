@@ -5,7 +5,7 @@ import { html, useEffect, useState } from "../lib.js";
 import { readPlants, route } from "../state.js";
 import { csvHead, timeColumn } from "./csv_head.js";
 
-const ROLES = { mv: "MV, we move it", dv: "DV, it disturbs", cv: "CV, it matters", ov: "OV, a vector: spectrum, image" };
+const ROLES = { mv: "MV, we move it", dv: "DV, it disturbs", cv: "CV, it matters", ov: "OV, a vector" };
 const NUMBERS = { low: "Low", high: "High", limit_low: "Low limit", limit_high: "High limit", rate_limit_per_s: "Rate/s" };
 const ALL = Object.keys(NUMBERS);
 const FIELDS = { mv: ["low", "high", "rate_limit_per_s"], dv: ["low", "high", "limit_low", "limit_high"], cv: ["low", "high", "limit_low", "limit_high"], ov: [] };
@@ -73,7 +73,7 @@ export function PlantForm({ given, close }) {
         ${ALL.map((field) => html`<td>${shown(tag, field) && html`<${NumberField} label=${`Tag ${i + 1} ${NUMBERS[field]}`} value=${tag[field]} change=${(v) => set(i, { [field]: v })} />`}</td>`)}
         <td><input aria-label=${`Tag ${i + 1} description`} value=${tag.description ?? ""} onInput=${(e) => set(i, { description: e.target.value })} /></td>
         <td>${tag.role === "cv" && html`<input aria-label=${`Tag ${i + 1} formula`} placeholder="measured" value=${tag.formula ?? ""} onInput=${(e) => set(i, { formula: e.target.value })} />`}
-          ${tag.role === "ov" && html`<input class="short" aria-label=${`Tag ${i + 1} shape`} placeholder="64 or 24 × 32" value=${tag.shape?.join(" × ") ?? ""}
+          ${tag.role === "ov" && html`<input class="short" aria-label=${`Tag ${i + 1} shape`} placeholder="64 or 24 × 32" title="elements of a spectrum, or rows × columns of an image" value=${tag.shape?.join(" × ") ?? ""}
             onChange=${(e) => set(i, { shape: e.target.value.match(/\d+/g)?.map(Number) ?? [] })} />`}</td>
         <td><button type="button" class="plain" aria-label=${`Remove tag ${i + 1}`} onClick=${() => setTags(tags.filter((_, j) => j !== i))}>✕</button></td></tr>`)}</tbody></table></div>
     <div class="bar"><button type="button" onClick=${() => setTags([...tags, BLANK])}>Add a tag</button>
