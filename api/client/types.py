@@ -239,7 +239,7 @@ class History(TypedDict):
 
 
 class JobAnswer(TypedDict):
-    """A job; `eta_s` is the remaining time, `progress` goes from 0 to 1; `fleet` is what it learns, null where a twin."""
+    """A job; `eta_s` is the remaining time, `progress` goes from 0 to 1; `fleet` is the one it learns, or null."""
 
     job: str
     plant: str

@@ -115,7 +115,7 @@ class SeriesAnswer(Answer):
 
 
 class JobAnswer(Answer):
-    """A job; `eta_s` is the remaining time, `progress` goes from 0 to 1; `fleet` is what it learns, null where a twin."""
+    """A job; `eta_s` is the remaining time, `progress` goes from 0 to 1; `fleet` is the one it learns, or null."""
 
     job: str
     plant: str
