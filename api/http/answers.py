@@ -42,6 +42,13 @@ class ProblemAnswer(Answer):
     errors: list[dict[str, Any]]
 
 
+class ReadyAnswer(Answer):
+    """Whether questions can be answered at once; if not, what is still to come."""
+
+    ready: bool
+    reasons: list[str]
+
+
 class PlantAnswer(Answer):
     """A plant at one of its versions."""
 

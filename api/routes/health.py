@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from api.deps import App
-from api.http.answers import json_answer
+from api.http.answers import ReadyAnswer, json_answer
 
 router = APIRouter(tags=["health"])
 
@@ -19,7 +19,11 @@ def healthz() -> Response:
     return json_answer({"status": "ok", "version": version("plant-twin")})
 
 
-@router.get("/readyz")
+@router.get(
+    "/readyz",
+    response_model=ReadyAnswer,
+    responses={503: {"model": ReadyAnswer, "description": "not ready yet: the database is away, or champions compile"}},
+)
 def readyz(app: App) -> Response:
     """The database answers and the champions are compiled; 503 with the reasons until then."""
     reasons = app.registry.pending()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import hypothesis
@@ -23,6 +23,7 @@ from twin.plants.quadruple_tank import QuadrupleTank
 KEY = "the-key-of-the-fuzz-tests"
 schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
 HEADERS = {"Authorization": f"Bearer {KEY}"}
+KNOWN = {"plant": "tank"}
 EXAMPLES = 10  # a route
 ALL = list(hypothesis.HealthCheck)
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
@@ -38,11 +39,14 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield schemathesis.openapi.from_asgi("/openapi.json", app)
 
 
-def wrong_answers(operation: Any, examples: int, seed: int | None = None) -> list[str]:
+def wrong_answers(
+    operation: Any, examples: int, seed: int | None = None, known: Mapping[str, Any] = KNOWN
+) -> list[str]:
     """Make up requests of one route; what was answered that is not documented, or an error of the service.
 
     Args:
         seed: of the requests; None for the same ones every time.
+        known: parts of paths that exist: asked for instead of those made up, unless to be deleted.
     """
 
     @hypothesis.settings(
@@ -50,8 +54,8 @@ def wrong_answers(operation: Any, examples: int, seed: int | None = None) -> lis
     )
     @hypothesis.given(case=operation.as_strategy())
     def ask(case: schemathesis.Case) -> None:
-        if "plant" in case.path_parameters and case.method != "DELETE":
-            case.path_parameters["plant"] = "tank"
+        if case.method != "DELETE":
+            case.path_parameters |= {name: known[name] for name in case.path_parameters.keys() & known.keys()}
         case.call_and_validate(headers=HEADERS, checks=CHECKS)
 
     wrong = []
