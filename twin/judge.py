@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -30,11 +30,13 @@ def judge(
     history: Telemetry,
     inputs: np.ndarray,
     lasting: Callable[[], Mapping[str, float] | None] = lambda: None,
+    unsure: Sequence[Reason] = (),
 ) -> list[Trust]:
     """How far each answer under planned inputs (answers, rows, inputs), engineering units, can be trusted.
 
     Args:
         lasting: of a plan, `planning.absorbed.lasting`; asked where the process does not behave as it did.
+        unsure: of a plan, CVs that it may steer the wrong way.
     """
     window = Window(*(part[0] for part in latest(history, twin.scaler, twin.history)))
     # The region looks at the mean of the planned inputs only: one row of it keeps the shape, whatever the horizon.
@@ -55,7 +57,7 @@ def judge(
             beyond=_beyond(twin, planned),
             stale=stale,
             frozen=frozen,
-            effects=leans_on(twin, planned, present),
+            effects=[*leans_on(twin, planned, present), *unsure],
             beyond_horizon_s=twin.horizon_s if len(planned) > twin.horizon else None,
         )
         for planned, distance in zip(inputs, distances, strict=False)

@@ -34,7 +34,7 @@ from twin.planning.backoff import BackOff
 from twin.planning.certificate import Entry, certify
 from twin.planning.dead_time import out_of_reach
 from twin.planning.deadline import Deadline
-from twin.planning.direction import unsteered
+from twin.planning.direction import unsteered, usual
 from twin.planning.doubts import doubts
 from twin.planning.program import Program, Units, outputs, responses
 from twin.planning.question import Question, check_positive, spans
@@ -192,24 +192,19 @@ def plan(
         return _abstain(question, history, now, reasons)
     program = question.program(history, beyond_trained_range)
     model, start, distance = _estimate(twin.dynamics, *recent_windows(twin, history), program.units.base)
-    if not beyond_trained_range and (reasons := _astray(question, history, program, float(distance))):
-        return _abstain(question, history, now, reasons)
+    unsure: list[Reason] = []
+    if not beyond_trained_range and distance > OUTSIDE:
+        detail = f"the present lies {distance:.1f} times as far out as the trained region reaches"
+        return _abstain(question, history, now, [Reason("outside_region", detail)])
+    if not beyond_trained_range and distance > 1:
+        unsure = unsteered(twin, history, question.steered(), program.free, float(distance))
+        program = program.within(usual(twin)) if unsure else program
     deadline = Deadline(math.inf if deadline_ms is None else begun + deadline_ms / 1000, looks)
     solved = _solve(program, model, start, program.start(earlier), deadline, solver)
     if solved is None:
         detail = f"no plan could be verified within the deadline of {deadline_ms:g} ms"
         return _abstain(question, history, now, [Reason("deadline", detail)])
-    return _answer(question, history, program, model, start, solved, begun, deadline)
-
-
-def _astray(question: Question, history: Telemetry, program: Program, distance: float) -> list[Reason]:
-    """Why the twin cannot plan so far out, if it cannot."""
-    if distance > OUTSIDE:
-        detail = f"the present lies {distance:.1f} times as far out as the trained region reaches"
-        return [Reason("outside_region", detail)]
-    if distance <= 1:
-        return []
-    return unsteered(question.twin, history, question.steered(), program.free, distance)
+    return _answer(question, history, program, model, start, solved, begun, deadline, unsure)
 
 
 def warm_up(twin: Twin, horizon_s: float | None = None) -> None:
@@ -296,6 +291,7 @@ def _answer(
     solved: Solution,
     begun: float,
     deadline: Deadline,
+    unsure: Sequence[Reason],
 ) -> Plan:
     """Verify and certify the moves found."""
     twin, plant = question.twin, question.twin.plant
@@ -323,7 +319,7 @@ def _answer(
     before = program.inputs(program.present[None].repeat(question.rows, 0))[0]
     return Plan(
         status=status,
-        detail=_detail(question, program, moves, broken, converged),
+        detail=_detail(question, program, moves, broken, converged, unsure),
         twin=twin.id,
         calibration=question.calibration,
         at=history.at,
@@ -334,7 +330,9 @@ def _answer(
         cost=cost_by_term(question.terms, plant, program.span, y, w, before),
         certificate=entries,
         remedies=eased,
-        trust=judge(twin, history, w[None], lambda: None if known is None else lasting(twin, history, known))[0],
+        trust=judge(twin, history, w[None], lambda: None if known is None else lasting(twin, history, known), unsure)[
+            0
+        ],
         solve_ms=1000 * (time.perf_counter() - begun),
         iterations=int(solved.iterations),
         looks=deadline.looks,
@@ -346,7 +344,14 @@ def _answer(
     )
 
 
-def _detail(question: Question, program: Program, moves: np.ndarray, broken: Sequence[Entry], converged: bool) -> str:
+def _detail(
+    question: Question,
+    program: Program,
+    moves: np.ndarray,
+    broken: Sequence[Entry],
+    converged: bool,
+    unsure: Sequence[Reason],
+) -> str:
     """What an operator should know about a plan."""
     said = [str(entry) for entry in sorted(broken, key=lambda entry: (not entry.hard, entry.rank or 0))]
     if not broken:
@@ -363,10 +368,11 @@ def _detail(question: Question, program: Program, moves: np.ndarray, broken: Seq
         at_edge = (np.abs(moves[:, i, None] - program.boxes[i]) < near_edge[i]).any(axis=0)
         if (at_edge & edges[i]).any():
             low, high = program.boxes[i]
-            said.append(f"{tag.name} stays within its trained range, {low:.6g} to {high:.6g} {tag.unit}")
+            known = "usual" if unsure else "trained"
+            said.append(f"{tag.name} stays within its {known} range, {low:.6g} to {high:.6g} {tag.unit}")
         if not program.free[i] and not question.held[i]:
             said.append(f"{tag.name} is held, as its limits and its trained range leave it no room")
-    return "; ".join(said)
+    return "; ".join([*said, *(reason.detail for reason in unsure)])
 
 
 def _at_limits(question: Question, program: Program, moves: np.ndarray) -> list[str]:

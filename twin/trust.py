@@ -26,7 +26,11 @@ LEVELS = np.array([*LOWER, 0.5, *(1 - level for level in reversed(LOWER))])
 COVERAGE = 0.9  # of the bands that folds are compared by
 TINY = 1e-9
 HINDCAST = 10  # rows: how far back the twin forecasts what has happened since
-DOUBT = {"unidentifiable_effect": 0.1, "weak_effect": 0.8}  # what such an effect leaves of the score
+DOUBT = {
+    "unidentifiable_effect": 0.1,
+    "weak_effect": 0.8,
+    "unknown_direction": 0.5,
+}  # what such an effect leaves of the score
 MADE_UP_FOR = 0.5  # what a plan's score keeps where the process has changed and the plan makes up for it
 FALSE_ALARM = 0.002  # share of healthy windows whose surprise, of any CV, is called one
 
@@ -308,7 +312,7 @@ def verdict(
         stale: tag → rows since its last measured value.
         frozen: tags that did not move although they always did.
         effects: that the answer leans on although the training data cannot show them (`unidentifiable_effect`), or
-            hardly (`weak_effect`).
+            hardly (`weak_effect`); CVs that may be steered the wrong way (`unknown_direction`).
         beyond_horizon_s: the calibrated horizon, where the answer reaches past it.
     """
     reasons: list[tuple[float, Reason]] = []

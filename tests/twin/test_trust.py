@@ -10,7 +10,7 @@ from twin.errors import QuestionError
 from twin.plant import Plant, Role, Tag
 from twin.shift import Shift, mean_errors
 from twin.telemetry import Telemetry
-from twin.trust import HINDCAST, Bands, Seen, Surprise, verdict
+from twin.trust import HINDCAST, Bands, Reason, Seen, Surprise, verdict
 
 PLANT = Plant("p", 1.0, (Tag("u", Role.MV), Tag("y", Role.CV)))
 
@@ -146,3 +146,9 @@ def test_a_plan_that_does_not_make_up_for_a_change_says_which_cv_it_is() -> None
     assert trust.score == 0.125  # 1/2 and 1/4
     assert [(r.code, r.tag) for r in trust.reasons] == [("not_made_up_for", "y"), ("surprise", "y")]
     assert "2.0 times" in trust.reasons[0].detail
+
+
+def test_a_plan_that_may_steer_the_wrong_way_loses_half_of_its_score() -> None:
+    trust = verdict(distance=2.0, surprise={}, effects=[Reason("unknown_direction", "more of u", "y")])
+    assert trust.score == 0.25  # 1/2 and 1/2
+    assert {reason.code for reason in trust.reasons} == {"outside_region", "unknown_direction"}

@@ -6,7 +6,7 @@ to their training mean, over their span; the cost is divided by its largest weig
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import NamedTuple
 
@@ -119,6 +119,12 @@ class Program:
     control: int
     blocks: int
     horizon: int
+
+    def within(self, usual: np.ndarray) -> Program:
+        """The same, whose MVs stay within (MVs, 2), or, where they are beyond, go no further out."""
+        low, high = np.minimum(usual[:, 0], self.present), np.maximum(usual[:, 1], self.present)
+        boxes = np.stack([np.maximum(self.boxes[:, 0], low), np.minimum(self.boxes[:, 1], high)], axis=1)
+        return replace(self, boxes=boxes)
 
     @property
     def rows(self) -> int:
