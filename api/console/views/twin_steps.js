@@ -42,7 +42,7 @@ export function Steps({ steps, card }) {
 function Gain({ gain }) {
   if (!gain) return html`<span class="quiet">not known</span>`;
   const unsure = gain.low <= 0 && gain.high >= 0;
-  return html`<${Band} triple=${gain} /> ${unsure && html`<${Mark} kind="attention">sign unsure<//>`}`;
+  return html`<${Band} triple=${gain} /> ${unsure && html`<${Mark} kind="attention">perhaps none<//>`}`;
 }
 
 function Shown({ verdict }) {
