@@ -1,6 +1,6 @@
 # setup: the environment in .venv, from uv's lock where uv is present, else by pip from its export.
 # demo: the service with a live simulated plant. demo-control: with that plant over OPC UA, collected and controlled. serve: the service alone. test, bench: what they say.
-.PHONY: setup demo demo-control serve test bench
+.PHONY: setup demo demo-control serve test tests-of-service tests-of-twin bench
 .DEFAULT_GOAL := setup
 
 FITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))
@@ -37,8 +37,12 @@ test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	@# apart, as the compiled programs of all tests are too many memory maps for one process
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target tests-of-service tests-of-twin
+
+# Side by side, a core each; and apart, as the compiled programs of all tests are too many memory maps for one process.
+tests-of-service: setup
 	$(BIN)/python -m pytest --ignore tests/twin
+tests-of-twin: setup
 	$(BIN)/python -m pytest tests/twin/*/
 	$(BIN)/python -m pytest tests/twin/test_*.py
 

@@ -425,6 +425,13 @@ class RangeBody(TypedDict):
     high: NotRequired[float | None]
 
 
+class ReadyAnswer(TypedDict):
+    """Whether questions can be answered at once; if not, what is still to come."""
+
+    ready: bool
+    reasons: list[str]
+
+
 class ReceiptAnswer(TypedDict):
     """What became of an upload: received = stored + duplicate + rejected."""
 
