@@ -37,7 +37,7 @@ test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target tests-of-service tests-of-twin
+	@$(MAKE) --no-print-directory --jobs=2 tests-of-service tests-of-twin
 
 # Side by side, a core each; and apart, as the compiled programs of all tests are too many memory maps for one process.
 tests-of-service: setup
