@@ -26,11 +26,8 @@ LEVELS = np.array([*LOWER, 0.5, *(1 - level for level in reversed(LOWER))])
 COVERAGE = 0.9  # of the bands that folds are compared by
 TINY = 1e-9
 HINDCAST = 10  # rows: how far back the twin forecasts what has happened since
-DOUBT = {
-    "unidentifiable_effect": 0.1,
-    "weak_effect": 0.8,
-    "unknown_direction": 0.5,
-}  # what such an effect leaves of the score
+# what such an effect leaves of the score
+DOUBT = {"unidentifiable_effect": 0.1, "weak_effect": 0.8, "unknown_direction": 0.5}
 MADE_UP_FOR = 0.5  # what a plan's score keeps where the process has changed and the plan makes up for it
 FALSE_ALARM = 0.002  # share of healthy windows whose surprise, of any CV, is called one
 

@@ -123,8 +123,7 @@ class Program:
     def within(self, usual: np.ndarray) -> Program:
         """The same, whose MVs stay within (MVs, 2), or, where they are beyond, go no further out."""
         low, high = np.minimum(usual[:, 0], self.present), np.maximum(usual[:, 1], self.present)
-        boxes = np.stack([np.maximum(self.boxes[:, 0], low), np.minimum(self.boxes[:, 1], high)], axis=1)
-        return replace(self, boxes=boxes)
+        return replace(self, boxes=np.clip(np.stack([low, high], axis=1), self.boxes[:, :1], self.boxes[:, 1:]))
 
     @property
     def rows(self) -> int:

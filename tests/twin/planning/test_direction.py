@@ -68,6 +68,13 @@ def test_an_mv_beyond_its_usual_range_may_come_back_and_go_no_further(hand_made,
     assert answer.moves["flow"].max() <= 55.0 + 1e-9
 
 
+def test_limits_beyond_the_usual_range_are_returned_to(hand_made):
+    there, limits = history_of(55.0, 57.0), {"flow": Limit(low=58.0)}  # usual are 30 to 50
+    answer = plan(twin_of(hand_made, 1.0, 1.0, 1.0, -1.0), there, AT_70, limits, horizon_s=200.0)
+    assert "unknown_direction" in codes(answer)
+    assert answer.moves["flow"].tolist() == [58.0] * 20  # 5 a row is its rate
+
+
 @pytest.mark.parametrize(("spread", "unsure"), [(0.17, False), (0.19, True)])
 def test_a_sign_is_known_where_the_95_percent_interval_leaves_out_zero(hand_made, spread, unsure):
     # members 1 ± s, two each: jackknife deviation √(3/4 · 4 s²) = 1.732 s, and 3.18 of it reach 1 at s = 0.1816
