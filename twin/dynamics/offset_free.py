@@ -8,6 +8,11 @@ the mean readout error, to every CV:
     δ = Σ ω_i (z_i − g(z_{i+1}, w_{t−i})),  b = Σ ω_i (y_{t−i} − h(z_i)),  ω_i ∝ MEMORY^i
     plan with z' = g(z, w) + δ and ŷ = h(z) + b
 
+A controller acts on its start every row, so it starts from the windows' states filtered by a constant gain, which takes
+in less of the CVs' noise (in place of z_0):
+
+    ẑ ← ẑ⁻ + κ (z_i − ẑ⁻),  ẑ⁻ = g(ẑ, w_{t−i}) + δ,  from the oldest row to the present
+
 Over a constant window δ makes the encoded state a fixed point and b makes its readout the measurement, so that
 held moves predict no change, whatever the error of the model: what an integrating disturbance model gives a
 filter (Pannocchia and Rawlings, AIChE J. 49 (2003) 426). A linear backbone inside carries its part of δ in its
@@ -28,6 +33,7 @@ from twin.windows import Window
 
 MEMORY = 0.9  # of the disturbance estimate of a controller, per row
 CALM = 0.95  # of that of a forecast: nobody acts on it every row, and it takes in less noise
+GAIN = 0.5  # κ of a controller; 1 takes the last window's state as it is
 ROWS = 24  # rows looked back: 0.9^24 is 8 %
 
 
@@ -69,6 +75,7 @@ def estimate(
     whole: jax.Array,
     begin: Callable[[Window], State] | None = None,
     memory: float = MEMORY,
+    gain: float = GAIN,
 ) -> tuple[OffsetFree, State]:
     """The corrected world model, and its state at the last row.
 
@@ -77,6 +84,7 @@ def estimate(
         whole: (n,) 1 where a window is all history, 0 where it is padded at its start; the last always counts.
         begin: how a window becomes a state, where not by `dynamics.encode`.
         memory: by how much a row counts less than the next one.
+        gain: κ, by how much the state of each window is believed beside the one foreseen from the windows before.
     """
     states = jax.vmap(begin or dynamics.encode)(windows)
     n = len(whole)
@@ -90,7 +98,22 @@ def estimate(
     misread = jnp.asarray(windows.y)[:, -1] - jax.vmap(dynamics.read)(states)
     measured = jnp.asarray(windows.mask)[:, -1] * (decay * whole.at[-1].set(1.0))[:, None]
     bias = jnp.sum(jax.vmap(_normalised, 1, 1)(measured) * misread, axis=0)
-    return OffsetFree(dynamics, drift, bias), jax.tree.map(lambda leaf: leaf[-1], states)
+    model, last = OffsetFree(dynamics, drift, bias), jax.tree.map(lambda leaf: leaf[-1], states)
+    if gain == 1:
+        return model, last
+    return model, _gated_as(last, _filtered(model, states, jnp.asarray(windows.w)[:, -1], whole, gain))
+
+
+def _filtered(model: OffsetFree, states: State, w: jax.Array, whole: jax.Array, gain: float) -> State:
+    """ẑ at the last of the rows; it begins with the first window that is all history."""
+
+    def row(known: State, now: tuple[State, jax.Array, jax.Array]) -> tuple[State, None]:
+        encoded, w, before = now
+        share = jnp.where(before > 0, gain, 1.0)
+        return jax.tree.map(lambda a, b: a + share * (b - a), model.step(known, w), encoded), None
+
+    first, here = jax.tree.map(lambda leaf: leaf[0], states), jax.tree.map(lambda leaf: leaf[1:], states)
+    return jax.lax.scan(row, first, (here, w[1:], whole[:-1]))[0]
 
 
 def _normalised(weight: jax.Array) -> jax.Array:
@@ -105,3 +128,8 @@ def _add(state: State, drift: Any) -> State:
 def _without_gate(drift: Any) -> Any:
     """A state may carry the gate of its scenario in a field `gate`: that is no state of the plant."""
     return drift._replace(gate=jnp.zeros_like(drift.gate)) if hasattr(drift, "gate") else drift
+
+
+def _gated_as(last: Any, state: Any) -> Any:
+    """The gate is that of the present, not filtered."""
+    return state._replace(gate=last.gate) if hasattr(last, "gate") else state

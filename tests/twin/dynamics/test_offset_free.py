@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from twin.dynamics.offset_free import MEMORY, estimate
+from twin.dynamics.offset_free import GAIN, MEMORY, estimate
 from twin.rollout import rollout
 from twin.windows import Window
 
@@ -63,7 +63,30 @@ def test_against_the_formula_written_out():
     bias = sum(o * (y[8 - i] - np.tanh(z[i]) - 0.3 * z[i]) for i, o in enumerate(omega / omega.sum()))
     np.testing.assert_allclose(model.drift, drift, atol=1e-5)
     np.testing.assert_allclose(model.bias, bias, atol=1e-5)
-    np.testing.assert_allclose(state, z[0], atol=1e-6)
+    filtered = z[5]
+    for i in range(4, -1, -1):
+        foreseen = a * filtered + b @ w[8 - i] + drift
+        filtered = foreseen + GAIN * (z[i] - foreseen)
+    np.testing.assert_allclose(state, filtered, atol=1e-5)
+    np.testing.assert_allclose(estimate(lag(), windows(y, w, 4), jnp.ones(6), gain=1)[1], z[0], atol=1e-6)
+
+
+def test_a_controller_starts_nearer_to_the_true_state_when_readings_are_noisy():
+    rng = np.random.default_rng(3)
+    model = Lag(jnp.asarray([0.9]), jnp.asarray([[0.5]]))
+    w, true = rng.normal(size=(400, 1)), np.zeros((400, 1))
+    for t in range(1, 400):
+        true[t] = 0.9 * true[t - 1] + 0.5 * w[t]
+    rows = windows(true + rng.normal(size=(400, 1)), w, 1)
+
+    def starts(gain):
+        parts = (jax.tree.map(lambda part, t=t: part[t - 24 : t + 1], rows) for t in range(30, 400, 5))
+        return [float(estimate(model, part, jnp.ones(25), gain=gain)[1][0]) for part in parts]
+
+    found = np.array([starts(1), starts(GAIN)])
+    last, filtered = np.sqrt(np.mean((found - true[30:400:5, 0]) ** 2, axis=1))
+    assert 0.9 < last < 1.1  # as large as the noise
+    assert filtered < 0.75 * last  # a steady filter without δ would have 0.56 of it
 
 
 def test_readings_that_were_not_measured_do_not_count():
