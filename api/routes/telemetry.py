@@ -54,7 +54,8 @@ async def upload(
 ) -> Response:
     """Store CSV, Parquet or an Arrow stream, wide or long; the receipt says what became of every row.
 
-    The body is read while it arrives; a repeated Idempotency-Key answers the first receipt and stores nothing.
+    The body is read while it arrives; a repeated Idempotency-Key (within 30 days) answers the first receipt and
+    stores nothing.
     """
     check_type(content_type)
     stream = cast(BinaryIO, io.BufferedReader(BodyFile(request.stream()), 1 << 20))

@@ -82,7 +82,7 @@ def shown(column: Column, index: int) -> str:
     try:
         cell = as_text(column.slice(index, 1))[0].as_py() if is_text(column.type) else column[index].as_py()
         text = "" if cell is None else str(cell)
-    except (OverflowError, ValueError, LookupError):  # a time, or a zone, that Python does not have
+    except (ArithmeticError, ValueError, LookupError):  # a time, a zone or a decimal that Python does not have
         text = str(getattr(column[index], "value", "?"))
     return f"'{text}'" if len(text) <= 60 else f"'{text[:60]}…'"
 
@@ -249,11 +249,11 @@ def as_text(column: Column) -> pa.Array:
         TelemetryError: the column is of a type that cannot be written as text.
     """
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
     try:
+        if pa.types.is_dictionary(array.type):
+            array = array.dictionary_decode()
         return array.cast(pa.string())
-    except pa.ArrowNotImplementedError:
+    except (pa.ArrowNotImplementedError, KeyError):  # KeyError: a type that pyarrow has no class for
         raise TelemetryError(f"a column of the type {array.type} holds no text") from None
     except pa.ArrowInvalid:
         cells = array.cast(pa.binary()).to_pylist()

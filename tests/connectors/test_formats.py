@@ -426,6 +426,12 @@ def test_bodies_that_once_ended_in_an_error_of_the_service() -> None:
         read((DAMAGED / "interval_of_months.arrow").read_bytes(), ARROW)
     with pytest.raises(TelemetryError, match="too large"):
         read((DAMAGED / "too_large.arrow").read_bytes(), ARROW)
+    with pytest.raises(TelemetryError, match=r"month_interval.*holds no text"):
+        read((DAMAGED / "dictionary_of_months.arrow").read_bytes(), ARROW)
+    decimals = read((DAMAGED / "scale_of_minus_1.9e9.arrow").read_bytes(), ARROW, timezone="Europe/Berlin")
+    assert [(r.row, r.reason) for batch in decimals for r in batch.rejected] == [
+        (row, "'?' is not finite") for row in range(2, 7)
+    ]
     odd = pa.array([{}], pa.struct([]))
     times = pa.array([0], pa.timestamp("us", "UTC"))
     with pytest.raises(TelemetryError, match=r"column 'u__quality'.*struct"):

@@ -7,18 +7,20 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from deltalake import DeltaTable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from twin import store
 from twin.errors import NotFoundError, QuestionError, StoreError, TelemetryError
-from twin.storage import ingest
+from twin.storage import delta, ingest
 from twin.storage.batch import Batch, of_frame
 from twin.storage.delta import Log
 from twin.store import PlantTable, Store
@@ -165,6 +167,38 @@ def test_a_repeated_key_answers_the_first_receipt(table: PlantTable) -> None:
     assert second == first
     assert other.rows_stored == 1
     assert column(table) == {0: 1, 5: 1}
+
+
+def test_commit_log_and_keys_do_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log is cut at each of its checkpoints, one in 100 commits; a key is known for as long as was said."""
+    monkeypatch.setitem(delta.CONFIGURATION, "delta.logRetentionDuration", "interval 1 milliseconds")
+    monkeypatch.setitem(delta.CONFIGURATION, "delta.setTransactionRetentionDuration", "interval 1 seconds")
+    table = Store(tmp_path).plant("demo")
+    other = Store(tmp_path).plant("demo")
+    first = table.append(of_frame(frame([0], a=[0])), idempotency_key="k0")
+    assert other.append(of_frame(frame([0], a=[0])), idempotency_key="k0") == first  # knows a commit soon cut off
+    time.sleep(1.1)
+    for second in range(1, 220):
+        table.append(of_frame(frame([second], a=[second])), idempotency_key=f"k{second}")
+    commits = [path for path in (tmp_path / "demo/_delta_log").glob("*.json") if path.stem.isdecimal()]
+    assert len(commits) < 150
+    for known in (table, other, Store(tmp_path).plant("demo")):
+        assert known.version == table.version
+        assert column(known) == {second: second for second in range(220)}
+        assert known._log.committed("k0") is None
+        assert known._log.committed("k219") == table.version
+    assert len(table.uploads()) == 220
+
+
+def test_a_table_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(delta, "CONFIGURATION", {"delta.logRetentionDuration": "interval 1 days"})
+        Store(tmp_path).plant("demo").append(of_frame(frame([0, 1], a=[7, 8])))
+    table = Store(tmp_path).plant("demo")
+    table.compact()
+    found = DeltaTable(tmp_path / "demo").metadata().configuration
+    assert found.items() >= delta.CONFIGURATION.items()
+    assert column(table) == {0: 7, 1: 8}
 
 
 @pytest.mark.parametrize("before", [False, True])

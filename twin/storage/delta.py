@@ -41,8 +41,9 @@ KINDS = ROWS, RECEIPT, TAKE_BACK = "rows", "receipt", "take_back"
 GROUP = 1 << 14  # rows of a Parquet row group: what a read must decode at least
 CONFIGURATION = {
     "delta.dataSkippingStatsColumns": f"{TIME},{SEQUENCE}",
-    "delta.logRetentionDuration": "interval 1 days",
+    "delta.logRetentionDuration": "interval 1 hours",  # each commit lists the log
     "delta.deletedFileRetentionDuration": "interval 1 days",
+    "delta.setTransactionRetentionDuration": "interval 30 days",  # of Idempotency-Keys, which else are kept for ever
 }
 BASE = pa.schema({KIND: pa.string(), TIME: pa.timestamp("us", "UTC"), SEQUENCE: pa.int64(), BODY: pa.string()})
 
@@ -241,7 +242,9 @@ class Log:
                 table.alter.add_columns([Field(c, _delta_type(c)) for c in fresh])
             actions: list[AddAction | RemoveAction] = [a for k, f in added.items() for a in _adds(k, f, not removed)]
             actions += [a for k, f in (removed or {}).items() for a in _removes(k, f)]
-            marks = [Transaction("sequence", sequence)] + ([Transaction(_mark(key), sequence)] if key else [])
+            marks = [Transaction("sequence", sequence)]  # without a time, so that it never expires
+            if key:
+                marks.append(Transaction(_mark(key), sequence, int(time.time() * 1000)))
             properties = CommitProperties(app_transactions=marks, max_commit_retries=0)
             table.create_write_transaction(actions, "append", table.schema(), [KIND], commit_properties=properties)
             self._remember()
@@ -258,6 +261,10 @@ class Log:
         """Forget old log entries and remove files that no state of the last day needs."""
         with self._guard, errors(self.uri):
             if self._table is not None:
+                if (
+                    not CONFIGURATION.items() <= self._table.metadata().configuration.items()
+                ):  # made by a version before
+                    self._table.alter.set_table_properties(CONFIGURATION)
                 self._table.create_checkpoint()
                 self._table.cleanup_metadata()
                 self._table.vacuum(dry_run=False, full=True)
