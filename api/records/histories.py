@@ -38,8 +38,7 @@ class Histories:
         what there is now."""
         if history is None:
             return self._stored(slug, twin, at, self._store.plant(slug).version if version is None else version)
-        rows = given(twin.plant, history)
-        return rows if at is None else rows.between(None, pd.Timestamp(at)), None
+        return given(twin.plant, history, at), None
 
     def _stored(self, slug: str, twin: Twin, at: datetime | None, version: int) -> tuple[Telemetry, int]:
         key = (slug, version, at, twin.id, twin.plant)
@@ -67,8 +66,10 @@ class Histories:
         return Telemetry.from_frame(plant, frame)
 
 
-def given(plant: Plant, history: History) -> Telemetry:
-    """The rows of a request.
+def given(plant: Plant, history: History, at: datetime | None = None) -> Telemetry:
+    """The rows of a request, those measured later than `at` left out.
+
+    On the grid the last one may lie up to half a period behind `at`.
 
     Raises:
         QuestionError: an unknown tag, or a series of another length than the times.
@@ -84,4 +85,5 @@ def given(plant: Plant, history: History) -> Telemetry:
     if not index.is_monotonic_increasing or index.has_duplicates:
         raise HistoryError.at(("history", "times"), "must increase from row to row")
     columns = {tag: np.array(values, np.float64) for tag, values in history.values.items()}
-    return Telemetry.from_frame(plant, pd.DataFrame(columns, index=index))
+    frame = pd.DataFrame(columns, index=index)
+    return Telemetry.from_frame(plant, frame if at is None else frame.loc[: pd.Timestamp(at)])

@@ -71,6 +71,21 @@ def test_at_asks_from_an_earlier_row(client: httpx.Client, measured: Telemetry) 
     np.testing.assert_allclose(same["baseline"]["level_1"]["mean"], answer["baseline"]["level_1"]["mean"], rtol=1e-6)
 
 
+@pytest.mark.parametrize("late_s", [0.1, 1.0, 2.4, 2.6, 4.1, 4.9])
+def test_the_last_row_counts_whatever_its_phase_on_the_grid(
+    client: httpx.Client, measured: Telemetry, late_s: float
+) -> None:
+    """A controller that starts between two stored rows: its own lie anywhere on their grid."""
+    given = history(measured, 200)
+    own = [pd.Timestamp(time) + pd.Timedelta(seconds=late_s) for time in given["times"][-60:]]
+    given["times"][-60:] = [time.isoformat() for time in own]
+    for at in (own[-1], own[-1] + pd.Timedelta(seconds=0.2)):
+        plan = ask(client, "optimize", GOAL | {"history": given, "at": at.isoformat()})
+        assert abs((pd.Timestamp(plan["at"]) - own[-1]).total_seconds()) <= PERIOD_S / 2
+    earlier = ask(client, "optimize", GOAL | {"history": given, "at": own[-2].isoformat()})
+    assert pd.Timestamp(plan["at"]) - pd.Timestamp(earlier["at"]) == pd.Timedelta(seconds=PERIOD_S)
+
+
 def test_moves_hold_every_limit_of_the_plant_exactly(client: httpx.Client, measured: Telemetry) -> None:
     for target in (0.5, 6.0, 19.5):
         body = {"horizon_s": 300.0, "objective": {"setpoints": {"level_1": {"value": target}}}}
