@@ -111,7 +111,11 @@ class Dense:
         bias = (weight[:, None] * misread).sum(axis=0) / weight.sum()
         inputs = np.column_stack([*(moves[name] for name in self.mvs)])
         dvs = np.tile([history[name][-1] for name in self.dvs], (len(inputs), 1))
-        now, path = states[0], []
+        now, path = states[BACK], []
+        for i in range(BACK - 1, -1, -1):  # the state plans start from: half encoded, half foreseen
+            row = w[len(w) - 1 - i]
+            seen = [[a + d for a, d in zip(self.step(m, now[m], row), drift[m], strict=True)] for m in members]
+            now = [[(a + b) / 2 for a, b in zip(seen[m], states[i][m], strict=True)] for m in members]
         for row in self._inputs(np.hstack([inputs, dvs]) if self.dvs else inputs):
             now = [[a + d for a, d in zip(self.step(m, now[m], row), drift[m], strict=True)] for m in members]
             path.append(self.read(now, gates[0]) + bias)

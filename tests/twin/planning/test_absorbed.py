@@ -61,7 +61,9 @@ def by_hand(rows, surprise):
     for back in (0, 12, 24):
         t = len(y) - 1 - back - HINDCAST
         drift = weight @ one_step[t - 1 - np.arange(ROWS)] / weight.sum()
-        state, squares = y[t], []
+        state, squares = y[t - ROWS], []
+        for row in range(t - ROWS + 1, t + 1):  # half of what is encoded, half of what was foreseen
+            state = (KEEP * state + (1 - KEEP) * GAIN * u[row] + drift + y[row]) / 2
         for k in range(HINDCAST):
             state = KEEP * state + (1 - KEEP) * GAIN * u[t + 1 + k] + drift
             squares.append(((y[t + 1 + k] - state) / surprise.size[k, 0]) ** 2)
