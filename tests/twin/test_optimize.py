@@ -54,7 +54,10 @@ def rolled(twin, history, flow):
     for gain in GAINS:
         error = [y[-1 - i] - KEEP * y[-2 - i] - (1 - KEEP) * gain * u[-1 - i] for i in age]
         drift = weight @ error / weight.sum()
-        state, path = y[-1], []
+        behind = int((weight > 0).sum())  # rows since the first window that is all history
+        state, path = y[-1 - behind], []
+        for measured, moved in zip(y[-behind:], u[-behind:], strict=True):  # half encoded, half foreseen
+            state = (KEEP * state + (1 - KEEP) * gain * moved + drift + measured) / 2
         for value in flow:
             state = KEEP * state + (1 - KEEP) * gain * (value - 40) / 10 + drift
             path.append(state)
