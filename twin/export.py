@@ -70,7 +70,7 @@ def _encode(twin: Twin) -> Any:
         windows = Window(y[at], w[at], mask[at])  # type: ignore[arg-type]
         whole = (jnp.arange(ROWS, -1, -1) <= count - L).astype(jnp.float32)
         model, state = estimate(
-            dynamics, windows, whole, lambda p: dynamics.begin(p, jnp.asarray(p.w)[-1:]), CALM, gain=1
+            dynamics, windows, whole, lambda p: dynamics.begin(p, jnp.asarray(p.w)[-1:]), CALM, filter_gain=1
         )
         decay = CALM ** jnp.arange(len(whole) - 1, -1, -1, dtype=jnp.float32)
         kept = model.scaled(jnp.float32(twin.correction) * (decay @ whole) / decay.sum())

@@ -25,7 +25,7 @@ def forecaster(
     """
     last = jax.tree.map(lambda part: jnp.asarray(part)[-1], windows)
     model, state = estimate(
-        dynamics, windows, whole, lambda window: dynamics.begin(window, jnp.asarray(window.w)[-1:]), CALM, gain=1
+        dynamics, windows, whole, lambda window: dynamics.begin(window, jnp.asarray(window.w)[-1:]), CALM, filter_gain=1
     )
     decay = CALM ** jnp.arange(len(whole) - 1, -1, -1, dtype=jnp.float32)
     corrected = model.scaled(correction * (decay @ whole) / decay.sum())

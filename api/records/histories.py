@@ -69,7 +69,7 @@ class Histories:
 def given(plant: Plant, history: History, at: datetime | None = None) -> Telemetry:
     """The rows of a request, those measured later than `at` left out.
 
-    On the grid the last one may lie up to half a period behind `at`.
+    On the grid the last one may lie up to half a period later than `at`.
 
     Raises:
         QuestionError: an unknown tag, or a series of another length than the times.

@@ -1,9 +1,11 @@
 """The telemetry store beside plain pyarrow: append, read, overview, tail, live appends. Prints a table.
 
-    python tests/benchmarks/store.py [long|wide] [--rows 5000000] [--tags 20] [--live 1000] [--step 60] [--json FILE]
+    python tests/benchmarks/store.py [long|wide|small] [--rows 5000000] [--tags 20] [--live 1000] [--step 60]
+        [--uploads 6000] [--json FILE]
 
-`long` is many rows of few tags, `wide` a day of 10,000 tags, a sample every `--step` seconds; without a word it is
-`long`. Times are of one run; memory is the peak of the process above its start, sampled.
+`long` is many rows of few tags, `wide` a day of 10,000 tags, a sample every `--step` seconds, `small` many uploads of a
+row, each with an Idempotency-Key, by what has gathered in the commit log; without a word it is `long`. Times are of one
+run; memory is the peak of the process above its start, sampled (in `small` what it holds).
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +184,24 @@ def run(folder: Path, rows: int, tags: int, live: int) -> list[dict[str, Any]]:
     return table
 
 
+def run_small(folder: Path, tags: int, uploads: int) -> list[dict[str, Any]]:
+    """One upload of a row after the other: what one takes, by entries of the commit log."""
+    there = Store(folder).plant("small")
+    values = {f"TAG{i:02d}": [1.0] for i in range(tags)}
+    table, spent = [], []
+    for i in range(uploads):
+        rows = pd.DataFrame(values, index=pd.DatetimeIndex([START + pd.Timedelta(seconds=i)], name="time"))
+        spent.append(measure_ms(partial(there.append, of_frame(rows), idempotency_key=f"key-{i}")))
+        if (i + 1) % 500 == 0:
+            entries = sum(1 for _ in (folder / "small" / "_delta_log").iterdir())
+            resident = psutil.Process().memory_info().rss >> 20
+            ms = float(np.median(spent))
+            table.append({"uploads": i + 1, "entries": entries, "ms": ms, "mib": resident})
+            print(f"{i + 1} uploads, {entries} entries: {ms:.1f} ms an upload, {resident} MiB", flush=True)
+            spent.clear()
+    return table
+
+
 def measure_ms(work: Callable[[], Any]) -> float:
     """Milliseconds."""
     before = time.perf_counter()
@@ -191,16 +212,19 @@ def measure_ms(work: Callable[[], Any]) -> float:
 def main() -> None:
     """Parse arguments and run."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", nargs="?", choices=("long", "wide"), default="long")
+    parser.add_argument("what", nargs="?", choices=("long", "wide", "small"), default="long")
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--tags", type=int, help="20, or 10,000 in `wide`")
     parser.add_argument("--step", type=int, default=60)
     parser.add_argument("--live", type=int, default=1000)
+    parser.add_argument("--uploads", type=int, default=6000)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if options.what == "wide":
             table = run_wide(Path(folder), options.tags or 10_000, options.step)
+        elif options.what == "small":
+            table = run_small(Path(folder), options.tags or 20, options.uploads)
         else:
             table = run(Path(folder), options.rows, options.tags or 20, options.live)
     if options.json:

@@ -33,7 +33,7 @@ from twin.windows import Window
 
 MEMORY = 0.9  # of the disturbance estimate of a controller, per row
 CALM = 0.95  # of that of a forecast: nobody acts on it every row, and it takes in less noise
-GAIN = 0.5  # κ of a controller; 1 takes the last window's state as it is
+FILTER_GAIN = 0.5  # κ of a controller; 1 takes the last window's state as it is
 ROWS = 24  # rows looked back: 0.9^24 is 8 %
 
 
@@ -75,7 +75,7 @@ def estimate(
     whole: jax.Array,
     begin: Callable[[Window], State] | None = None,
     memory: float = MEMORY,
-    gain: float = GAIN,
+    filter_gain: float = FILTER_GAIN,
 ) -> tuple[OffsetFree, State]:
     """The corrected world model, and its state at the last row.
 
@@ -84,7 +84,7 @@ def estimate(
         whole: (n,) 1 where a window is all history, 0 where it is padded at its start; the last always counts.
         begin: how a window becomes a state, where not by `dynamics.encode`.
         memory: by how much a row counts less than the next one.
-        gain: κ, by how much the state of each window is believed beside the one foreseen from the windows before.
+        filter_gain: κ, by how much each window's state is believed beside the one foreseen from those before.
     """
     states = jax.vmap(begin or dynamics.encode)(windows)
     n = len(whole)
@@ -99,17 +99,17 @@ def estimate(
     measured = jnp.asarray(windows.mask)[:, -1] * (decay * whole.at[-1].set(1.0))[:, None]
     bias = jnp.sum(jax.vmap(_normalised, 1, 1)(measured) * misread, axis=0)
     model, last = OffsetFree(dynamics, drift, bias), jax.tree.map(lambda leaf: leaf[-1], states)
-    if gain == 1:
+    if filter_gain == 1:
         return model, last
-    return model, _gated_as(last, _filtered(model, states, jnp.asarray(windows.w)[:, -1], whole, gain))
+    return model, _gated_as(last, _filtered(model, states, jnp.asarray(windows.w)[:, -1], whole, filter_gain))
 
 
-def _filtered(model: OffsetFree, states: State, w: jax.Array, whole: jax.Array, gain: float) -> State:
+def _filtered(model: OffsetFree, states: State, w: jax.Array, whole: jax.Array, filter_gain: float) -> State:
     """ẑ at the last of the rows; it begins with the first window that is all history."""
 
     def row(known: State, now: tuple[State, jax.Array, jax.Array]) -> tuple[State, None]:
         encoded, w, before = now
-        share = jnp.where(before > 0, gain, 1.0)
+        share = jnp.where(before > 0, filter_gain, 1.0)
         return jax.tree.map(lambda a, b: a + share * (b - a), model.step(known, w), encoded), None
 
     first, here = jax.tree.map(lambda leaf: leaf[0], states), jax.tree.map(lambda leaf: leaf[1:], states)

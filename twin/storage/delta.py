@@ -261,10 +261,8 @@ class Log:
         """Forget old log entries and remove files that no state of the last day needs."""
         with self._guard, errors(self.uri):
             if self._table is not None:
-                if (
-                    not CONFIGURATION.items() <= self._table.metadata().configuration.items()
-                ):  # made by a version before
-                    self._table.alter.set_table_properties(CONFIGURATION)
+                if not self._table.metadata().configuration.items() >= CONFIGURATION.items():
+                    self._table.alter.set_table_properties(CONFIGURATION)  # made by an earlier version
                 self._table.create_checkpoint()
                 self._table.cleanup_metadata()
                 self._table.vacuum(dry_run=False, full=True)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from twin.dynamics.offset_free import GAIN, MEMORY, estimate
+from twin.dynamics.offset_free import FILTER_GAIN, MEMORY, estimate
 from twin.rollout import rollout
 from twin.windows import Window
 
@@ -66,9 +66,9 @@ def test_against_the_formula_written_out():
     filtered = z[5]
     for i in range(4, -1, -1):
         foreseen = a * filtered + b @ w[8 - i] + drift
-        filtered = foreseen + GAIN * (z[i] - foreseen)
+        filtered = foreseen + FILTER_GAIN * (z[i] - foreseen)
     np.testing.assert_allclose(state, filtered, atol=1e-5)
-    np.testing.assert_allclose(estimate(lag(), windows(y, w, 4), jnp.ones(6), gain=1)[1], z[0], atol=1e-6)
+    np.testing.assert_allclose(estimate(lag(), windows(y, w, 4), jnp.ones(6), filter_gain=1)[1], z[0], atol=1e-6)
 
 
 def test_a_controller_starts_nearer_to_the_true_state_when_readings_are_noisy():
@@ -81,9 +81,9 @@ def test_a_controller_starts_nearer_to_the_true_state_when_readings_are_noisy():
 
     def starts(gain):
         parts = (jax.tree.map(lambda part, t=t: part[t - 24 : t + 1], rows) for t in range(30, 400, 5))
-        return [float(estimate(model, part, jnp.ones(25), gain=gain)[1][0]) for part in parts]
+        return [float(estimate(model, part, jnp.ones(25), filter_gain=gain)[1][0]) for part in parts]
 
-    found = np.array([starts(1), starts(GAIN)])
+    found = np.array([starts(1), starts(FILTER_GAIN)])
     last, filtered = np.sqrt(np.mean((found - true[30:400:5, 0]) ** 2, axis=1))
     assert 0.9 < last < 1.1  # as large as the noise
     assert filtered < 0.75 * last  # a steady filter without δ would have 0.56 of it
