@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from family import PLANTS, record
 from peers.linear import best_arx, best_subspace
-from real_data import _free_run
+from support.free_run import free_run
 
 from twin.forecasting import forecaster
 from twin.train import Options, fit
@@ -49,8 +49,8 @@ def judge(plant: str, rows: int, budget_s: float) -> dict[str, Any]:
     arx, subspace = (best(grid, twin.history, twin.horizon) for best in (best_arx, best_subspace))
     forecasters = {
         "twin": lambda p, k, w: forecaster(twin.dynamics, p, k, share)(w),
-        "arx": lambda p, k, w: _free_run(arx[1], p, k, w),
-        "subspace": lambda p, k, w: _free_run(subspace[1], p, k, w),
+        "arx": lambda p, k, w: free_run(arx[1], p, k, w),
+        "subspace": lambda p, k, w: free_run(subspace[1], p, k, w),
     }
     y = {who: np.asarray(jax.jit(jax.vmap(f))(windows, whole, future.w), np.float64) for who, f in forecasters.items()}
     low, high = twin.calibration.bands.interval(ASKED, twin.horizon)

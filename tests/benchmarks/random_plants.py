@@ -24,7 +24,7 @@ import jax
 import numpy as np
 import pandas as pd
 from peers.linear import best_arx, best_subspace
-from real_data import _free_run
+from support.free_run import free_run
 
 from twin.forecasting import forecaster
 from twin.plant import Plant, Role, Tag
@@ -157,8 +157,8 @@ def judge(seed: int, budget_s: float, cpu_budget: bool) -> dict[str, Any]:
         future, measured = truth.future(ends, twin.horizon), seen.future(ends, twin.horizon)
         forecasters = {
             "twin": lambda p, k, w: forecaster(twin.dynamics, p, k, share)(w),
-            "arx": lambda p, k, w: _free_run(arx[1], p, k, w),
-            "subspace": lambda p, k, w: _free_run(subspace[1], p, k, w),
+            "arx": lambda p, k, w: free_run(arx[1], p, k, w),
+            "subspace": lambda p, k, w: free_run(subspace[1], p, k, w),
         }
         parts = {who: jax.jit(jax.vmap(f))(windows, whole, future.w) for who, f in forecasters.items()}
         rmse = {who: np.sqrt(np.mean((np.asarray(p, np.float64) - future.y) ** 2, axis=0)) for who, p in parts.items()}

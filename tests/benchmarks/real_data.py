@@ -1,42 +1,63 @@
-"""Free-run error on real plants: twins trained by defaults beside persistence, ARX and subspace models.
+"""Free-run error on real plants: twins by defaults beside persistence, ARX, subspace models, a GRU and jax-sysid.
 
-    python tests/benchmarks/real_data.py [plant ...] [--again] [--budget SECONDS] [--cpu] [--data FOLDER]
+    python tests/benchmarks/real_data.py [plant ...] [--only MODEL ...] [--again] [--budget S] [--cpu] [--data FOLDER]
 
-Each plant is trained on its `train` runs in a process of its own and judged once on its `test` runs. Results are
-kept in `results/real_data.json`; plants found there are not run again unless asked. Two plants are averaged over
-blocks of rows first, as their sample period is short against their dynamics. The default budget counts seconds of
-a clock; on a machine that is busy with other work let it count CPU time (`--cpu`).
+Each model of a plant is trained on its `train` runs in a process of its own and judged once on its `test` runs. Results
+are kept in `results/real_data.json`; models found there are not trained again unless asked, and twins stay in `cache/`.
+Two plants are averaged over blocks of rows first, as their sample period is short against their dynamics. The budget is
+that of a twin, of a GRU and of jax-sysid alike; by default it counts seconds of a clock; on a machine that is busy with
+other work let it count CPU time (`--cpu`).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import resource
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import pandas as pd
+from peers.gru import best_gru
 from peers.linear import best_arx, best_subspace, persistence
+from peers.sysid import best_sysid
 from support.free_run import Forecaster, free_run, free_run_errors
 
-from twin.dynamics.lti import Lti
+from twin import artifact
 from twin.forecasting import forecaster
 from twin.plant import Plant
+from twin.scaling import Scaler
 from twin.telemetry import Telemetry
 from twin.train import Options, fit
+from twin.training.folds import ROWS, sizes, split
 from twin.windows import Grid, latest
 
 RESULTS = Path(__file__).parent / "results" / "real_data.json"
+CACHE = Path(__file__).parent / "cache" / "real_data"
 DATA = Path(__file__).parents[3] / "shared" / "data"
 STRIDES = {"tclab": 5, "tennessee_eastman": 3}  # rows averaged into one
-HORIZONS = (1, 10, 30, 60)
+HORIZONS = (1, 10, 20, 30, 60)
+WHO = {
+    "twin": "twin",
+    "arx": "ARX",
+    "subspace": "subspace",
+    "gru": "GRU",
+    "jax-sysid": "jax-sysid",
+    "persistence": "persistence",
+}
+JOB_OF = {"twin": "twin", "gru": "gru", "jax-sysid": "jax-sysid"} | dict.fromkeys(
+    ("arx", "subspace", "persistence"), "linear"
+)
 INITIAL = 5  # samples that start the whole-test free run of the cascaded tanks
 
 
@@ -57,43 +78,48 @@ def _averaged(frame: pd.DataFrame, stride: int) -> pd.DataFrame:
     return pd.DataFrame(blocks.mean(axis=1), frame.index[stride - 1 : rows : stride], frame.columns)
 
 
-def judge(name: str, data: Path, budget_s: float, cpu_budget: bool) -> dict[str, Any]:
-    """Train and judge everything on one plant."""
+class Task(NamedTuple):
+    """What a model is trained on, and how long."""
+
+    train: Telemetry
+    grid: Grid
+    history: int
+    horizon: int
+    budget_s: float
+    clock: Callable[[], float]
+    keep: Path
+
+
+Trained = dict[str, tuple[Forecaster, dict[str, Any]]]  # a model's forecaster, and what its training tells
+
+
+def judge(job: str, name: str, data: Path, budget_s: float, cpu_budget: bool) -> dict[str, Any]:
+    """Train the models of one job on one plant and judge them."""
     stride = STRIDES.get(name, 1)
     train, test = load(data / name, "train", stride), load(data / name, "test", stride)
+    scaler = Scaler.fit(train)
+    history, horizon = sizes(train.run, ROWS)
+    clock = time.process_time if cpu_budget else time.monotonic
+    task = Task(train, Grid.of(train, scaler), history, horizon, budget_s, clock, CACHE / name)
     begin, cpu = time.monotonic(), time.process_time()
-    twin = fit(train, Options(budget_s=budget_s), clock=time.process_time if cpu_budget else time.monotonic)
-    seconds, cpu_seconds = time.monotonic() - begin, time.process_time() - cpu
-    scaler, training = twin.scaler, twin.card["training"]
-    grid, unseen = Grid.of(train, scaler), Grid.of(test, scaler)
-    peers: dict[str, tuple[str, Lti]] = {
-        "persistence": ("last value", persistence(grid.y.shape[1], grid.w.shape[1], twin.history)),
-        "arx": best_arx(grid, twin.history, twin.horizon),
-        "subspace": best_subspace(grid, twin.history, twin.horizon),
+    trained = JOBS[job](task)
+    of_all = {
+        "train_s": round(time.monotonic() - begin, 1),
+        "train_cpu_s": round(time.process_time() - cpu, 1),
+        "budget_s": budget_s,
+        "budget_of": "CPU time" if cpu_budget else "clock",
+        "commit": _commit(),
+        "date": datetime.now(UTC).date().isoformat(),
     }
-    share = np.float32(twin.correction)
-    forecasters: dict[str, Forecaster] = {
-        "twin": lambda windows, whole, w: forecaster(twin.dynamics, windows, whole, share)(w)
-    } | {who: partial(free_run, model) for who, (_, model) in peers.items()}
-    errors = {
-        who: free_run_errors(forecast, unseen, twin.history, twin.horizon) for who, forecast in forecasters.items()
-    }
-    steps = [k for k in HORIZONS if k <= twin.horizon]
+    unseen = Grid.of(test, scaler)
+    errors = {who: free_run_errors(forecast, unseen, history, horizon) for who, (forecast, _) in trained.items()}
+    steps = [k for k in HORIZONS if k <= horizon]
     out: dict[str, Any] = {
         "rows": {"train": len(train), "test": len(test)},
         "stride": stride,
-        "history": twin.history,
-        "horizon": twin.horizon,
-        "budget_s": budget_s,
-        "budget_of": "CPU time" if cpu_budget else "clock",
-        "train_s": round(seconds, 1),
-        "train_cpu_s": round(cpu_seconds, 1),
-        "peak_memory_mib": round(training["peak_memory_mib"]),
-        "backbone": training["backbone"]["name"],
-        "residual_ships": training["residual"]["ships"],
-        "correction": twin.correction,
-        "stopping_step": training["stopping_step"],
-        "peers": {who: kind for who, (kind, _) in peers.items()},
+        "history": history,
+        "horizon": horizon,
+        "models": {who: told | of_all for who, (_, told) in trained.items()},
         "nrmse": {who: float(rmse.mean()) for who, rmse in errors.items()},
         "cvs": {
             tag.name: {
@@ -108,11 +134,67 @@ def judge(name: str, data: Path, budget_s: float, cpu_budget: bool) -> dict[str,
         },
     }
     if name == "cascaded_tanks":
-        out["whole_test_rmse_v"] = {
-            who: _whole_run(forecast, test, twin.history, scaler) for who, forecast in forecasters.items()
-        }
-    out["process_peak_memory_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        whole = {who: _whole_run(forecast, test, history, scaler) for who, (forecast, _) in trained.items()}
+        out["whole_test_rmse_v"] = whole
+    memory = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    for told in out["models"].values():
+        told["process_peak_memory_mib"] = memory
     return out
+
+
+def _twin(task: Task) -> Trained:
+    twin = fit(task.train, Options(budget_s=task.budget_s), clock=task.clock)
+    shutil.rmtree(task.keep, ignore_errors=True)
+    artifact.save(twin, task.keep)
+    share = np.float32(twin.correction)
+    training = twin.card["training"]
+    told = {
+        "kind": training["backbone"]["name"],
+        "residual_ships": training["residual"]["ships"],
+        "correction": twin.correction,
+        "stopping_step": training["stopping_step"],
+        "stopped_by": training["stopped_by"],
+        "peak_memory_mib": round(training["peak_memory_mib"]),
+    }
+    return {"twin": (lambda windows, whole, w: forecaster(twin.dynamics, windows, whole, share)(w), told)}
+
+
+def _linear(task: Task) -> Trained:
+    grid = task.grid
+    models = {
+        "persistence": ("last value", persistence(grid.y.shape[1], grid.w.shape[1], task.history)),
+        "arx": best_arx(grid, task.history, task.horizon),
+        "subspace": best_subspace(grid, task.history, task.horizon),
+    }
+    return {who: (partial(free_run, model), {"kind": kind}) for who, (kind, model) in models.items()}
+
+
+def _gru(task: Task) -> Trained:
+    folds = split(task.grid.run, task.history, task.horizon)
+    found = best_gru(task.grid, folds, task.budget_s, task.clock)
+    return {"gru": (found.forecast, {"kind": found.kind, **found.told})}
+
+
+def _sysid(task: Task) -> Trained:
+    found = best_sysid(task.grid, task.history, task.horizon, task.budget_s, task.clock)
+    return {"jax-sysid": (found.forecast, {"kind": found.kind, **found.told})}
+
+
+JOBS: dict[str, Callable[[Task], Trained]] = {"twin": _twin, "linear": _linear, "gru": _gru, "jax-sysid": _sysid}
+
+
+def _commit() -> str:
+    found = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or "unknown"
+
+
+def merged(old: Any, new: Any) -> Any:
+    """Nested dictionaries, the new values where both have one."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return new
+    return old | {key: merged(old.get(key), value) for key, value in new.items()}
 
 
 def _whole_run(forecast: Forecaster, test: Telemetry, history: int, scaler: Any) -> float:
@@ -124,53 +206,60 @@ def _whole_run(forecast: Forecaster, test: Telemetry, history: int, scaler: Any)
 
 
 def table(results: dict[str, Any]) -> None:
-    """Mean NRMSE over CVs and rows 1 to K, and what training took."""
-    head = f"{'plant':<19}{'twin':>8}{'ARX':>8}{'subsp.':>8}{'persist.':>9}"
-    print(f"{head}{'train s':>9}{'CPU s':>7}{'MiB':>7}  residual, backbone")
+    """Mean NRMSE over CVs and rows 1 to K, then at single rows, the twin beside the best of the peers."""
+    print(f"{'plant':<19}" + "".join(f"{head:>12}" for head in WHO.values()) + f"{'of best':>9}")
     for name, r in results.items():
-        e = r["nrmse"]
-        row = f"{name:<19}{e['twin']:>8.3f}{e['arx']:>8.3f}{e['subspace']:>8.3f}{e['persistence']:>9.3f}"
-        ships = "ships" if r["residual_ships"] else "no"
-        print(f"{row}{r['train_s']:>9.0f}{r['train_cpu_s']:>7.0f}{r['peak_memory_mib']:>7}  {ships:<5} {r['backbone']}")
+        figures = [r["nrmse"].get(who) for who in WHO]
+        best = min((e for who, e in r["nrmse"].items() if who != "twin"), default=math.nan)
+        told = "".join(f"{'-' if e is None else f'{e:.4f}':>12}" for e in figures)
+        print(f"{name:<19}{told}{r['nrmse'].get('twin', math.nan) / best:>9.2f}")
+    for k in map(str, HORIZONS):
+        print(f"\nrow {k}")
+        for name, r in results.items():
+            of = [cv["nrmse"] for cv in r["cvs"].values()]
+            mean = {
+                who: float(np.mean([e[who][k] for e in of])) for who in WHO if who in r["nrmse"] and k in of[0][who]
+            }
+            print(f"{name:<19}" + "".join(f"{f'{mean[who]:.4f}' if who in mean else '-':>12}" for who in WHO))
+    print()
     for name, r in results.items():
+        for who, told in r["models"].items():
+            print(f"{name:<19}{WHO[who]:<12}{told['train_cpu_s']:>6.0f} CPU s  {told['commit']}  {told['kind']}")
         for who, rmse in r.get("whole_test_rmse_v", {}).items():
-            print(f"{name}: whole-test free run, {who}: {rmse:.3f} V")
+            print(f"{name}: whole-test free run, {WHO[who]}: {rmse:.3f} V")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("plants", nargs="*", help="names of folders of the data; all by default")
+    parser.add_argument("--only", nargs="+", choices=JOBS, default=list(JOBS), help="which models")
     parser.add_argument("--cpu", action="store_true", help="the budget counts CPU time, not the clock")
-    parser.add_argument("--again", action="store_true", help="run plants even where there are results")
-    parser.add_argument("--budget", type=float, default=Options().budget_s, help="seconds of training a plant")
+    parser.add_argument("--again", action="store_true", help="train models even where there are results")
+    parser.add_argument("--budget", type=float, default=Options().budget_s, help="seconds of training a model")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if not asked.data.is_dir():
         sys.exit(f"no plant data in {asked.data}: give its folder by --data")
     if asked.one:
-        print(json.dumps(judge(asked.plants[0], asked.data, asked.budget, asked.cpu)))
+        print(json.dumps(judge(asked.only[0], asked.plants[0], asked.data, asked.budget, asked.cpu)))
         return
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name in asked.plants or sorted(path.name for path in asked.data.iterdir() if path.is_dir()):
-        if asked.again or name not in results:
-            command = [
-                sys.executable,
-                __file__,
-                name,
-                "--one",
-                "--budget",
-                str(asked.budget),
-                "--data",
-                str(asked.data),
-                *["--cpu"] * asked.cpu,
-            ]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            results[name] = json.loads(done.stdout.splitlines()[-1])
-            RESULTS.parent.mkdir(exist_ok=True)
-            RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
-            print(f"{name} done", flush=True)
-    table(results)
+        for job in asked.only:
+            known = _results().get(name, {}).get("models", {})
+            if asked.again or not any(JOB_OF[who] == job for who in known):
+                options = ["--one", "--only", job, "--budget", str(asked.budget), "--data", str(asked.data)]
+                command = [sys.executable, __file__, name, *options, *["--cpu"] * asked.cpu]
+                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+                results = merged(_results(), {name: json.loads(done.stdout.splitlines()[-1])})
+                RESULTS.parent.mkdir(exist_ok=True)
+                RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+                print(f"{name}: {job} done", flush=True)
+    table(_results())
+
+
+def _results() -> dict[str, Any]:
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ Each kind is selected alone, by its free run over the last quarter of the traini
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 
 from twin.dynamics.lti import Lti, arx
@@ -18,6 +20,8 @@ LAST = 0.25
 WINDOWS = 300
 STABLE = 1.001
 
+C = TypeVar("C", bound=Candidate)
+
 
 def persistence(cvs: int, inputs: int, history: int) -> Lti:
     """The last value held."""
@@ -26,23 +30,40 @@ def persistence(cvs: int, inputs: int, history: int) -> Lti:
 
 def best_arx(grid: Grid, history: int, horizon: int) -> tuple[str, Lti]:
     """ARX in levels with as many rows of inputs as of CVs, of the best order and ridge."""
-    return _select(grid, history, horizon, [Arx(n, n, penalty=p) for n in ORDERS if n < history for p in RIDGES])
+    folds = last_part(grid, history, horizon)
+    best = _select(grid, folds, [Arx(n, n, penalty=p) for n in ORDERS if n < history for p in RIDGES])
+    return best.name, fitted(best, grid, folds, np.ones(len(grid.run), bool))
 
 
 def best_subspace(grid: Grid, history: int, horizon: int) -> tuple[str, Lti]:
     """The best subspace model by order and ridge."""
-    return _select(grid, history, horizon, [Subspace(n, penalty=p) for n in STATES for p in RIDGES])
+    folds = last_part(grid, history, horizon)
+    best = chosen_subspace(grid, folds)
+    return best.name, fitted(best, grid, folds, np.ones(len(grid.run), bool))
 
 
-def _select(grid: Grid, history: int, horizon: int, candidates: list[Candidate]) -> tuple[str, Lti]:
+def chosen_subspace(grid: Grid, folds: Folds) -> Subspace:
+    """Its order and ridge alone."""
+    return _select(grid, folds, [Subspace(n, penalty=p) for n in STATES for p in RIDGES])
+
+
+def last_part(grid: Grid, history: int, horizon: int) -> Folds:
+    """The last part of the rows, fold 1, is held out."""
     rows = len(grid.run)
-    folds = Folds(grid.run, (np.arange(rows) >= (1 - LAST) * rows).astype(np.int64), history, horizon)
+    return Folds(grid.run, (np.arange(rows) >= (1 - LAST) * rows).astype(np.int64), history, horizon)
+
+
+def fitted(candidate: Candidate, grid: Grid, folds: Folds, rows: np.ndarray) -> Lti:
+    """The candidate fitted to those rows (N,) that are true."""
+    return candidate.fit(Data(grid, folds, rows))
+
+
+def _select(grid: Grid, folds: Folds, candidates: list[C]) -> C:
     held = spread(folds.held_out(1), WINDOWS)
     data = Data(grid, folds, folds.label == 0)
     room = [c for c in candidates if getattr(c, "order", 0) < data.past or isinstance(c, Subspace)]
     scored = [(_error(grid, folds, c.fit(data), held), i) for i, c in enumerate(room)]
-    best = room[min(scored)[1]]
-    return best.name, best.fit(Data(grid, folds, np.ones(rows, bool)))
+    return room[min(scored)[1]]
 
 
 def _error(grid: Grid, folds: Folds, fit: Lti, held: np.ndarray) -> float:
