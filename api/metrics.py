@@ -27,6 +27,11 @@ class Metrics:
         self.solve_seconds = Histogram(
             "twin_solve_seconds", "Time of one solve.", ("plant",), buckets=LATENCY_S, registry=self.registry
         )
+        self.waiting = Gauge(
+            "twin_recommendations_waiting",
+            "Recommendations on disk that are not in the database yet.",
+            registry=self.registry,
+        )
         self.jobs = Gauge("twin_jobs", "Jobs by state.", ("state",), registry=self.registry)
         self.last = Gauge(
             "twin_telemetry_last_time_seconds",

@@ -21,7 +21,7 @@ from api.records.histories import Histories
 from api.records.recorder import Recorder
 from api.records.registry import Registry
 from api.records.sources import Sources
-from api.settings import Settings
+from api.settings import MIB, Settings
 from api.upkeep.housekeeping import Housekeeper
 from twin.store import Store
 
@@ -74,13 +74,14 @@ class Service:
             registry=registry,
             calibrations=Calibrations(db, catalog, store, registry),
             drifts=Drifts(catalog, store, registry, metrics),
-            recorder=Recorder(db, settings.spool),
+            recorder=Recorder(db, settings.spool, settings.spool_mib * MIB),
             inbox=inbox,
             housekeeper=Housekeeper(catalog, store, inbox, jobs, registry, settings.jobs, settings.retention_days),
             metrics=metrics,
             sources=sources,
             controllers=Controllers(db),
         )
+        metrics.waiting.set_function(lambda: service.recorder.waiting)
         service.registry.start()
         service.recorder.start()
         service.housekeeper.start()

@@ -55,6 +55,11 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(default=8 * GIB, gt=0, description="the largest upload of telemetry, as it is sent")
     max_unpacked_bytes: int = Field(default=64 * GIB, gt=0, description="the largest upload of telemetry, unpacked")
     max_request_bytes: int = Field(default=16 * MIB, gt=0, description="the largest JSON request")
+    spool_mib: int = Field(
+        default=1024,
+        ge=1,
+        description="MiB of recommendations that may wait on disk for the database; beyond, optimize answers 503",
+    )
     requests_per_minute: int = Field(
         default=0, ge=0, description="how many requests a key may make in a minute, in the long run; 0 is any number"
     )

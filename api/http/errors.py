@@ -23,6 +23,7 @@ from twin.plant import near
 log = structlog.get_logger()
 
 PROBLEM_JSON = "application/problem+json"
+LATER = {"Retry-After": "2"}  # with every 503
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room on the disk, in the quota, under the limit of a file's size
 
 
@@ -111,6 +112,8 @@ async def _ours(request: Request, error: Exception) -> Response:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("failed", path=request.url.path, error=str(error))
     headers = {"WWW-Authenticate": "Bearer"} if status is HTTPStatus.UNAUTHORIZED else None
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        headers = LATER
     if isinstance(error, TooManyError):
         headers = {"Retry-After": str(error.after_s)}
     return problem(request, status, error.detail, error.problems, headers)
@@ -128,7 +131,7 @@ async def _http(request: Request, error: Exception) -> Response:
 async def _database(request: Request, error: Exception) -> Response:
     log.error("the database does not answer", path=request.url.path, error=str(error))
     detail = "the database does not answer, or cannot be written; nothing was changed that this answer does not tell"
-    return problem(request, 503, detail, headers={"Retry-After": "2"})
+    return problem(request, 503, detail, headers=LATER)
 
 
 async def _system(request: Request, error: Exception) -> Response:

@@ -16,6 +16,16 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
+POOL_S = 5.0  # that a request waits for a connection when all are in use
+# Of libpq, each overridden by the URL's own: seconds to connect, milliseconds that sent data may stay unconfirmed,
+# and the probing of connections on which nothing is sent.
+PATIENCE = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
 
@@ -27,7 +37,7 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        self.engine = _sqlite(url) if url.startswith("sqlite") else create_engine(url, pool_pre_ping=True)
+        self.engine = _sqlite(url) if url.startswith("sqlite") else _server(url)
         self._writer = self.engine.execution_options(begin="BEGIN IMMEDIATE")
 
     @contextmanager
@@ -79,6 +89,14 @@ def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     return config
+
+
+def _server(url: str) -> Engine:
+    """A server's database: one that answers nothing any more is given up in seconds, not in a TCP stack's minutes."""
+    given = make_url(url)
+    limits = PATIENCE if given.get_backend_name() == "postgresql" else {}
+    mine = {name: value for name, value in limits.items() if name not in given.query}
+    return create_engine(url, pool_pre_ping=True, pool_timeout=POOL_S, connect_args=mine)
 
 
 def _sqlite(url: str) -> Engine:

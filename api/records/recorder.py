@@ -1,7 +1,8 @@
 """The log of recommendations, written behind the answers: one thread, in batches, flushed at the end.
 
 Before an answer goes out its recommendation is in the spool, so that neither a kill nor a database that is away takes
-one that was acknowledged; what a process left there is stored at the next start.
+one that was acknowledged; what a process left there is stored by the next one, which does not wait for it. An answer
+never waits for the database: where too much of the spool waits for it, there is none.
 """
 
 from __future__ import annotations
@@ -21,19 +22,18 @@ from sqlalchemy.orm import Session
 
 from api.records.audit import audit_recommendations
 from api.records.db import Database
-from api.records.spool import Part, Spool
+from api.records.spool import Line, Spool, SpoolFullError
 from api.records.tables import RecommendationRow, utc_now
 from twin.errors import StoreError
 
 log = structlog.get_logger()
 
-WAITING = 10_000  # recommendations; an answer waits where more are still to be written
 BATCH = 200
 RETRY_S = 1.0
 LEAVING_S = 10.0
 FLUSH_S = 10.0
 FIELDS = ("plant", "twin", "key", "fingerprint", "request", "outcome")
-Item = tuple[dict[str, Any], Part]  # as the spool holds it, and where
+Item = tuple[Line, bool]  # where it is in the spool, and whether it may be stored already
 
 
 class Recorder:
@@ -41,31 +41,62 @@ class Recorder:
 
     Args:
         folder: of the spool.
+        room: bytes of the spool that may wait for the database.
     """
 
-    def __init__(self, db: Database, folder: Path) -> None:
+    def __init__(self, db: Database, folder: Path, room: int) -> None:
         self._db = db
-        self._spool = Spool(folder)
-        self._queue: queue.Queue[Item | None] = queue.Queue(WAITING)
+        self._spool = Spool(folder, room)
+        self._room = room
+        self._queue: queue.Queue[Item | None] = queue.Queue()
         self._lock = threading.Lock()
         self._last = utc_now()
-        self._stopping = threading.Event()
+        self._end: float | None = None  # of the thread at the latest, once it is asked to
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
+    @property
+    def waiting(self) -> int:
+        """How many are still to be stored."""
+        return self._queue.unfinished_tasks
+
     def start(self) -> None:
-        """Store what an earlier process left, and begin to write."""
-        for part, entries in self._spool.left():
-            self._store([(entry, part) for entry in entries], again=True)
+        """Begin to write, first what an earlier process left."""
+        for lines in self._spool.left():
+            for line in lines:
+                self._queue.put((line, True))
         self._thread.start()
 
-    def add(self, row: RecommendationRow) -> None:
-        """Have a recommendation stored soon; it is safe from a kill when this returns.
+    def check(self) -> None:
+        """Ask before the work for an answer whether it could be recorded.
 
         Raises:
+            StoreError: too many wait for the database.
+        """
+        try:
+            self._spool.check()
+        except SpoolFullError:
+            raise self._full() from None
+
+    def add(self, row: RecommendationRow) -> None:
+        """Have a recommendation stored soon; it is safe from a kill when this returns, at once.
+
+        Raises:
+            StoreError: too many wait for the database; this one is not kept.
             OSError: the disk does not take it.
         """
         entry = {"created": self._instant().isoformat()} | {name: getattr(row, name) for name in FIELDS}
-        self._queue.put((entry, self._spool.add(entry)))
+        try:
+            self._queue.put((self._spool.add(entry), False))
+        except SpoolFullError:
+            raise self._full() from None
+
+    def _full(self) -> StoreError:
+        return StoreError(
+            f"the database cannot be written, and {self.waiting} recommendations that wait for it have used up the "
+            f"{self._room >> 20} MiB of disk that they may take (TWIN_SPOOL_MIB): none is given that could not be "
+            "logged. See that the database can be written again (its server, its disk, who locks it); they are then "
+            "stored, and optimize answers again, without a restart"
+        )
 
     def _instant(self) -> datetime:
         """Now, and no two of a process at the same instant: by that `_known` knows them."""
@@ -89,54 +120,72 @@ class Recorder:
 
     def stop(self) -> None:
         """Store what is left and end; a database that is away is waited for only so long."""
-        self._stopping.set()
+        self._end = time.monotonic() + LEAVING_S
         self._queue.put(None)
-        self._thread.join()
-        self._spool.close()
+        self._thread.join(LEAVING_S)
+        if self._thread.is_alive():  # the database does not even refuse: the files stay this process's to its end
+            log.error("the database does not answer; recommendations wait for the next start", rows=self.waiting)
 
     def _run(self) -> None:
-        going = True
-        while going:
+        stored = True
+        while stored and not self._late():
             batch = [self._queue.get()]
             while len(batch) < BATCH and not self._queue.empty():
                 batch.append(self._queue.get())
             items = [item for item in batch if item is not None]
-            going = len(items) == len(batch)
-            self._store(items)
-            for _ in batch:
+            stored = self._store(items)
+            for _ in batch if stored else ():
                 self._queue.task_done()
+            if len(items) < len(batch):
+                break
+        if self.waiting:
+            log.error("recommendations wait for the next start", rows=self.waiting)
+        self._spool.close()
 
-    def _store(self, items: Sequence[Item], again: bool = False) -> None:
-        """Store recommendations, however long the database is away; while the service ends, for `LEAVING_S` at most.
+    def _late(self) -> bool:
+        """Whether the service has to end now."""
+        return self._end is not None and time.monotonic() > self._end - RETRY_S
 
-        Args:
-            again: some may be there already.
+    def _store(self, items: Sequence[Item]) -> bool:
+        """Store recommendations, however long the database is away.
+
+        Returns:
+            False where it is still away when the service has to end; they wait for the next start.
         """
-        left = LEAVING_S
-        while left > 0:
+        again = any(known for _, known in items)
+        while True:
             try:
+                entries = [self._spool.read(line) for line, _ in items]
                 with self._db.write() as session:
-                    rows = [_row(entry) for entry, _ in items]
+                    rows = [_row(entry) for entry in entries if entry is not None]
                     known = self._known(session, rows) if again else set()
                     rows = [row for row in rows if (row.fingerprint, row.created) not in known]
                     session.add_all(rows)
                     session.flush()
                     audit_recommendations(session, rows)
-            except (OperationalError, InterfaceError) as error:
+            except (OperationalError, InterfaceError, OSError) as error:
                 log.error("recommendations not stored yet", rows=len(items), error=str(error))
                 again = True  # the commit may have arrived, and its answer not
                 self._sync()
-            except SQLAlchemyError as error:  # it would be no better now; they stay in the spool
-                log.error("recommendations not stored", rows=len(items), error=str(error))
-                return
+            except SQLAlchemyError as error:
+                return self._refused(items, error)
             else:
-                for _, part in items:
-                    self._spool.done(part)
-                return
-            if self._stopping.is_set():
-                left -= RETRY_S
+                for (line, _), entry in zip(items, entries, strict=True):
+                    if entry is None:
+                        log.error("a line of the spool is damaged", path=str(line.part.path), start=line.start)
+                    else:
+                        self._spool.done(line)
+                return True
+            if self._late():
+                return False
             time.sleep(RETRY_S)
-        log.error("recommendations wait for the next start", rows=len(items))
+
+    def _refused(self, items: Sequence[Item], error: SQLAlchemyError) -> bool:
+        """One of them is refused for what it is: it stays in the spool, and takes no other with it."""
+        if len(items) > 1:
+            return all(self._store([(line, True)]) for line, _ in items)
+        log.error("a recommendation cannot be stored", error=str(error))
+        return True
 
     def _sync(self) -> None:
         try:
@@ -147,13 +196,9 @@ class Recorder:
     @staticmethod
     def _known(session: Session, rows: Sequence[RecommendationRow]) -> set[tuple[str, datetime]]:
         """Which of them are stored."""
-        known: set[tuple[str, datetime]] = set()
         query = select(RecommendationRow.fingerprint, RecommendationRow.created)
-        for start in range(0, len(rows), BATCH):
-            times = [row.created for row in rows[start : start + BATCH]]
-            found = session.execute(query.where(RecommendationRow.created.in_(times)))
-            known |= {(fingerprint, created) for fingerprint, created in found}
-        return known
+        found = session.execute(query.where(RecommendationRow.created.in_([row.created for row in rows])))
+        return {(fingerprint, created) for fingerprint, created in found}
 
 
 def _row(entry: dict[str, Any]) -> RecommendationRow:

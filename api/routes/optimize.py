@@ -16,6 +16,7 @@ router = APIRouter(prefix="/v1/plants", tags=["optimize"])
 @router.post("/{plant}/optimize", response_model=OptimizeAnswer, openapi_extra=body(OPTIMIZE))
 def optimize(app: App, key: Optimizer, plant: PlantSlug, body: OptimizeBody) -> Response:
     """The best moves under the limits; always 200 with a status: optimal, feasible, relaxed or abstained."""
+    app.recorder.check()
     given = inputs(app, plant, body)
     made = compute(given, body)
     answer = {"hierarchy": None, **made.to_json()}

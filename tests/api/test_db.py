@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -10,7 +12,8 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import event, text
+from sqlalchemy.exc import OperationalError
 
 from api.jobs.queue import Jobs
 from api.records.db import MIGRATIONS, Database
@@ -79,3 +82,41 @@ def test_a_write_that_raises_leaves_nothing(db: Database) -> None:
         add_and_break()
     with db.read() as session:
         assert session.get(KeyRow, "a") is None
+
+
+def test_a_database_server_that_has_fallen_silent_is_given_up() -> None:
+    """It takes the connection and says nothing: psycopg alone would wait for 130 s."""
+    pytest.importorskip("psycopg", reason="NO PSYCOPG: the extra `postgres` is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        db = Database(f"postgresql+psycopg://twin@127.0.0.1:{silent.getsockname()[1]}/twin?connect_timeout=1")
+        told: list[BaseException] = []
+
+        def ask() -> None:
+            try:
+                with db.read() as session:
+                    session.execute(text("SELECT 1"))
+            except OperationalError as error:
+                told.append(error)
+
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        asking.join(60)
+        assert "timeout" in str(told[0])
+        db.close()
+
+
+def test_limits_of_a_server_s_connections_give_way_to_those_of_the_url() -> None:
+    pytest.importorskip("psycopg", reason="NO PSYCOPG: the extra `postgres` is not installed")
+    asked: list[dict[str, object]] = []
+
+    def connect(_dialect: object, _record: object, _args: object, given: dict[str, object]) -> None:
+        asked.append(dict(given))
+        raise OSError("no server")
+
+    for query in ("", "?connect_timeout=60&tcp_user_timeout=1"):
+        db = Database(f"postgresql+psycopg://twin@db.invalid/twin{query}")
+        event.listen(db.engine, "do_connect", connect)
+        with pytest.raises(OSError, match="no server"), db.read() as session:
+            session.execute(text("SELECT 1"))
+    names = ("connect_timeout", "tcp_user_timeout", "keepalives_idle")
+    assert [[str(given[name]) for name in names] for given in asked] == [["5", "10000", "5"], ["60", "1", "5"]]
