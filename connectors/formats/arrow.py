@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from connectors.formats import pages
 from connectors.formats.base import Chunk
 from connectors.formats.frames import Frames
 from connectors.formats.streams import Body
@@ -30,7 +31,8 @@ class ParquetReader:
         spool: an empty file to hold the body: the index of Parquet is at its end.
 
     Raises:
-        TelemetryError: it is no Parquet file, cut off, or unpacks to more than `max_bytes`.
+        TelemetryError: it is no Parquet file, cut off, or unpacks to more than `max_bytes`; while reading: its pages
+            take more memory than `pages.check` allows.
     """
 
     decimal = "."
@@ -48,10 +50,12 @@ class ParquetReader:
         unpacked = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
         if unpacked > max_bytes:
             raise TelemetryError(f"the Parquet file unpacks to {unpacked} bytes; at most {max_bytes} are accepted")
+        self._spool, self._max = spool, max_bytes
 
     def chunks(self, columns: tuple[str, ...]) -> Iterator[Chunk]:
         with _clear("the Parquet file"):
             stored = self._frames.stored(columns)
+            pages.check(self._spool, self._file.metadata, frozenset(stored), self._max)
             yield from _chunks(self._file.iter_batches(ROWS, columns=stored, use_threads=False), columns, self._frames)
 
 

@@ -413,7 +413,7 @@ def test_a_bomb_is_stopped_while_it_unpacks() -> None:
 def test_a_small_file_takes_no_memory_for_what_its_header_claims() -> None:
     """A page header says that 1.6 GB follow."""
     before = pa.default_memory_pool().max_memory()
-    with pytest.raises(TelemetryError, match=r"expected \(1610811384\)"):
+    with pytest.raises(TelemetryError, match=r"a page of \d+ bytes in the column"):
         read((DAMAGED / "page_of_1.6_GB.parquet").read_bytes(), PARQUET)
     assert pa.default_memory_pool().max_memory() - before < 1 << 26
 
