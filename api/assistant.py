@@ -157,6 +157,7 @@ class Tools:
             return {
                 **answer,
                 "times": [answer["times"][i] for i in keep],
+                "disturbances": {tag: [values[i] for i in keep] for tag, values in answer["disturbances"].items()},
                 "baseline": _bands(answer["baseline"], keep),
                 "scenarios": scenarios,
             }
@@ -221,5 +222,6 @@ def _bands(cvs: Any, keep: list[int]) -> dict[str, Any]:
 
 def _series(scenario: Any, keep: list[int]) -> dict[str, Any]:
     return {
-        name: {tag: [values[i] for i in keep] for tag, values in scenario[name].items()} for name in ("moves", "change")
+        name: {tag: [values[i] for i in keep] for tag, values in scenario[name].items()}
+        for name in ("moves", "disturbances", "change")
     }

@@ -24,6 +24,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from twin.branches import with_components
+from twin.dynamics.disturbances import DisturbanceModel
 from twin.dynamics.ensemble import Ensemble, arrays, assemble
 from twin.dynamics.region import Region
 from twin.errors import ArtifactError, TwinError
@@ -56,6 +57,7 @@ class Twin:
         correction: the share of its recent constant error that a forecast is corrected by, 0 to 1.
         reference: one history in model units near the middle of what was seen, (L, ·).
         card: the model card, JSON.
+        disturbances: what DVs do when nobody says; without it, as in twins of before, they hold.
         slow: a twin of the same plant on averages over a whole number of periods, for long horizons; None without one.
     """
 
@@ -71,6 +73,7 @@ class Twin:
     reference: Window
     card: dict[str, Any]
     slow: Twin | None = None
+    disturbances: DisturbanceModel | None = None
 
     @property
     def min_history_rows(self) -> int:
@@ -218,8 +221,12 @@ def _tensors(twin: Twin) -> dict[str, np.ndarray]:
         "surprise": twin.calibration.surprise,
         "seen": twin.seen,
     }
-    if twin.calibration.shift is not None:
-        parts["shift"] = twin.calibration.shift
+    optional = {
+        "shift": twin.calibration.shift,
+        "unannounced": twin.calibration.unannounced,
+        "disturbances": twin.disturbances,
+    }
+    parts |= {name: owner for name, owner in optional.items() if owner is not None}
     for i, branch in enumerate(twin.plant.branches):
         parts[f"branches.{i}"] = branch
     named = {
@@ -250,10 +257,14 @@ def _assemble(manifest: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) ->
         seen=Seen(**part("seen")),
         correction=float(manifest["correction"]),
         calibration=Calibration(
-            Bands(**part("bands")), Surprise(**part("surprise")), Shift(**part("shift")) if part("shift") else None
+            Bands(**part("bands")),
+            Surprise(**part("surprise")),
+            Shift(**part("shift")) if part("shift") else None,
+            Bands(**part("unannounced")) if part("unannounced") else None,
         ),
         reference=Window(**part("reference")),
         card=manifest["card"],
+        disturbances=DisturbanceModel(**part("disturbances")) if part("disturbances") else None,
     )
 
 

@@ -23,6 +23,7 @@ from twin.planning.backoff import BackOff
 from twin.rollout import rollout
 from twin.telemetry import Telemetry
 from twin.training.correction import CHUNK, member, recent
+from twin.training.disturbances import expected
 from twin.training.folds import COUNT, spread
 from twin.trust import COVERAGE, TINY, Bands, Surprise
 from twin.windows import Grid, Window
@@ -42,13 +43,20 @@ def calibrate(twin: Twin, telemetry: Telemetry) -> BackOff:
     telemetry = twin.reads(telemetry)
     folds = folds_of(twin, telemetry)
     grid = Grid.of(telemetry, twin.scaler)
-    parts = [
-        _errors(member(twin.dynamics, fold), grid, twin, spread(folds.held_out(fold), WINDOWS)) for fold in range(COUNT)
-    ]
-    residuals, mask = (np.concatenate(part) for part in zip(*parts, strict=True))
-    bands = Bands.across(residuals, mask, np.repeat(np.arange(COUNT), WINDOWS))
-    surprise = Surprise.fit(residuals, mask)
-    return _record(twin, bands, reaction(twin, bands), surprise, "training", len(residuals), telemetry)
+    held_out = [spread(folds.held_out(fold), WINDOWS) for fold in range(COUNT)]
+    of_fold = np.repeat(np.arange(COUNT), WINDOWS)
+
+    def errors(announced: bool) -> tuple[np.ndarray, np.ndarray]:
+        parts = [_errors(member(twin.dynamics, i), grid, twin, ends, announced) for i, ends in enumerate(held_out)]
+        return np.concatenate([part for part, _ in parts]), np.concatenate([mask for _, mask in parts])
+
+    residuals, mask = errors(announced=True)
+    bands = Bands.across(residuals, mask, of_fold)
+    alone = None
+    if twin.disturbances is not None:
+        alone = Bands.across(*errors(announced=False), of_fold).containing(bands)
+    rows = reaction(twin, alone or bands)
+    return _record(twin, bands, alone, rows, Surprise.fit(residuals, mask), "training", len(residuals), telemetry)
 
 
 def renew(twin: Twin, before: BackOff, telemetry: Telemetry) -> BackOff:
@@ -70,19 +78,27 @@ def renew(twin: Twin, before: BackOff, telemetry: Telemetry) -> BackOff:
         )
     ends = spread(usable, min(COUNT * WINDOWS, len(usable)))
     residuals, mask = _errors(twin.dynamics, grid, twin, ends)
-    bands = before.bands
-    quantiles = bands.quantiles.copy()
-    low, high = bands.at(1 - COVERAGE, twin.horizon), bands.at(COVERAGE, twin.horizon)
+    fitted = _stretched(before.bands, before.reaction, residuals, mask)
+    alone = before.unannounced
+    if alone is not None:
+        found, _ = _errors(twin.dynamics, grid, twin, ends, announced=False)
+        alone = _stretched(alone, before.reaction, found, mask).containing(fitted)
+    surprise = before.surprise and before.surprise.widened(residuals, mask)
+    return _record(twin, fitted, alone, before.reaction, surprise, "live", len(ends), telemetry)
+
+
+def _stretched(bands: Bands, reaction: np.ndarray, residuals: np.ndarray, mask: np.ndarray) -> Bands:
+    """Each side of each CV's band so wide that it holds for these residuals (n, K, CVs) until the reaction."""
+    quantiles, horizon = bands.quantiles.copy(), residuals.shape[1]
+    low, high = bands.at(1 - COVERAGE, horizon), bands.at(COVERAGE, horizon)
     median = bands.levels >= 0.5
-    for cv, rows in enumerate(before.reaction):
+    for cv, rows in enumerate(reaction):
         known = mask[:, :rows, cv] > 0
         for side, edge in ((median, np.maximum(high, TINY)), (~median, np.minimum(low, -TINY))):
             reached = (residuals[:, :rows, cv] / edge[None, :rows, cv])[known]
             share = max(float(np.quantile(reached, COVERAGE)), SHRINKS) if len(reached) else 1.0
             quantiles[side, :, cv] *= share
-    fitted = Bands(bands.levels, np.maximum.accumulate(quantiles, axis=0))
-    surprise = before.surprise and before.surprise.widened(residuals, mask)
-    return _record(twin, fitted, before.reaction, surprise, "live", len(ends), telemetry)
+    return Bands(bands.levels, np.maximum.accumulate(quantiles, axis=0))
 
 
 def reaction(twin: Twin, bands: Bands) -> np.ndarray:
@@ -113,6 +129,7 @@ def _answers(twin: Twin) -> np.ndarray:
 def _record(
     twin: Twin,
     bands: Bands,
+    unannounced: Bands | None,
     rows: np.ndarray,
     surprise: Surprise | None,
     source: str,
@@ -121,17 +138,27 @@ def _record(
 ) -> BackOff:
     first, last = (pd.Timestamp(telemetry.times[i], tz="UTC") for i in (0, -1))
     now = pd.Timestamp.now("UTC").floor("us")
-    return BackOff(uuid.uuid4().hex[:12], twin.id, bands, rows, source, windows, first, last, now, surprise)
+    of = uuid.uuid4().hex[:12]
+    return BackOff(of, twin.id, bands, rows, source, windows, first, last, now, surprise, unannounced)
 
 
-def _errors(dynamics: Ensemble, grid: Grid, twin: Twin, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(n, K, CVs) measured less forecast at each end, and where it was measured."""
+def _errors(
+    dynamics: Ensemble, grid: Grid, twin: Twin, ends: np.ndarray, announced: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n, K, CVs) measured less forecast at each end, and where it was measured.
+
+    Args:
+        announced: whether forecasts knew what the DVs would do, or went by what the twin expects of them.
+    """
     future = grid.future(ends, twin.horizon)
+    w = future.w
+    if not announced and twin.disturbances is not None:
+        w = expected(twin.disturbances, twin.scaler, grid, ends, twin.horizon)
     found = []
     for start in range(0, len(ends), CHUNK):
-        part = np.resize(ends[start : start + CHUNK], CHUNK)  # repeated where there are fewer: one compiled shape
-        windows, whole = recent(grid, part, twin.history)
-        y = np.asarray(forecasts(dynamics, windows, whole, grid.future(part, twin.horizon).w))
+        part = np.resize(np.arange(start, min(start + CHUNK, len(ends))), CHUNK)  # repeated: one compiled shape
+        windows, whole = recent(grid, ends[part], twin.history)
+        y = np.asarray(forecasts(dynamics, windows, whole, w[part]))
         found.append(future.y[start : start + CHUNK] - y[: len(ends) - start])
     return np.concatenate(found).astype(np.float64), future.mask
 

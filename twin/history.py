@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from twin.errors import HistoryError
 from twin.plant import Role
 from twin.telemetry import Telemetry
 from twin.trust import HINDCAST
-from twin.windows import Window, latest
+from twin.windows import Window, hold, latest
 
 
 def check_history(twin: Twin, history: Telemetry) -> Telemetry:
@@ -72,6 +73,24 @@ def present_inputs(twin: Twin, history: Telemetry) -> np.ndarray:
     last = len(recent) - 1 - np.argmax(known[::-1], axis=0)
     values: np.ndarray = recent.w[last, np.arange(recent.w.shape[1])]
     return values
+
+
+def expected_inputs(twin: Twin, history: Telemetry, rows: int) -> np.ndarray:
+    """(rows, inputs) after the history if nobody moves or says anything: MVs stay, DVs do what the twin expects;
+    engineering units."""
+    present = present_inputs(twin, history)
+    out = np.tile(present, (rows, 1))
+    if twin.disturbances is not None:
+        recent = check_history(twin, history)
+        mvs = len(twin.plant.mvs)
+        past = hold(recent.w, recent.run)[:, mvs:]
+        out[:, mvs:] = twin.disturbances.forecast(past, rows)
+    return out
+
+
+def expected_dvs(twin: Twin, announced: Container[str]) -> tuple[str, ...]:
+    """The DVs whose course is not announced, so that the twin says what it expects of them."""
+    return tuple(tag.name for tag in twin.plant.dvs if tag.name not in announced)
 
 
 def recent_windows(twin: Twin, history: Telemetry) -> tuple[Window, np.ndarray]:

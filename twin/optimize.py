@@ -66,6 +66,8 @@ class Plan:
         detail: why, in a sentence.
         moves: MV → (K,) values in force in each row, None where the present value is unknown.
         next: MV → its value in the first row; None where any present value is unknown.
+        disturbances: DV → (K,) what the plan supposes of it.
+        unannounced: the DVs of which that is what the twin expects, as nobody said.
         cvs: CV → forecast; low and high each hold at the coverage, one-sided.
         cost: by term.
         certificate: every limit.
@@ -86,6 +88,8 @@ class Plan:
     moves: Mapping[str, np.ndarray | None]
     next: Mapping[str, float] | None
     trust: Trust
+    disturbances: Mapping[str, np.ndarray] = field(default_factory=dict)
+    unannounced: tuple[str, ...] = ()
     cvs: Mapping[str, Band] = field(default_factory=dict)
     cost: Mapping[str, float] = field(default_factory=dict)
     certificate: tuple[Entry, ...] = ()
@@ -106,6 +110,8 @@ class Plan:
             "times": iso(self.times),
             "moves": {tag: [None] * len(self.times) if v is None else v.tolist() for tag, v in self.moves.items()},
             "next": self.next and dict(self.next),
+            "disturbances": {tag: values.tolist() for tag, values in self.disturbances.items()},
+            "unannounced": list(self.unannounced),
             "cvs": {tag: band.to_json() for tag, band in self.cvs.items()},
             "cost": {"total": sum(self.cost.values()) if self.cost else None, "by_term": dict(self.cost)},
             "certificate": [entry.to_json() for entry in self.certificate],
@@ -153,7 +159,8 @@ def plan(
         objective: setpoints, prices, move suppression.
         limits: tag → what tightens the plant's limits.
         horizon_s: how far to look.
-        disturbances: DV → steps it is known to take; the last one holds.
+        disturbances: DV → steps it is known to take; the last one holds. Of a DV that is not named the twin says
+            itself what it expects, and CV limits are kept from further away.
         control_horizon_s: how long the MVs may move; by default to the end.
         hold_mvs: MVs that stay where they are.
         beyond_trained_range: lets MVs leave their trained range, where the twin extrapolates.
@@ -326,6 +333,8 @@ def _answer(
         times=times,
         moves={tag.name: moves[:, i] for i, tag in enumerate(plant.mvs)},
         next={tag.name: float(moves[0, i]) for i, tag in enumerate(plant.mvs)},
+        disturbances={tag.name: program.disturbances[:, i] for i, tag in enumerate(plant.dvs)},
+        unannounced=question.unannounced,
         cvs={tag.name: Band(y[:, i], bands[0][:, i], bands[1][:, i]) for i, tag in enumerate(plant.cvs)},
         cost=cost_by_term(question.terms, plant, program.span, y, w, before),
         certificate=entries,

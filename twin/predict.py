@@ -14,7 +14,7 @@ from twin.artifact import Twin
 from twin.dynamics.ensemble import Ensemble
 from twin.errors import Location, QuestionError
 from twin.forecasting import forecaster
-from twin.history import present_inputs, recent_windows, reference_history
+from twin.history import expected_dvs, expected_inputs, present_inputs, recent_windows, reference_history
 from twin.judge import judge
 from twin.moves import Envelope, strict
 from twin.plant import Role, Tag
@@ -28,7 +28,8 @@ ROW_BUCKET = 20  # forecasts are computed in multiples of so many rows, so that 
 
 @dataclass(frozen=True)
 class Scenario:
-    """Moves of MVs and what DVs are expected to do; a tag that is not named holds its present value."""
+    """Moves of MVs and what DVs will do. An MV that is not named holds its present value; a DV does what the twin
+    expects of it (`twin.dynamics.disturbances`)."""
 
     name: str = "scenario"
     moves: Steps = field(default_factory=dict)
@@ -64,10 +65,13 @@ class Band:
 
 @dataclass(frozen=True)
 class ScenarioForecast:
-    """What one scenario does: its moves as applied, the CVs, their change against the baseline."""
+    """What one scenario does: its moves as applied, its DVs and which of them nobody announced, the CVs, their change
+    against the baseline."""
 
     name: str
     moves: dict[str, np.ndarray]
+    disturbances: dict[str, np.ndarray]
+    unannounced: tuple[str, ...]
     cvs: dict[str, Band]
     change: dict[str, np.ndarray]
     clipped: tuple[Clipped, ...]
@@ -77,6 +81,8 @@ class ScenarioForecast:
         return {
             "name": self.name,
             "moves": {tag: values.tolist() for tag, values in self.moves.items()},
+            "disturbances": {tag: values.tolist() for tag, values in self.disturbances.items()},
+            "unannounced": list(self.unannounced),
             "cvs": {tag: band.to_json() for tag, band in self.cvs.items()},
             "change": {tag: values.tolist() for tag, values in self.change.items()},
             "clipped": [clip.to_json() for clip in self.clipped],
@@ -86,12 +92,14 @@ class ScenarioForecast:
 
 @dataclass(frozen=True)
 class Forecast:
-    """The answer: K rows after `at`, the no-move baseline, and each scenario."""
+    """The answer: K rows after `at`, the baseline in which no MV moves and DVs do what the twin expects of them, and
+    each scenario."""
 
     twin: str
     at: pd.Timestamp
     times: pd.DatetimeIndex
     coverage: float
+    disturbances: dict[str, np.ndarray]
     baseline: dict[str, Band]
     trust: Trust
     scenarios: tuple[ScenarioForecast, ...]
@@ -102,6 +110,7 @@ class Forecast:
             "at": self.at.isoformat(),
             "times": iso(self.times),
             "coverage": self.coverage,
+            "disturbances": {tag: values.tolist() for tag, values in self.disturbances.items()},
             "baseline": {tag: band.to_json() for tag, band in self.baseline.items()},
             "trust": self.trust.to_json(),
             "scenarios": [scenario.to_json() for scenario in self.scenarios],
@@ -131,18 +140,19 @@ def forecast(
     """
     history = twin.reads(history)
     inputs, clipped = planned(twin, history, horizon_rows(twin, horizon_s), scenarios)
-    return under(twin, history, inputs, [scenario.name for scenario in scenarios], clipped, coverage)
+    return under(twin, history, inputs, scenarios, clipped, coverage)
 
 
 def under(
     twin: Twin,
     history: Telemetry,
     inputs: np.ndarray,
-    names: Sequence[str],
+    scenarios: Sequence[Scenario],
     clipped: Sequence[tuple[Clipped, ...]],
     coverage: float,
 ) -> Forecast:
-    """Forecast under inputs (1 + scenarios, K, inputs) in engineering units, the first of which is the baseline.
+    """Forecast under inputs (1 + scenarios, K, inputs) in engineering units, the first of which is the baseline. Bands
+    are those for known DVs where a scenario gives all of them.
 
     Raises:
         HistoryError, QuestionError: as `forecast`.
@@ -150,28 +160,31 @@ def under(
     rows = inputs.shape[1]
     y = _simulate(twin, history, inputs)
     trusts = judge(twin, history, inputs)
-    low, high = twin.calibration.bands.interval(coverage, rows)
-    offsets = low * twin.scaler.y_scale, high * twin.scaler.y_scale
+    unannounced = [expected_dvs(twin, scenario.disturbances) for scenario in (Scenario(), *scenarios)]
 
-    def bands(values: np.ndarray) -> dict[str, Band]:
-        return {
-            tag.name: Band(values[:, i], values[:, i] + offsets[0][:, i], values[:, i] + offsets[1][:, i])
-            for i, tag in enumerate(twin.plant.cvs)
-        }
+    def bands(i: int) -> dict[str, Band]:
+        low, high = twin.calibration.bands_for(bool(unannounced[i])).interval(coverage, rows)
+        lows, highs = y[i] + low * twin.scaler.y_scale, y[i] + high * twin.scaler.y_scale
+        return {tag.name: Band(y[i][:, j], lows[:, j], highs[:, j]) for j, tag in enumerate(twin.plant.cvs)}
+
+    def of(tags: Sequence[Tag], i: int) -> dict[str, np.ndarray]:
+        return {tag.name: inputs[i][:, twin.plant.inputs.index(tag)] for tag in tags}
 
     answers = tuple(
         ScenarioForecast(
-            name=name,
-            moves={tag.name: inputs[i + 1][:, j] for j, tag in enumerate(twin.plant.mvs)},
-            cvs=bands(y[i + 1]),
-            change={tag.name: y[i + 1][:, j] - y[0][:, j] for j, tag in enumerate(twin.plant.cvs)},
-            clipped=clipped[i],
-            trust=trusts[i + 1],
+            name=scenario.name,
+            moves=of(twin.plant.mvs, i),
+            disturbances=of(twin.plant.dvs, i),
+            unannounced=unannounced[i],
+            cvs=bands(i),
+            change={tag.name: y[i][:, j] - y[0][:, j] for j, tag in enumerate(twin.plant.cvs)},
+            clipped=clipped[i - 1],
+            trust=trusts[i],
         )
-        for i, name in enumerate(names)
+        for i, scenario in enumerate(scenarios, start=1)
     )
-    times = future_times(twin, history.at, rows)
-    return Forecast(twin.id, history.at, times, coverage, bands(y[0]), trusts[0], answers)
+    times, dvs = future_times(twin, history.at, rows), of(twin.plant.dvs, 0)
+    return Forecast(twin.id, history.at, times, coverage, dvs, bands(0), trusts[0], answers)
 
 
 def warm_up(twin: Twin, scenarios: Sequence[int] = (0, 1, 3)) -> None:
@@ -184,23 +197,23 @@ def warm_up(twin: Twin, scenarios: Sequence[int] = (0, 1, 3)) -> None:
 def planned(
     twin: Twin, history: Telemetry, rows: int, scenarios: Sequence[Scenario]
 ) -> tuple[np.ndarray, list[tuple[Clipped, ...]]]:
-    """(1 + scenarios, rows, inputs) present values held, then what each scenario does inside the plant's limits, and
-    where that is not what it asks.
+    """(1 + scenarios, rows, inputs) MVs held and DVs as expected, then what each scenario does inside the plant's
+    limits, and where that is not what it asks.
 
     Raises:
         HistoryError, QuestionError: as `forecast`.
     """
-    present = present_inputs(twin, history)
-    found = [_planned(twin, scenario, present, rows, history.at, i) for i, scenario in enumerate(scenarios)]
-    return np.stack([np.tile(present, (rows, 1)), *(w for w, _ in found)]), [clipped for _, clipped in found]
+    idle, present = expected_inputs(twin, history, rows), present_inputs(twin, history)
+    found = [_planned(twin, scenario, idle, present, history.at, i) for i, scenario in enumerate(scenarios)]
+    return np.stack([idle, *(w for w, _ in found)]), [clipped for _, clipped in found]
 
 
 def _planned(
-    twin: Twin, scenario: Scenario, present: np.ndarray, rows: int, at: pd.Timestamp, number: int
+    twin: Twin, scenario: Scenario, idle: np.ndarray, present: np.ndarray, at: pd.Timestamp, number: int
 ) -> tuple[np.ndarray, tuple[Clipped, ...]]:
     """(rows, inputs) what a scenario does, inside the plant's limits, and where that is not what it asks."""
     where: Location = ("scenarios", number)
-    inputs = np.tile(present, (rows, 1))
+    inputs, rows = idle.copy(), len(idle)
     clipped: list[Clipped] = []
     times = future_times(twin, at, rows)
     for role, steps in ((Role.MV, scenario.moves), (Role.DV, scenario.disturbances)):

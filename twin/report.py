@@ -68,6 +68,7 @@ def summary(card: dict[str, Any]) -> list[str]:
         kept = "It starts from its fleet" if common["kept"] == "common" else "Its fleet was of no help"
         lines.append(f"{kept} ({common['units']} units): {common['why']}.")
     lines.append(_correction(card["training"]["correction"]))
+    lines += [*_disturbances(card)]
     lines += [f"Effect of {name} unknown: {why}." for name, why in card["unknown_effects"].items()]
     lines += [*_signs(card)]
     sampling = card["training"].get("sampling", {"errors": []})
@@ -86,6 +87,19 @@ def _doubts(card: dict[str, Any]) -> Iterator[str]:
     for tie in known["tied"]:
         sums = " + ".join(f"{weight:g} {name}" for name, weight in tie["weights"].items())
         yield f"{sums} stayed at {tie['constant']:.4g}: only moves that keep that sum have been seen."
+
+
+def _disturbances(card: dict[str, Any]) -> Iterator[str]:
+    """What is expected of each DV whose course nobody announces."""
+    for name, found in card.get("disturbances", {}).items():
+        if found["order"]:
+            share = found["error"] / max(found["held"], 1e-300)
+            yield (
+                f"{name}, where nobody says what it will do, is expected to return to its mean as in training:"
+                f" out of fold the error of that is {share:.2f} of holding its last value."
+            )
+        else:
+            yield f"{name}, where nobody says what it will do, is expected to hold its last value."
 
 
 def _signs(card: dict[str, Any]) -> Iterator[str]:

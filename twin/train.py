@@ -36,6 +36,8 @@ from twin.training.backbone import ROUNDS, Arx, Score, choose, select
 from twin.training.backtest import backtest
 from twin.training.checkpoint import Checkpoint, Standing, fingerprint
 from twin.training.correction import SHARES, out_of_fold
+from twin.training.disturbances import expected
+from twin.training.disturbances import fit as fit_disturbances
 from twin.training.folds import COUNT, ROWS, Folds, sizes, split, spread
 from twin.training.noise import Chosen, with_noise
 from twin.training.reduction import reduce
@@ -170,13 +172,20 @@ def fit(
     dynamics = _ensemble(linear.backbones, best, ships, grid, folds)
     if shared is not None and way is not own:
         dynamics = replace(dynamics, region=shared.region)
-    judged = out_of_fold(dynamics, grid, folds, [spread(folds.held_out(f), CALIBRATED) for f in range(COUNT)])
+    disturbances, told_of_dvs = fit_disturbances(telemetry, folds)
+
+    def alone(ends: np.ndarray) -> np.ndarray:
+        return expected(disturbances, scaler, grid, ends, folds.horizon)
+
+    held_out = [spread(folds.held_out(f), CALIBRATED) for f in range(COUNT)]
+    judged = out_of_fold(dynamics, grid, folds, held_out, alone if told_of_dvs else None)
     card = _card(telemetry, folds, scaler, scores, chosen, curve, best, ships, plan.recipe)
     if only:
         card["training"]["residual"]["why"] += f" It does so for {', '.join(only)} alone, and ships for no other CV."
     card["training"] |= {"blocks": blocks(telemetry, folds.label), "apart": folds.apart, **began}
     card["training"]["noise_model"] = _noise_card(telemetry, linear)
     card["training"]["sampling"] = sampling(grid, telemetry.plant.sample_period_s)
+    card["disturbances"] = told_of_dvs
     card["training"]["correction"] = {"share": judged.share, "shares": SHARES, "errors": judged.errors}
     best_arx = next(score for score in scores if isinstance(score.candidate, Arx))
     arx = _judged(grid, folds, best_arx.fits)
@@ -193,10 +202,11 @@ def fit(
         history=folds.history,
         horizon=folds.horizon,
         seen=Seen.of(telemetry),
-        calibration=Calibration.fit(judged.residuals, judged.mask, judged.fold, judged.plain),
+        calibration=Calibration.fit(judged.residuals, judged.mask, judged.fold, judged.plain, judged.unannounced),
         correction=judged.share,
         reference=_reference(grid, folds),
         card=card,
+        disturbances=disturbances if told_of_dvs else None,
     )
     if known is not None:
         card["gain_sign"] = sign_check(twin, telemetry, known, way.bound, taken if ships else None)

@@ -86,6 +86,11 @@ class Bands:
         growth = np.sqrt(np.arange(horizon + 1, steps + 1) / horizon)
         return np.concatenate([known, growth[:, None] * known[-1]])
 
+    def containing(self, other: Bands) -> Bands:
+        """The same, nowhere narrower than others of the same levels."""
+        mine, theirs, upper = self.quantiles, other.quantiles, (self.levels >= 0.5)[:, None, None]
+        return Bands(self.levels, np.where(upper, np.maximum(mine, theirs), np.minimum(mine, theirs)))
+
     def interval(self, coverage: float, steps: int) -> tuple[np.ndarray, np.ndarray]:
         """The central two-sided band at a coverage: (low, high), each (steps, CVs)."""
         return self.at((1 - coverage) / 2, steps), self.at((1 + coverage) / 2, steps)
@@ -160,23 +165,41 @@ def _mean_square(standardised: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the forecast errors of one twin look like: bands for answers, thresholds for alarms."""
+    """What the forecast errors of one twin look like: bands for answers, thresholds for alarms.
+
+    Attributes:
+        bands: where all DVs are known.
+        unannounced: where the twin itself says what DVs will do; None where it has none.
+    """
 
     bands: Bands
     surprise: Surprise
     shift: Shift | None = None
+    unannounced: Bands | None = None
+
+    def bands_for(self, unannounced: bool) -> Bands:
+        """Those of an answer for which some DV's course is not given, or every one's is."""
+        return self.unannounced if unannounced and self.unannounced is not None else self.bands
 
     @classmethod
     def fit(
-        cls, residuals: np.ndarray, mask: np.ndarray, fold: np.ndarray, plain: np.ndarray | None = None
+        cls,
+        residuals: np.ndarray,
+        mask: np.ndarray,
+        fold: np.ndarray,
+        plain: np.ndarray | None = None,
+        unannounced: np.ndarray | None = None,
     ) -> Calibration:
         """From out-of-fold residuals (n, K, CVs) in model units, where CVs were measured, and each window's fold.
 
         Args:
             plain: the residuals without the correction of recent errors, which would hide a lasting fault.
+            unannounced: the residuals where DVs did not do what they came to do, but what the twin expects of them.
         """
         plain = residuals if plain is None else plain
-        return cls(Bands.across(residuals, mask, fold), Surprise.fit(plain, mask), Shift.fit(plain, mask))
+        bands = Bands.across(residuals, mask, fold)
+        wider = None if unannounced is None else Bands.across(unannounced, mask, fold).containing(bands)
+        return cls(bands, Surprise.fit(plain, mask), Shift.fit(plain, mask), wider)
 
 
 @dataclass(frozen=True)

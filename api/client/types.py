@@ -325,6 +325,8 @@ class OptimizeAnswer(TypedDict):
     times: list[str]
     moves: dict[str, list[float | None]]
     next: dict[str, float | None] | None
+    disturbances: dict[str, list[float]]
+    unannounced: list[str]
     cvs: dict[str, BandAnswer]
     cost: dict[str, Any] | None
     certificate: list[dict[str, Any]]
@@ -381,12 +383,13 @@ class PlantBody(TypedDict):
 
 
 class PredictAnswer(TypedDict):
-    """The no-move baseline and every scenario."""
+    """The no-move baseline, in which DVs do what the twin expects of them, and every scenario."""
 
     twin: str
     at: str
     times: list[str]
     coverage: float
+    disturbances: dict[str, list[float]]
     baseline: dict[str, BandAnswer]
     scenarios: list[ScenarioAnswer]
     trust: TrustAnswer
@@ -496,10 +499,12 @@ class ScaleAnswer(TypedDict):
 
 
 class ScenarioAnswer(TypedDict):
-    """What one scenario does."""
+    """What one scenario does. Of the DVs in `unannounced` nobody said what they will do: the twin expects it."""
 
     name: str
     moves: dict[str, list[float]]
+    disturbances: dict[str, list[float]]
+    unannounced: list[str]
     cvs: dict[str, BandAnswer]
     change: dict[str, list[float]]
     clipped: list[dict[str, Any]]
@@ -507,7 +512,7 @@ class ScenarioAnswer(TypedDict):
 
 
 class ScenarioBody(TypedDict):
-    """What would be moved, and what the DVs are expected to do."""
+    """What would be moved, and what DVs are known to do; of a DV that is not named the twin says what it expects."""
 
     name: str
     moves: NotRequired[dict[str, list[StepBody]]]

@@ -197,10 +197,12 @@ class TrustAnswer(Answer):
 
 
 class ScenarioAnswer(Answer):
-    """What one scenario does."""
+    """What one scenario does. Of the DVs in `unannounced` nobody said what they will do: the twin expects it."""
 
     name: str
     moves: dict[str, list[float]]
+    disturbances: dict[str, list[float]]
+    unannounced: list[str]
     cvs: dict[str, BandAnswer]
     change: dict[str, list[float]]
     clipped: list[dict[str, Any]]
@@ -216,12 +218,13 @@ class ScaleAnswer(Answer):
 
 
 class PredictAnswer(Answer):
-    """The no-move baseline and every scenario."""
+    """The no-move baseline, in which DVs do what the twin expects of them, and every scenario."""
 
     twin: str
     at: datetime
     times: list[datetime]
     coverage: float
+    disturbances: dict[str, list[float]]
     baseline: dict[str, BandAnswer]
     scenarios: list[ScenarioAnswer]
     trust: TrustAnswer
@@ -264,6 +267,8 @@ class OptimizeAnswer(Answer):
     times: list[datetime]
     moves: dict[str, list[float | None]]
     next: dict[str, float | None] | None
+    disturbances: dict[str, list[float]]
+    unannounced: list[str]
     cvs: dict[str, BandAnswer]
     cost: dict[str, Any] | None
     certificate: list[dict[str, Any]]

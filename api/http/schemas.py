@@ -190,7 +190,7 @@ Steps = dict[TagName, list[StepBody]]
 
 
 class ScenarioBody(Question):
-    """What would be moved, and what the DVs are expected to do."""
+    """What would be moved, and what DVs are known to do; of a DV that is not named the twin says what it expects."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
     moves: Steps = {}

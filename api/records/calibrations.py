@@ -113,7 +113,7 @@ def add(session: Session, made: BackOff) -> None:
 
 def answer(made: BackOff, twin: Twin, coverage: float) -> dict[str, Any]:
     """A calibration as the service tells it: the margins of each CV at a coverage, engineering units."""
-    rows, bands = twin.horizon, twin.calibration.bands
+    rows, bands = twin.horizon, twin.calibration.bands_for(unannounced=True)
     low, high = made.margins(coverage, rows)
     open_low, open_high = -bands.at(1 - coverage, rows), bands.at(coverage, rows)
     scale, period = twin.scaler.y_scale, twin.plant.sample_period_s

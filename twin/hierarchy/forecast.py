@@ -14,8 +14,8 @@ from twin import predict
 from twin.artifact import Twin
 from twin.errors import HistoryError, QuestionError
 from twin.hierarchy.stride import averaged, means
-from twin.history import check_history
-from twin.plant import near
+from twin.history import check_history, expected_dvs, expected_inputs
+from twin.plant import Tag, near
 from twin.predict import Band, Forecast, Scenario, planned, under
 from twin.telemetry import Telemetry
 from twin.timeline import Steps, horizon_rows
@@ -131,14 +131,23 @@ def _slow(
     rows = horizon_rows(slow, horizon_s)
     inputs, clipped = planned(twin, history, rows * twin.stride, scenarios)
     coarse = np.stack([means(w, twin.stride) for w in inputs])
-    names = [scenario.name for scenario in scenarios]
-    found = replace(under(slow, past, coarse, names, clipped, coverage), twin=twin.id)
-    ends = inputs[:, twin.stride - 1 :: twin.stride]
+    ends = inputs[:, twin.stride - 1 :: twin.stride].copy()
+    if slow.disturbances is not None:  # at its own rate
+        idle = expected_inputs(slow, past, rows)
+        for i, scenario in enumerate((Scenario(), *scenarios)):
+            of_twin = [twin.plant.inputs.index(twin.plant.tag(dv)) for dv in expected_dvs(twin, scenario.disturbances)]
+            coarse[i][:, of_twin] = ends[i][:, of_twin] = idle[:, of_twin]
+    found = replace(under(slow, past, coarse, scenarios, clipped, coverage), twin=twin.id)
+    plant = twin.plant
+
+    def of(tags: Sequence[Tag], i: int) -> dict[str, np.ndarray]:
+        return {tag.name: ends[i, :, plant.inputs.index(tag)] for tag in tags}
+
     answers = tuple(
-        replace(answer, moves={tag.name: ends[i, :, j] for j, tag in enumerate(twin.plant.mvs)})
+        replace(answer, moves=of(plant.mvs, i), disturbances=of(plant.dvs, i))
         for i, answer in enumerate(found.scenarios, start=1)
     )
-    return replace(found, scenarios=answers)
+    return replace(found, disturbances=of(plant.dvs, 0), scenarios=answers)
 
 
 def _cut(twin: Twin, scenarios: Sequence[Scenario]) -> list[Scenario]:
@@ -171,6 +180,7 @@ def _joined(twin: Twin, fast: Forecast, slow: Forecast) -> Outlook:
         replace(
             a,
             moves=each(a.moves, b.moves),
+            disturbances=each(a.disturbances, b.disturbances),
             cvs=bands(a.cvs, b.cvs),
             change=each(a.change, b.change),
             clipped=b.clipped,
@@ -181,6 +191,7 @@ def _joined(twin: Twin, fast: Forecast, slow: Forecast) -> Outlook:
     joined = replace(
         fast,
         times=pd.DatetimeIndex(fast.times.append(slow.times[first:])),
+        disturbances=each(fast.disturbances, slow.disturbances),
         baseline=bands(fast.baseline, slow.baseline),
         trust=_worse(fast.trust, slow.trust),
         scenarios=answers,

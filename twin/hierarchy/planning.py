@@ -21,12 +21,12 @@ from twin.artifact import Twin
 from twin.errors import QuestionError
 from twin.hierarchy.stride import averaged, means
 from twin.hierarchy.training import back_off
-from twin.history import present_inputs
+from twin.history import expected_inputs, present_inputs
 from twin.limits import CvLimits, Limit, merge
 from twin.objective import SUPPRESSION, Objective, Setpoint, cost_by_term, terms
 from twin.optimize import Plan
 from twin.planning.question import spans
-from twin.predict import under
+from twin.predict import Scenario, under
 from twin.telemetry import Telemetry
 from twin.timeline import Step, horizon_rows, staircase
 
@@ -315,9 +315,12 @@ class _Scales:
 
     def _dvs(self, rows: int) -> np.ndarray:
         """(rows, DVs) at the fast rate, as far as the slow plan reaches."""
-        dvs = self.twin.plant.dvs
-        paths = [self._path(tag.name, self.disturbances.get(tag.name, ())) for tag in dvs]
-        return np.stack(paths, axis=1)[:rows] if dvs else np.empty((rows, 0))
+        plant = self.twin.plant
+        out = expected_inputs(self.twin, self.history, rows)[:, len(plant.mvs) :]
+        for i, tag in enumerate(plant.dvs):
+            if tag.name in self.disturbances:
+                out[:, i] = self._path(tag.name, self.disturbances[tag.name])[:rows]
+        return out
 
     def _judged(self, guided: Plan, flat: Plan, slow: Plan) -> dict[str, Judged]:
         """Both plans over the whole horizon, by one measure (`MEASURE`)."""
@@ -332,7 +335,8 @@ class _Scales:
                 columns.append(np.r_[first[:total], later[len(first) :]])
             ways.append(means(np.hstack([np.stack(columns, axis=1), dvs]), twin.stride))
         past = averaged(self.history, twin.stride)
-        found = under(self.slow, past, np.stack([ways[0], *ways]), ["hierarchical", "flat"], [(), ()], 0.9)
+        ways_as = [Scenario(name, disturbances=self.disturbances) for name in ("hierarchical", "flat")]
+        found = under(self.slow, past, np.stack([ways[0], *ways]), ways_as, [(), ()], 0.9)
         span = spans(twin)
         asked = terms(self._coarse(), plant, self.rows, span)
         cvs = merge(plant, {tag: limit for tag, limit in self.limits.items() if tag in found.baseline})[1]

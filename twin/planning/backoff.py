@@ -26,13 +26,15 @@ class BackOff:
     Attributes:
         id: of this record; an answer names it.
         twin: whose errors these are.
-        bands: quantiles of measured less forecast, of the forecasts that plans are made by, model units.
+        bands: quantiles of measured less forecast, of the forecasts that plans are made by, model units, where all DVs
+            are announced.
         reaction: (CVs,) rows until the MVs have undone an error as large as the band.
         source: "training" (out of fold) or "live" (telemetry since).
         windows: how many forecasts were held against what was measured.
         start, end: of that telemetry.
         created: when.
         surprise: when such forecasts have failed; None in records of before it was kept.
+        unannounced: `bands` where the twin itself says what DVs will do; None where it has none.
     """
 
     id: str
@@ -45,11 +47,17 @@ class BackOff:
     end: pd.Timestamp
     created: pd.Timestamp
     surprise: Surprise | None = None
+    unannounced: Bands | None = None
 
-    def margins(self, coverage: float, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    def margins(self, coverage: float, rows: int, unannounced: bool = True) -> tuple[np.ndarray, np.ndarray]:
         """(rows, CVs) how far below, and above, its forecast a CV may be measured at the coverage, one-sided and per
-        step: model units, at least 0."""
-        low, high = self.bands.at(1 - coverage, rows), self.bands.at(coverage, rows)
+        step: model units, at least 0.
+
+        Args:
+            unannounced: whether the course of some DV is not announced, but expected by the twin.
+        """
+        bands = self.unannounced if unannounced and self.unannounced is not None else self.bands
+        low, high = bands.at(1 - coverage, rows), bands.at(coverage, rows)
         return _until(np.maximum(-low, 0.0), self.reaction), _until(np.maximum(high, 0.0), self.reaction)
 
     def to_json(self) -> dict[str, Any]:
@@ -64,6 +72,7 @@ class BackOff:
             "reaction": self.reaction.tolist(),
             "levels": self.bands.levels.tolist(),
             "quantiles": self.bands.quantiles.tolist(),
+            "unannounced": None if self.unannounced is None else self.unannounced.quantiles.tolist(),
             "surprise": self.surprise
             and {"size": self.surprise.size.tolist(), "threshold": self.surprise.threshold.tolist()},
         }
@@ -71,11 +80,12 @@ class BackOff:
     @classmethod
     def from_json(cls, body: dict[str, Any]) -> BackOff:
         """The record that `to_json` wrote."""
-        surprise = body.get("surprise")
+        surprise, unannounced = body.get("surprise"), body.get("unannounced")
+        levels = np.array(body["levels"], np.float64)
         return cls(
             id=body["id"],
             twin=body["twin"],
-            bands=Bands(np.array(body["levels"], np.float64), np.array(body["quantiles"], np.float64)),
+            bands=Bands(levels, np.array(body["quantiles"], np.float64)),
             reaction=np.array(body["reaction"], np.int64),
             source=body["source"],
             windows=int(body["windows"]),
@@ -84,6 +94,7 @@ class BackOff:
             created=pd.Timestamp(body["created"]),
             surprise=surprise
             and Surprise(np.array(surprise["size"], np.float64), np.array(surprise["threshold"], np.float64)),
+            unannounced=None if unannounced is None else Bands(levels, np.array(unannounced, np.float64)),
         )
 
     def check(self, twin: str) -> BackOff:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from twin.artifact import Twin
 from twin.errors import QuestionError
-from twin.history import present_inputs
+from twin.history import expected_dvs, expected_inputs, present_inputs
 from twin.limits import CvLimits, Limit, MvLimits, merge
 from twin.objective import Objective, Terms, terms
 from twin.planning.backoff import BackOff
@@ -35,7 +35,7 @@ class Question:
     Attributes:
         rows: K.
         control: rows in which MVs may move.
-        steps: DV → steps.
+        steps: DV → steps that are announced.
         held: (MVs,) bool.
         manual: MV → the steps its operator will take; those MVs are held, as far as the planner is concerned.
         dropped: CVs that the plan goes on without.
@@ -114,6 +114,11 @@ class Question:
         """The id of the closed loop's calibration."""
         return None if self.back_off is None else self.back_off.id
 
+    @property
+    def unannounced(self) -> tuple[str, ...]:
+        """The DVs that the twin itself forecasts."""
+        return expected_dvs(self.twin, self.steps)
+
     def watched(self) -> list[str]:
         """CVs that the objective or a limit asks about."""
         limited = np.isfinite(self.cvs.low) | np.isfinite(self.cvs.high)
@@ -145,7 +150,7 @@ class Question:
             held=self.held,
             manual=self._manual(present[:mvs]),
             present=present[:mvs],
-            disturbances=self._disturbances(present[mvs:]),
+            disturbances=self._disturbances(expected_inputs(twin, history, self.rows)[:, mvs:], present[mvs:]),
             control=self.control,
             blocks=BLOCKS[mvs <= FEW],
             horizon=self.horizon,
@@ -171,11 +176,11 @@ class Question:
 
     def margins(self) -> tuple[np.ndarray, np.ndarray]:
         """(K, CVs) how far below, and above, its forecast a CV may lie at the coverage: engineering units, >= 0."""
-        scale = self.twin.scaler.y_scale
+        scale, unannounced = self.twin.scaler.y_scale, bool(self.unannounced)
         if self.back_off is not None:
-            low, high = self.back_off.margins(self.coverage, self.rows)
+            low, high = self.back_off.margins(self.coverage, self.rows, unannounced)
             return low * scale, high * scale
-        bands = self.twin.calibration.bands
+        bands = self.twin.calibration.bands_for(unannounced)
         low, high = bands.at(1 - self.coverage, self.rows), bands.at(self.coverage, self.rows)
         return np.maximum(-low, 0) * scale, np.maximum(high, 0) * scale
 
@@ -208,9 +213,9 @@ class Question:
             boxes.append((low, high))
         return np.array(boxes)
 
-    def _disturbances(self, present: np.ndarray) -> np.ndarray:
-        """(K, DVs) what they are known to do."""
-        out = np.tile(present, (self.rows, 1))
+    def _disturbances(self, expected: np.ndarray, present: np.ndarray) -> np.ndarray:
+        """(K, DVs) what they are announced to do, or else expected to."""
+        out = expected.copy()
         for i, tag in enumerate(self.twin.plant.dvs):
             if tag.name in self.steps:
                 loc = ("disturbances", tag.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 PAYS = 0.99  # a correction is made where it brings the error to this share of that without
 CHUNK = 60  # windows forecast at once
 
+Expected = Callable[[np.ndarray], np.ndarray]
+
 
 class OutOfFold(NamedTuple):
     """What every member forecast on windows it never saw.
@@ -30,6 +33,7 @@ class OutOfFold(NamedTuple):
         mask: (n, K, CVs) where the CVs were measured.
         fold: (n,) whose windows they are.
         plain: (n, K, CVs) residuals without any correction.
+        unannounced: (n, K, CVs) as `residuals`, under what the DVs were expected to do; None where nothing is.
     """
 
     share: float
@@ -38,20 +42,30 @@ class OutOfFold(NamedTuple):
     mask: np.ndarray
     fold: np.ndarray
     plain: np.ndarray
+    unannounced: np.ndarray | None = None
 
 
-def out_of_fold(dynamics: Ensemble, grid: Grid, folds: Folds, held_out: list[np.ndarray]) -> OutOfFold:
+def out_of_fold(
+    dynamics: Ensemble, grid: Grid, folds: Folds, held_out: list[np.ndarray], expected: Expected | None = None
+) -> OutOfFold:
     """Choose the correction, and keep the residuals under it.
 
     Args:
         held_out: for each fold, ends of windows that its member was not trained on.
+        expected: what is expected of the inputs (n, K, inputs) after such ends; without it nothing is.
     """
-    parts, masks = [], []
-    for number, ends in enumerate(held_out):
-        future = grid.future(ends, folds.horizon)
-        parts.append(_residuals(member(dynamics, number), grid, folds.history, ends, future))
-        masks.append(future.mask)
-    residuals, mask = np.concatenate(parts, axis=1), np.concatenate(masks)
+    futures = [grid.future(ends, folds.horizon) for ends in held_out]
+
+    def errors_of(told: Callable[[int], np.ndarray]) -> np.ndarray:
+        """(shares, n, K, CVs)."""
+        parts = [
+            _residuals(member(dynamics, number), grid, folds.history, ends, futures[number], told(number))
+            for number, ends in enumerate(held_out)
+        ]
+        return np.concatenate(parts, axis=1)
+
+    residuals = errors_of(lambda number: futures[number].w)
+    mask = np.concatenate([future.mask for future in futures])
     known = np.maximum(mask.sum(axis=0), 1)
     rmse = np.sqrt((mask * residuals**2).sum(axis=1) / known)  # (shares, K, CVs)
     errors = (rmse / (rmse[0].mean(axis=0) + 1e-9)).mean(axis=(1, 2))
@@ -59,7 +73,8 @@ def out_of_fold(dynamics: Ensemble, grid: Grid, folds: Folds, held_out: list[np.
     chosen = best if errors[best] < PAYS * errors[0] else 0
     fold = np.repeat(np.arange(len(held_out)), [len(ends) for ends in held_out])
     told = tuple(float(error / errors[0]) for error in errors)
-    return OutOfFold(SHARES[chosen], told, residuals[chosen], mask, fold, residuals[0])
+    unannounced = None if expected is None else errors_of(lambda number: expected(held_out[number]))[chosen]
+    return OutOfFold(SHARES[chosen], told, residuals[chosen], mask, fold, residuals[0], unannounced)
 
 
 def member(dynamics: Ensemble, number: int) -> Ensemble:
@@ -79,14 +94,15 @@ def recent(grid: Grid, ends: np.ndarray, history: int) -> tuple[Window, np.ndarr
     return shaped, (wanted >= first[:, None]).astype(np.float32)
 
 
-def _residuals(dynamics: Ensemble, grid: Grid, history: int, ends: np.ndarray, future: Future) -> np.ndarray:
-    """(shares, n, K, CVs) measured less forecast."""
+def _residuals(
+    dynamics: Ensemble, grid: Grid, history: int, ends: np.ndarray, future: Future, w: np.ndarray
+) -> np.ndarray:
+    """(shares, n, K, CVs) measured less forecast under inputs w (n, K, inputs)."""
     found = []
     for start in range(0, len(ends), CHUNK):
-        part = np.resize(ends[start : start + CHUNK], CHUNK)  # repeated where there are fewer: one compiled shape
-        windows, whole = recent(grid, part, history)
-        w = grid.future(part, future.w.shape[1]).w
-        y = np.asarray(_forecasts(dynamics, windows, whole, w))[:, : len(ends) - start]
+        part = np.resize(np.arange(start, min(start + CHUNK, len(ends))), CHUNK)  # repeated: one compiled shape
+        windows, whole = recent(grid, ends[part], history)
+        y = np.asarray(_forecasts(dynamics, windows, whole, w[part]))[:, : len(ends) - start]
         found.append(future.y[start : start + CHUNK] - y)
     return np.concatenate(found, axis=1)
 

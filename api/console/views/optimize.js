@@ -22,7 +22,7 @@ export function Optimize() {
         <section class="panel"><${Chooser} role="cv" chosen=${cvs} choose=${choose} />
           <div class="charts">
             ${of("cv").filter((tag) => cvs.includes(tag.name)).map((tag) => html`<${PlanTrend} key=${tag.name} planning=${planning} tag=${tag} />`)}
-            ${of("mv").map((tag) => html`<${PlanInput} key=${tag.name} planning=${planning} tag=${tag} />`)}
+            ${[...of("mv"), ...of("dv")].map((tag) => html`<${PlanInput} key=${tag.name} planning=${planning} tag=${tag} />`)}
           </div>
         </section>
         <${Certificate} entries=${plan.certificate} />

@@ -62,12 +62,15 @@ export function PlanTrend({ planning, tag }) {
     lines=${lines} marks=${marks} untilNow=${now} />`;
 }
 
+/** An MV as it is planned, or a DV as the plan supposes it: announced, or what the twin expects of it. */
 export function PlanInput({ planning, tag }) {
   const { x, past, slow, later, measured, earlier, plan, marks, now, lines } = frame(planning, tag);
+  const label = tag.role === "mv" ? "plan" : plan.unannounced.includes(tag.name) ? "expected" : "announced";
+  const of = (answer) => answer?.moves?.[tag.name] ?? answer?.disturbances?.[tag.name];
   const series = [
     measured,
-    { label: "plan", colour: "s1", width: 2.2, values: [...past, ...plan.moves[tag.name], ...later] },
-    { label: "before", colour: "base", dash: [6, 4], values: [...past, ...aligned(earlier, earlier?.moves?.[tag.name], plan.x), ...later] },
+    { label, colour: "s1", width: 2.2, values: [...past, ...(of(plan) ?? nulls(plan.x.length)), ...later] },
+    { label: "before", colour: "base", dash: [6, 4], values: [...past, ...aligned(earlier, of(earlier), plan.x), ...later] },
     ...slowLine([...past, ...nulls(plan.x.length)], slow, plan.hierarchy?.slow.moves[tag.name]),
   ];
   return html`<${Chart} title=${tag.name} unit=${tag.unit} height=${HEIGHT} stepped=${true} sync="plan" x=${x} series=${series}

@@ -82,9 +82,12 @@ export function InputTrend({ inquiry, tag }) {
   const now = inquiry.at.value;
   const kind = tag.role === "mv" ? "moves" : "disturbances";
   const steps = inquiry.steps(tag.name);
+  const expected = inquiry.answer.value?.disturbances[tag.name];
+  const idle = expected ? [{ label: "expected", colour: "base", dash: [6, 4], values: [...before, ...expected] }] : [];
   const series = [
     ...measured(inquiry, tag.name, future),
-    ...scenarioSeries(inquiry, before, (s, i) => s.moves[tag.name] ?? held(inquiry, tag.name, i, future)),
+    ...idle,
+    ...scenarioSeries(inquiry, before, (s) => s.moves[tag.name] ?? s.disturbances[tag.name]),
   ];
   const moves = {
     start: now,
@@ -98,13 +101,6 @@ export function InputTrend({ inquiry, tag }) {
   };
   return html`<${Chart} title=${tag.name} unit=${tag.unit} height=${HEIGHT - 20} sync="whatif" stepped=${true} x=${[...past.x, ...future]}
     series=${series} lines=${limitLines(tag)} within=${reach(tag)} moves=${moves} untilNow=${now} marks=${[{ x: now, label: "now" }]} />`;
-}
-
-/** What a scenario gives for a DV over the horizon; the answer holds MVs alone. */
-function held(inquiry, tag, i, future) {
-  const steps = [...(inquiry.asked.value[i]?.disturbances[tag] ?? [])].sort((a, b) => a.after_s - b.after_s);
-  const period = plant.value.sample_period_s;
-  return future.map((_, k) => steps.findLast((s) => s.after_s <= k * period)?.value ?? inquiry.present(tag));
 }
 
 /** An input's whole range, so that there is room to draw. */

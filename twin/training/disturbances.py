@@ -1,0 +1,110 @@
+"""Fit what DVs are expected to do: an autoregression where it forecasts them better than holding, else holding.
+
+Both are judged over the horizon, on blocks of telemetry they were not fitted to: a feed that steps now and then is
+held, a meal ends.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from twin.dynamics.disturbances import DisturbanceModel
+from twin.scaling import Scaler
+from twin.telemetry import Telemetry
+from twin.training.folds import COUNT, Folds, spread
+from twin.windows import Grid, hold
+
+ORDERS = (1, 2, 4, 8)  # rows looked back on
+PAYS = 0.95  # an autoregression is used where it brings the error out of fold to this share of holding's
+WINDOWS = 300  # a fold
+RIDGE = 1e-6  # of a DV's variance a row
+STABLE = 1.0 - 1e-6  # the largest root that returns to the mean
+FEWEST = 10  # windows a coefficient
+
+
+def fit(telemetry: Telemetry, folds: Folds) -> tuple[DisturbanceModel, dict[str, Any]]:
+    """The model of a plant's DVs, and what the card says of it: by DV the `order` (0 where it holds), and the root mean
+    square errors over the horizon out of fold, of the model and of holding, engineering units."""
+    plant = telemetry.plant
+    if not plant.dvs:
+        return DisturbanceModel.held(0), {}
+    values = hold(telemetry.w, telemetry.run)[:, len(plant.mvs) :]
+    orders = [order for order in ORDERS if order <= folds.history]
+    low, high = values.min(axis=0), values.max(axis=0)
+    errors = np.stack([_errors(values, folds, order, low, high) for order in (0, *orders)])  # (orders, DVs)
+    best = np.argmin(errors, axis=0)
+    best[errors.min(axis=0) > PAYS * errors[0]] = 0
+    everywhere = np.ones(len(values), bool)
+    coefficients = np.zeros((len(plant.dvs), max(orders)))
+    coefficients[:, -1] = 1.0
+    for i, chosen in enumerate(best):
+        order = (0, *orders)[chosen]
+        found = _autoregression(values[:, i], telemetry.run, everywhere, order) if order else None
+        if found is None:
+            best[i] = 0
+        else:
+            coefficients[i] = np.r_[np.zeros(max(orders) - order), found]
+    told = {
+        tag.name: {"order": (0, *orders)[best[i]], "error": float(errors[best[i], i]), "held": float(errors[0, i])}
+        for i, tag in enumerate(plant.dvs)
+    }
+    return DisturbanceModel(values.mean(axis=0), coefficients, low, high), told
+
+
+def expected(model: DisturbanceModel, scaler: Scaler, grid: Grid, ends: np.ndarray, horizon: int) -> np.ndarray:
+    """(n, K, inputs) float32, model units: the inputs that came after each of `ends`, but for the DVs, which are
+    expected from the rows before alone."""
+    w = np.array(grid.future(ends, horizon).w)
+    mvs = w.shape[-1] - len(model.mean)
+    past = grid.w[np.asarray(ends)[:, None] + np.arange(1 - model.rows, 1), mvs:]
+    w[..., mvs:] = model.scaled(scaler.w_mean[mvs:], scaler.w_scale[mvs:]).forecast(past.astype(np.float64), horizon)
+    return w
+
+
+def _errors(values: np.ndarray, folds: Folds, order: int, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """(DVs,) root mean square over the horizon of forecasts in blocks that the model was not fitted to."""
+    squares = []
+    for fold in range(COUNT):
+        ends = spread(folds.held_out(fold), WINDOWS)
+        model = _fitted(values, folds, fold, order, low, high)
+        past = values[ends[:, None] + np.arange(1 - model.rows, 1)]
+        future = values[ends[:, None] + np.arange(1, folds.horizon + 1)]
+        squares.append(((future - model.forecast(past, folds.horizon)) ** 2).mean(axis=(0, 1)))
+    error: np.ndarray = np.sqrt(np.mean(squares, axis=0))
+    return error
+
+
+def _fitted(
+    values: np.ndarray, folds: Folds, fold: int, order: int, low: np.ndarray, high: np.ndarray
+) -> DisturbanceModel:
+    """Of one order for all DVs, from the rows that a fold leaves; a DV for which there is none holds."""
+    count = values.shape[1]
+    if not order:
+        return DisturbanceModel.held(count)
+    kept = folds.label != fold
+    hold_on = np.r_[np.zeros(order - 1), 1.0]
+    found = [_autoregression(values[:, i], folds.run, kept, order) for i in range(count)]
+    mean = values[kept].mean(axis=0)
+    return DisturbanceModel(mean, np.stack([hold_on if c is None else c for c in found]), low, high)
+
+
+def _autoregression(values: np.ndarray, run: np.ndarray, kept: np.ndarray, order: int) -> np.ndarray | None:
+    """(order,) least squares, oldest first; None where it does not return to the mean, or nothing moves.
+
+    Args:
+        values, run, kept: (N,); windows lie in one run, and all of their rows are kept.
+    """
+    deviation = values - values[kept].mean()
+    variance = float(deviation[kept].var())
+    if variance <= 1e-24 * max(float(values.max()) ** 2, 1e-12) or len(values) <= order:
+        return None
+    whole = np.lib.stride_tricks.sliding_window_view(kept, order + 1).all(axis=1) & (run[order:] == run[:-order])
+    windows = np.lib.stride_tricks.sliding_window_view(deviation, order + 1)[whole]
+    if len(windows) < FEWEST * order:
+        return None
+    past, now = windows[:, :-1], windows[:, -1]
+    found = np.linalg.solve(past.T @ past + RIDGE * variance * len(past) * np.eye(order), past.T @ now)
+    roots = np.roots(np.r_[1.0, -found[::-1]])
+    return found if np.abs(roots).max(initial=0.0) <= STABLE else None
