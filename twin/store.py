@@ -23,6 +23,7 @@ from twin.storage.batch import QUALITY, TIME, Batch, Receipt
 from twin.storage.delta import BODY, RECEIPT, ROWS, TAKE_BACK, Files, Log, Snapshot
 from twin.storage.merge import SEQUENCE, Rows
 from twin.storage.overview import bad_spans, thin
+from twin.storage.recent import Recent
 from twin.storage.view import View
 
 TIER = 16  # files of about one size there may be before they are merged into one
@@ -40,6 +41,7 @@ class Store:
     def __init__(self, url: str | Path, storage_options: Mapping[str, str] | None = None) -> None:
         self.url = str(url).removeprefix("file://").rstrip("/")
         self._options = storage_options
+        self._recent = Recent(ingest.CELLS)
         self._plants: dict[str, PlantTable] = {}
 
     def plant(self, slug: str) -> PlantTable:
@@ -51,7 +53,7 @@ class Store:
         if not SLUG.fullmatch(slug):
             raise QuestionError(f"'{slug}' is no plant's slug: small letters, digits, '-' and '_', at most 64")
         if slug not in self._plants:
-            self._plants.setdefault(slug, PlantTable(Log(f"{self.url}/{slug}", self._options)))
+            self._plants.setdefault(slug, PlantTable(Log(f"{self.url}/{slug}", self._options, self._recent)))
         return self._plants[slug]
 
 
@@ -340,10 +342,18 @@ class PlantTable:
         together = np.cumsum(files.rows) * len(known) // ingest.CELLS
         for group in np.unique(together):
             some = files.where(together == group)
-            if len(some) > 1:
+            if len(some) < 2:
+                continue
+            kept = [rows for path in some.path if (rows := self._log.recent.get(path)) is not None]
+            if len(kept) == len(some):
+                tags = dict.fromkeys(tag for rows in kept for tag in rows.tags)
+                merged, _ = self._log.write_rows(Rows.joined(kept, tuple(tags)))
+            else:
                 order = [(TIME, "ascending"), (SEQUENCE, "ascending")]
                 table = self._log.read(some, [TIME, SEQUENCE, *known]).sort_by(order)
-                self._log.commit(snapshot.sequence, {kind: self._log.write(kind, table)}, {kind: some})
+                merged = self._log.write(kind, table)
+            self._log.commit(snapshot.sequence, {kind: merged}, {kind: some})
+            self._log.recent.drop(some.path)
 
 
 def _range(start: pd.Timestamp | None, end: pd.Timestamp | None) -> tuple[int, int]:

@@ -93,7 +93,7 @@ def line(table: list[dict[str, Any]], what: str, work: Callable[[], Any]) -> Any
     return result
 
 
-def run_wide(folder: Path, tags: int, step_s: int) -> list[dict[str, Any]]:
+def run_wide(folder: Path, tags: int, step_s: int, live: int) -> list[dict[str, Any]]:
     """A day of many tags: as one wide Parquet file, and as a long one in the order of time."""
     names, rows, table = [f"TAG{i:05d}" for i in range(tags)], 86_400 // step_s, list[dict[str, Any]]()
     plant = Plant("bench", step_s, (Tag(names[0], Role.MV), *(Tag(name, Role.CV) for name in names[1:])))
@@ -120,10 +120,44 @@ def run_wide(folder: Path, tags: int, step_s: int) -> list[dict[str, Any]]:
             if receipt.rows_rejected or receipt.rows_received != (rows if slug == "w" else rows * tags):
                 raise SystemExit(f"{name}: {receipt}")
         _reads(table, slug, store.plant(slug), names)
-    frame = pd.DataFrame(np.full((1, tags), 1.0), index=[START + pd.Timedelta("1D")], columns=names)
-    line(table, "live append of one row of all tags", lambda: store.plant("w").append(of_frame(frame)))
-    line(table, "last 120 rows of all tags after it", lambda: store.plant("w").last_rows(120, float(step_s)))
+    _rows(table, store.plant("w"), names, START + pd.Timedelta("1D"), step_s, live)
     return table
+
+
+def run_row(folder: Path, tags: int, step_s: int, live: int) -> list[dict[str, Any]]:
+    """One row of many tags after the other, behind two hours of them."""
+    names, table = [f"TAG{i:05d}" for i in range(tags)], list[dict[str, Any]]()
+    there, rows = Store(folder).plant("r"), 7200 // step_s
+    walk = 50 + np.cumsum(np.random.default_rng(0).normal(0, 0.1, (rows, tags)), axis=0)
+    index = START + pd.to_timedelta(np.arange(rows) * step_s, unit="s")
+    there.append(of_frame(pd.DataFrame(walk.round(5), index=index, columns=names)))
+    _rows(table, there, names, index[-1], step_s, live)
+    return table
+
+
+def _rows(
+    table: list[dict[str, Any]], there: PlantTable, names: list[str], last: pd.Timestamp, step_s: int, live: int
+) -> None:
+    """Append a row of all tags, and read the last ones, over and over: mergers of small files are among them."""
+    walk = 50 + np.cumsum(np.random.default_rng(1).normal(0, 0.1, (live, len(names))), axis=0)
+    spent: dict[str, list[tuple[float, float]]] = {"live append of one row of all tags": [], "last 120 rows of all": []}
+    for i in range(live):
+        index = [last + pd.Timedelta(seconds=(i + 1) * step_s)]
+        frame = pd.DataFrame(walk[i : i + 1].round(5), index=index, columns=names)
+        works = (lambda frame=frame: there.append(of_frame(frame)), lambda: there.last_rows(120, float(step_s)))
+        for kept, work in zip(spent.values(), works, strict=True):
+            kept.append(measure(work)[:2])
+    for what, values in spent.items():
+        told: dict[str, Any] = {"what": what, "n": live}
+        for name, column in zip(("wall", "cpu"), np.array(values).T, strict=True):
+            told |= {f"{name}_mean_s": round(column.mean(), 4)}
+            told |= {f"{name}_p{q}_s": round(float(np.percentile(column, q)), 4) for q in (50, 99)}
+        table.append(told)
+        print(
+            f"{what:55s} CPU: p50 {told['cpu_p50_s']:.3f} s, p99 {told['cpu_p99_s']:.3f} s, mean "
+            f"{told['cpu_mean_s']:.3f} s; wall p50 {told['wall_p50_s']:.3f} s ({live} times)",
+            flush=True,
+        )
 
 
 def _reads(table: list[dict[str, Any]], slug: str, there: PlantTable, names: list[str]) -> None:
@@ -212,21 +246,23 @@ def measure_ms(work: Callable[[], Any]) -> float:
 def main() -> None:
     """Parse arguments and run."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", nargs="?", choices=("long", "wide", "small"), default="long")
+    parser.add_argument("what", nargs="?", choices=("long", "wide", "row", "small"), default="long")
     parser.add_argument("--rows", type=int, default=5_000_000)
-    parser.add_argument("--tags", type=int, help="20, or 10,000 in `wide`")
+    parser.add_argument("--tags", type=int, help="20, or 10,000 in `wide` and `row`")
     parser.add_argument("--step", type=int, default=60)
-    parser.add_argument("--live", type=int, default=1000)
+    parser.add_argument("--live", type=int, help="single rows: 1000, or 48 in `wide` and `row`")
     parser.add_argument("--uploads", type=int, default=6000)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if options.what == "wide":
-            table = run_wide(Path(folder), options.tags or 10_000, options.step)
+            table = run_wide(Path(folder), options.tags or 10_000, options.step, options.live or 48)
+        elif options.what == "row":
+            table = run_row(Path(folder), options.tags or 10_000, options.step, options.live or 48)
         elif options.what == "small":
             table = run_small(Path(folder), options.tags or 20, options.uploads)
         else:
-            table = run(Path(folder), options.rows, options.tags or 20, options.live)
+            table = run(Path(folder), options.rows, options.tags or 20, options.live or 1000)
     if options.json:
         options.json.write_text(json.dumps(table, indent=1))
 

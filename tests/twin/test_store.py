@@ -13,6 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 from hypothesis import HealthCheck, given, settings
@@ -21,8 +24,10 @@ from hypothesis import strategies as st
 from twin import store
 from twin.errors import NotFoundError, QuestionError, StoreError, TelemetryError
 from twin.storage import delta, ingest
-from twin.storage.batch import Batch, of_frame
+from twin.storage.batch import QUALITY, TIME, Batch, of_frame
 from twin.storage.delta import Log
+from twin.storage.merge import Rows
+from twin.storage.recent import Recent
 from twin.store import PlantTable, Store
 
 T0 = pd.Timestamp("2026-01-01", tz="UTC")
@@ -38,8 +43,11 @@ def column(table: PlantTable, tag: str = "a", **how: object) -> dict[float, floa
     return {(time - T0).total_seconds(): value for time, value in read.items()}
 
 
-@pytest.fixture
-def table(tmp_path: Path) -> PlantTable:
+@pytest.fixture(params=["from memory", "from disk"])
+def table(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> PlantTable:
+    """With small files read from memory where this process wrote them, and without."""
+    if request.param == "from disk":
+        monkeypatch.setattr("twin.storage.recent.FEW", 0)
     return Store(tmp_path).plant("unit-1")
 
 
@@ -304,6 +312,95 @@ def test_many_small_uploads_are_merged_and_stay_exact(table: PlantTable, monkeyp
     table.compact()
     assert len(table._log.snapshot().files["rows"]) == 1
     assert column(table) == {second: second for second in range(40)}
+
+
+def test_memory_answers_what_the_disk_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns that come and go, qualities, late and overruled rows, take-backs, mergers: at every version."""
+    monkeypatch.setattr(store, "TIER", 4)
+    table, rng = Store(tmp_path / "memory").plant("p"), np.random.default_rng(0)
+    without = Store(tmp_path / "disk")
+    without._recent = Recent(0)
+    plain, receipts = without.plant("p"), []
+    for number in range(40):
+        tags = [tag for tag in "abcd" if rng.random() < 0.6] or ["a"]
+        seconds = np.sort(rng.choice(60, rng.integers(1, 6), replace=False)) + (0 if number % 5 else number)
+        columns = {tag: pa.array(np.where(rng.random(len(seconds)) < 0.7, rng.integers(0, 9), np.nan)) for tag in tags}
+        if rng.random() < 0.5:
+            columns[tags[0] + QUALITY] = pa.array(rng.choice([0, 64, 192], len(seconds)), pa.int16())
+        times = pa.array((T0 + pd.to_timedelta(seconds, unit="s")).as_unit("us").asi8)
+        rows = pa.table({TIME: times.cast(pa.timestamp("us", "UTC")), **columns})
+        given = [pc.if_else(pc.is_nan(c), None, c) if pa.types.is_floating(c.type) else c for c in rows.columns]
+        batch = Batch(pa.table(given, names=rows.column_names), len(seconds))
+        receipts.append(table.append([batch]))
+        assert receipts[-1] == plain.append([batch])
+        if number in (11, 29):
+            assert table.take_back(receipts[-3].upload) == plain.take_back(receipts[-3].upload)
+    recent = table._log.recent
+    assert any(recent.get(path) is not None for path in table._log.snapshot().files["rows"].path)
+    assert not any(plain._log.recent.get(path) for path in plain._log.snapshot().files["rows"].path)
+    later = Store(tmp_path / "memory").plant("p")  # what was written by way of memory, read from the disk
+    names = ["d", "b", "nowhere", "a", "c"]
+    for version in range(table.version + 1):
+        expected = plain.read(tags=names, as_of=version)
+        pd.testing.assert_frame_equal(table.read(tags=names, as_of=version), expected)
+        pd.testing.assert_frame_equal(later.read(tags=names, as_of=version), expected)
+    few = (T0 + pd.Timedelta("7s"), T0 + pd.Timedelta("31s"))
+    pd.testing.assert_frame_equal(table.read(*few, tags=["c"]), plain.read(*few, tags=["c"]))
+    read = table.read(tags=names)
+    read.loc[:] = -1.0  # it is the reader's own
+    pd.testing.assert_frame_equal(table.read(tags=names), plain.read(tags=names))
+    table.compact()
+    pd.testing.assert_frame_equal(table.read(tags=names), plain.read(tags=names))
+
+
+def test_what_is_kept_in_memory_is_bounded() -> None:
+    recent = Recent(cells=10)
+    for number in range(5):
+        recent.keep(str(number), numbered(2))  # 4 cells each
+    assert [recent.get(str(number)) is not None for number in range(5)] == [False, False, False, True, True]
+    recent.drop(["3", "elsewhere"])
+    recent.keep("5", numbered(3))  # 6 cells
+    assert [recent.get(str(number)) is not None for number in range(6)] == [False] * 4 + [True, True]
+    recent.keep("6", numbered(6))  # more than there is room for
+    assert recent.get("6") is None
+    assert recent.get("5") is not None
+
+
+def numbered(rows: int) -> Rows:
+    return Rows(("a", "b"), np.arange(rows), np.arange(rows), np.zeros((rows, 2)))
+
+
+def test_a_few_rows_are_not_compressed_and_many_are(tmp_path: Path) -> None:
+    table = Store(tmp_path).plant("p")
+    for rows in (1, 127, 128):
+        table.append(of_frame(frame(list(range(rows)), a=[rows + 0.5] * rows)))
+    found = {}
+    for path in (tmp_path / "p" / "_kind=rows").iterdir():
+        meta = pq.read_metadata(path)
+        found[meta.num_rows] = {meta.row_group(0).column(i).compression for i in range(meta.num_columns)}
+    assert found == {1: {"UNCOMPRESSED"}, 127: {"UNCOMPRESSED"}, 128: {"ZSTD"}}
+
+
+def test_a_frame_of_any_numbers_is_a_batch() -> None:
+    index = pd.DatetimeIndex(["2026-01-01T01:00+01:00", "2026-01-01T02:00+01:00"])
+    columns = {
+        "whole": [1, 2],
+        "nullable": pd.array([None, 3], "Int64"),
+        "switch": [True, False],
+        "float": [np.inf, 0.25],
+        5: [np.nan, np.nan],
+    }
+    [batch] = of_frame(pd.DataFrame(columns, index=index))
+    assert batch.table.to_pydict() == {
+        "time": [T0.to_pydatetime(), (T0 + pd.Timedelta("1h")).to_pydatetime()],
+        "whole": [1.0, 2.0],
+        "nullable": [None, 3.0],
+        "switch": [1.0, 0.0],
+        "float": [None, 0.25],
+        "5": [None, None],
+    }
+    [empty] = of_frame(pd.DataFrame(index=index))
+    assert empty.table.column_names == ["time"]
 
 
 def test_ranges_include_both_ends_and_need_a_zone(table: PlantTable) -> None:

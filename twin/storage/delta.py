@@ -34,7 +34,8 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from twin.errors import StoreError
 from twin.storage.batch import QUALITY, TIME
-from twin.storage.merge import SEQUENCE
+from twin.storage.merge import SEQUENCE, Rows
+from twin.storage.recent import FEW, Recent
 
 KIND, BODY = "_kind", "_body"
 KINDS = ROWS, RECEIPT, TAKE_BACK = "rows", "receipt", "take_back"
@@ -46,6 +47,8 @@ CONFIGURATION = {
     "delta.setTransactionRetentionDuration": "interval 30 days",  # of Idempotency-Keys, which else are kept for ever
 }
 BASE = pa.schema({KIND: pa.string(), TIME: pa.timestamp("us", "UTC"), SEQUENCE: pa.int64(), BODY: pa.string()})
+
+BASIC = frozenset(BASE.names)
 
 
 @dataclass(frozen=True)
@@ -109,10 +112,14 @@ class Snapshot:
 
 
 class Log:
-    """The files and the commit log of one table, at `uri` (a folder or an object store's URL)."""
+    """The files and the commit log of one table, at `uri` (a folder or an object store's URL).
 
-    def __init__(self, uri: str, storage_options: Mapping[str, str] | None = None) -> None:
-        self.uri = uri
+    Attributes:
+        recent: rows of the files written last, so that they need not be read.
+    """
+
+    def __init__(self, uri: str, storage_options: Mapping[str, str] | None, recent: Recent) -> None:
+        self.uri, self.recent = uri, recent
         self._options = dict(storage_options or {})
         self._table: DeltaTable | None = None
         self._snapshot: Snapshot | None = None
@@ -181,10 +188,18 @@ class Log:
                 columns=list(columns), filter=where, use_threads=len(parts) > 1
             )
 
+    def write_rows(self, rows: Rows) -> tuple[Files, tuple[str, ...]]:
+        """Write a file of telemetry, which nobody may change any more; the file and its columns."""
+        table = rows.table()
+        files = self.write(ROWS, table)
+        self.recent.keep(files.path[0], rows)
+        return files, tuple(table.column_names)
+
     def write(self, kind: str, table: pa.Table) -> Files:
         """Write a file of rows with `time` and `_sequence`; nobody sees it before it is committed."""
         path = f"{KIND}={kind}/{uuid.uuid4().hex}.parquet"
-        floats = [f.name for f in table.schema if pa.types.is_floating(f.type)]
+        small = len(table) < FEW  # to compress it would win nothing, and take most of the time of a wide row
+        floats = () if small else tuple(f.name for f in table.schema if pa.types.is_floating(f.type))
         encoding = {TIME: "DELTA_BINARY_PACKED", SEQUENCE: "DELTA_BINARY_PACKED"}
         with errors(self.uri):
             if self._folder:
@@ -194,8 +209,9 @@ class Log:
                     table,
                     sink,
                     row_group_size=GROUP,
-                    compression="zstd",
-                    compression_level=1,
+                    compression="none" if small else "zstd",
+                    compression_level=None if small else 1,
+                    store_schema=False,  # as long again as a row; who reads brings one
                     write_statistics=[TIME, SEQUENCE],
                     use_dictionary=[c for c in table.column_names if c.endswith(QUALITY)],
                     column_encoding=encoding | dict.fromkeys(floats, "BYTE_STREAM_SPLIT"),
@@ -236,17 +252,18 @@ class Log:
                 table = self._current()
             except NoTable:
                 table = self._table = self._create()
-            known = {f.name for f in table.schema().fields}
-            fresh = sorted(set(columns) - known)
+            schema = table.schema()  # takes milliseconds of a wide plant
+            fresh = sorted(set(columns) - {f.name for f in schema.fields})
             if fresh:
                 table.alter.add_columns([Field(c, _delta_type(c)) for c in fresh])
+                schema = table.schema()
             actions: list[AddAction | RemoveAction] = [a for k, f in added.items() for a in _adds(k, f, not removed)]
             actions += [a for k, f in (removed or {}).items() for a in _removes(k, f)]
             marks = [Transaction("sequence", sequence)]  # without a time, so that it never expires
             if key:
                 marks.append(Transaction(_mark(key), sequence, int(time.time() * 1000)))
             properties = CommitProperties(app_transactions=marks, max_commit_retries=0)
-            table.create_write_transaction(actions, "append", table.schema(), [KIND], commit_properties=properties)
+            table.create_write_transaction(actions, "append", schema, [KIND], commit_properties=properties)
             self._remember()
 
     def committed(self, key: str) -> int | None:
@@ -357,7 +374,7 @@ def _iso(microseconds: int) -> str:
 
 
 def _arrow_type(column: str) -> pa.DataType:
-    if column in BASE.names:
+    if column in BASIC:
         return BASE.field(column).type
     return pa.int16() if column.endswith(QUALITY) else pa.float64()
 

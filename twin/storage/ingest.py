@@ -70,10 +70,9 @@ class Upload:
         return ~duplicate
 
     def _write(self, rows: Rows, sequence: int) -> None:
-        files, columns = Files.none(), ()
+        files, columns = Files.none(), tuple[str, ...]()
         if len(rows):
-            table = rows.table()
-            files, columns = self.log.write(ROWS, table), tuple(table.column_names)
+            files, columns = self.log.write_rows(rows)
         self.parts = self.parts.plus(files)
         self.view = self.view.extended(files, columns, sequence)
 
@@ -108,10 +107,14 @@ def coalesce(batches: Iterable[Batch], receipt: Receipt) -> Iterator[tuple[pa.Ta
         long = batch.long
         cells += batch.table.num_rows * batch.table.num_columns
         if cells >= CELLS:
-            yield pa.concat_tables(waiting, promote_options="default"), long
+            yield _together(waiting), long
             waiting, cells = [], 0
     if cells:
-        yield pa.concat_tables(waiting, promote_options="default"), long
+        yield _together(waiting), long
+
+
+def _together(tables: list[pa.Table]) -> pa.Table:
+    return tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="default")
 
 
 def pull(tables: Iterator[tuple[pa.Table, bool]]) -> Iterator[tuple[pa.Table, bool]]:

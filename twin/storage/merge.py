@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from twin.storage.batch import GOOD, QUALITY, TIME, UNCERTAIN
+from twin.storage.batch import GOOD, QUALITY, TIME, UNCERTAIN, arrays
 
 SEQUENCE = "_sequence"
 
@@ -63,22 +63,54 @@ class Rows:
         times = table[TIME].cast(pa.int64()).to_numpy()
         n = len(times)
         sequence = table[SEQUENCE].to_numpy() if first_sequence is None else first_sequence + np.arange(n)
-        values = np.full((n, len(tags)), np.nan)
-        quality = None
         there = set(table.column_names)  # a list made anew at each look: with thousands of tags that counts
-        for column, tag in enumerate(tags):
-            if tag in there:
-                values[:, column] = table[tag].to_numpy()
-            if tag + QUALITY in there and table[tag + QUALITY].null_count < n:
+        values = np.full((n, len(tags)), np.nan)
+        here = np.array([tag in there for tag in tags], bool)
+        row = 0
+        for batch in table.select([tag for tag in tags if tag in there]).to_batches() if here.any() else ():
+            values[row : row + len(batch), here] = batch.to_tensor(null_to_nan=True).to_numpy()
+            row += len(batch)
+        quality = None
+        for column, name in [(i, tag + QUALITY) for i, tag in enumerate(tags) if tag + QUALITY in there]:
+            if table[name].null_count < n:
                 quality = np.full(values.shape, np.nan) if quality is None else quality
-                quality[:, column] = table[tag + QUALITY].fill_null(GOOD).to_numpy()
+                quality[:, column] = table[name].fill_null(GOOD).to_numpy()
         if quality is not None:
             quality = np.where(np.isnan(values), np.nan, np.where(np.isnan(quality), GOOD, quality))
-        rows = cls(tuple(tags), times, sequence, values, quality)
-        step = np.diff(times)
-        if (step > 0).all() or ((step >= 0).all() and (np.diff(sequence) > 0).all()):
-            return rows
-        return rows.at(np.lexsort((sequence, times)))
+        return cls(tuple(tags), times, sequence, values, quality).ordered()
+
+    @classmethod
+    def joined(cls, parts: Sequence[Rows], tags: Sequence[str]) -> Rows:
+        """The rows of several parts with these tags, sorted by time and order of ingest."""
+        chosen = [part.of_tags(tags) for part in parts]
+        times = np.concatenate([part.times for part in chosen])
+        sequence = np.concatenate([part.sequence for part in chosen])
+        values = np.concatenate([part.values for part in chosen])
+        quality = None
+        if any(part.quality is not None for part in chosen):
+            quality = np.concatenate([codes(part) for part in chosen])
+        return cls(tuple(tags), times, sequence, values, quality).ordered()
+
+    def of_tags(self, tags: Sequence[str]) -> Rows:
+        """These columns; absent ones are missing."""
+        tags = tuple(tags)
+        if tags == self.tags:
+            return self
+        place = {tag: i for i, tag in enumerate(self.tags)}
+        source = np.array([place.get(tag, -1) for tag in tags], np.int64)
+
+        def chosen(values: np.ndarray) -> np.ndarray:
+            return np.where(source < 0, np.nan, values[:, source]) if place else np.full((len(self), len(tags)), np.nan)
+
+        quality = None if self.quality is None else chosen(self.quality)
+        return Rows(tags, self.times, self.sequence, chosen(self.values), quality)
+
+    def ordered(self) -> Rows:
+        """The rows sorted by time and order of ingest."""
+        step = np.diff(self.times)
+        if (step > 0).all() or ((step >= 0).all() and (np.diff(self.sequence) > 0).all()):
+            return self
+        return self.at(np.lexsort((self.sequence, self.times)))
 
     def table(self) -> pa.Table:
         """The rows as they are stored; columns without a value, and qualities that are all good, are left out."""
@@ -86,15 +118,18 @@ class Rows:
             TIME: pa.array(self.times).cast(pa.timestamp("us", "UTC")),
             SEQUENCE: pa.array(self.sequence),
         }
-        for i, tag in enumerate(self.tags):
-            missing = np.isnan(self.values[:, i])
-            if not missing.all():
-                columns[tag] = pa.array(self.values[:, i], mask=missing)
-            if self.quality is not None:
-                silent = missing | (self.quality[:, i] == GOOD)
-                if not silent.all():
-                    codes = np.where(silent, 0, self.quality[:, i]).astype(np.int16)
-                    columns[tag + QUALITY] = pa.array(codes, mask=silent)
+        missing = np.isnan(self.values)
+        stored = dict(zip(self.tags, arrays(self.values, missing), strict=True))
+        silent, qualities = missing, dict[str, pa.Array]()
+        if self.quality is not None:
+            silent = missing | (self.quality == GOOD)
+            numbers = np.where(silent, 0, self.quality).astype(np.int16)
+            qualities = dict(zip(self.tags, arrays(numbers, silent), strict=True))
+        for tag, empty, good in zip(self.tags, missing.all(axis=0), silent.all(axis=0), strict=True):
+            if not empty:
+                columns[tag] = stored[tag]
+            if not good and qualities:
+                columns[tag + QUALITY] = qualities[tag]
         return pa.table(columns)
 
 
@@ -151,9 +186,10 @@ def judge(new: Rows, known: Rows) -> Verdict:
     prior = before(known.values, new.values)
     same = new.values == prior
     if new.quality is not None or known.quality is not None:
-        same &= _codes(new) == before(_codes(known), _codes(new))
+        same &= codes(new) == before(codes(known), codes(new))
     return Verdict(here | follows, same, ~np.isnan(new.values) & ~np.isnan(prior) & ~same)
 
 
-def _codes(rows: Rows) -> np.ndarray:
+def codes(rows: Rows) -> np.ndarray:
+    """(N, tags) float64, the quality; NaN where the value is missing."""
     return np.where(np.isnan(rows.values), np.nan, GOOD) if rows.quality is None else rows.quality

@@ -46,9 +46,26 @@ class View:
         """What a read answers in start <= time <= end (int64 microseconds), sorted, one row a time."""
         files = self.files.between(start, end)
         files = files.where(files.low <= self.as_of)
-        known = [c for tag in tags for c in (tag, tag + QUALITY) if c in self.columns]
-        table = self.log.read(files, [TIME, SEQUENCE, *known], self._where(files, start, end))
-        return answer(Rows.of(table, tags))
+        kept = {path: rows for path in files.path if (rows := self.log.recent.get(path)) is not None}
+        if not kept:
+            return answer(self._read(files, start, end, tags))
+        parts = [rows.at(self._seen(rows, start, end)) for rows in kept.values()]
+        rest = files.where(np.array([path not in kept for path in files.path], bool))
+        if len(rest):
+            parts.append(self._read(rest, start, end, tags))
+        return answer(Rows.joined(parts, tags))
+
+    def _read(self, files: Files, start: int, end: int, tags: Sequence[str]) -> Rows:
+        there = set(self.columns)
+        known = [c for tag in tags for c in (tag, tag + QUALITY) if c in there]
+        return Rows.of(self.log.read(files, [TIME, SEQUENCE, *known], self._where(files, start, end)), tags)
+
+    def _seen(self, rows: Rows, start: int, end: int) -> np.ndarray:
+        """(n,) bool: what `_where` lets through."""
+        seen = (rows.times >= start) & (rows.times <= end) & (rows.sequence <= self.as_of)
+        for low, high in self.withdrawn:
+            seen &= (rows.sequence < low) | (rows.sequence > high)
+        return seen
 
     def _where(self, files: Files, start: int, end: int) -> ds.Expression | None:
         """The filter these files need; most need none for the order of ingest."""
