@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen
+from jax.experimental.compilation_cache import compilation_cache
 from jax_sysid.models import RNN, Model
 from peers.linear import WINDOWS, chosen_subspace, fitted, last_part
 
@@ -90,6 +91,7 @@ def best_sysid(
             return _best(grid, history, horizon, budget_s, clock, seed)
         finally:
             jax.config.update("jax_compilation_cache_dir", None)
+            compilation_cache.reset_cache()
 
 
 def _best(grid: Grid, history: int, horizon: int, budget_s: float, clock: Callable[[], float], seed: int) -> Fitted:
