@@ -55,7 +55,9 @@ class ParquetReader:
     def chunks(self, columns: tuple[str, ...]) -> Iterator[Chunk]:
         with _clear("the Parquet file"):
             stored = self._frames.stored(columns)
-            pages.check(self._spool, self._file.metadata, frozenset(stored), self._max)
+            schema = self._file.schema
+            leaves = [schema.column(i).path for i in range(len(schema))]
+            pages.check(self._spool, leaves, frozenset(stored), self._max)
             yield from _chunks(self._file.iter_batches(ROWS, columns=stored, use_threads=False), columns, self._frames)
 
 

@@ -1,18 +1,19 @@
 """What the pages of a Parquet file claim, read before Arrow believes it.
 
 Arrow takes as much memory as a page's header says, up to 2 GiB of each column at once, and learns only then that the
-page is another one; the footer may say less than the pages. So the headers are read first (Thrift's compact protocol;
-`PageHeader` of https://github.com/apache/parquet-format, `parquet.thrift`), for some microseconds a page.
+page is another one; the footer may say less than the pages. So the headers are read first (`PageHeader` of
+https://github.com/apache/parquet-format, `parquet.thrift`), for some microseconds a page.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO
 
-import pyarrow.parquet as pq
-
+from connectors.formats import thrift
+from connectors.formats.footer import Chunk, row_groups
+from connectors.formats.thrift import I32, STRUCT
 from twin.errors import TelemetryError
 
 PAGE = 128 << 20  # bytes of a page, packed and unpacked; writers' pages are of about 1 MiB by default
@@ -23,8 +24,7 @@ PADDING = 100  # bytes by which old writers' chunks are longer than they say (PA
 SMALL = 1 << 16  # bytes of a chunk that is read at once
 WINDOW = 1 << 10  # bytes read of others to find a header
 COUNTS = {0: 5, 3: 8}  # by the kinds of pages that have values: the field of the header that counts them
-BOOLEANS, BYTE, I16, I32, I64, DOUBLE, BINARY, STRUCT = (1, 2), 3, 4, 5, 6, 7, 8, 12
-DEEPEST = 4
+KIND, UNPACKED, PACKED = (1, I32), (2, I32), (3, I32)  # fields of the header
 
 
 @dataclass(frozen=True)
@@ -43,23 +43,25 @@ class Page:
     values: int
 
 
-def check(file: IO[bytes], meta: pq.FileMetaData, columns: Collection[str], max_bytes: int) -> None:
+def check(file: IO[bytes], leaves: Sequence[str], columns: Collection[str], max_bytes: int) -> None:
     """Read the headers of all pages of some columns.
 
     Args:
+        leaves: the paths of the schema's leaves, as Arrow tells them.
         columns: names of fields of the schema.
         max_bytes: the pages may unpack to at most.
 
     Raises:
         TelemetryError: a page, the pages that are read at once, or all pages take too much, or a header is damaged.
     """
-    leaves = [(i, _field(meta.schema.column(i).path, columns)) for i in range(meta.num_columns)]
-    wanted = [(i, name) for i, name in leaves if name is not None]
+    fields = [(i, _field(path, columns)) for i, path in enumerate(leaves)]
+    wanted = [(i, name) for i, name in fields if name is not None]
     largest, total = dict.fromkeys((i for i, _ in wanted), 0), 0
-    for group in range(meta.num_row_groups):
-        chunks = meta.row_group(group)
+    for chunks in row_groups(file):
+        if len(chunks) != len(leaves):
+            raise TelemetryError(f"the Parquet file is damaged: {len(chunks)} columns in a group of {len(leaves)}")
         for i, name in wanted:
-            for page in pages(file, chunks.column(i), name):
+            for page in pages(file, chunks[i], name):
                 size = max(page.unpacked, page.packed)
                 if size > PAGE:
                     raise TelemetryError(
@@ -78,20 +80,17 @@ def check(file: IO[bytes], meta: pq.FileMetaData, columns: Collection[str], max_
         )
 
 
-def pages(file: IO[bytes], chunk: Any, name: str) -> Iterator[Page]:
+def pages(file: IO[bytes], chunk: Chunk, name: str) -> Iterator[Page]:
     """The pages of a column in a row group, as far as Arrow reads them.
 
     Args:
-        chunk: pyarrow's ColumnChunkMetaData.
         name: of the column, for messages.
 
     Raises:
         TelemetryError: a header is damaged, or its page ends behind the column.
     """
-    at = chunk.data_page_offset
-    if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < at:
-        at = chunk.dictionary_page_offset
-    length, left = chunk.total_compressed_size, chunk.num_values
+    at = chunk.dictionary if 0 < chunk.dictionary < chunk.data else chunk.data
+    length, left = chunk.size, chunk.values
     if at < 0 or length < 0:
         raise _damaged("a place outside of the file", name)
     end = at + length + PADDING
@@ -129,61 +128,9 @@ def _field(path: str, columns: Collection[str]) -> str | None:
 def _header(data: bytes, at: int) -> Page | None:
     """The page whose header begins there; None where it is damaged, or goes on behind the data."""
     try:
-        fields, end = _struct(data, at, 1)
-        kind = fields[1]
-        values = fields[COUNTS[kind]][1] if kind in COUNTS else 0
-        return Page(end - at, fields[2], fields[3], values)
-    except (IndexError, KeyError, ValueError, TypeError, AttributeError):
+        fields, end = thrift.struct(data, at)
+        kind = fields[KIND]
+        values = fields[COUNTS[kind], STRUCT][1, I32] if kind in COUNTS else 0
+        return Page(end - at, fields[UNPACKED], fields[PACKED], values)
+    except (IndexError, KeyError, ValueError):
         return None
-
-
-def _struct(data: bytes, at: int, depth: int) -> tuple[dict[int, Any], int]:
-    """A struct's fields that are 32-bit integers or structs, the last where there are two of a kind; and its end.
-
-    Raises:
-        IndexError, ValueError: the data end first, or hold what no page's header has.
-    """
-    fields: dict[int, Any] = {}
-    field = 0
-    while byte := data[at]:
-        at += 1
-        kind = byte & 15
-        if byte >> 4:
-            field += byte >> 4
-        else:
-            number, at = _varint(data, at)
-            field = _signed(number)
-        field = (field + 0x8000 & 0xFFFF) - 0x8000  # Thrift keeps 16 bits of it, and 32 of an integer
-        if kind in (I16, I32, I64):
-            number, at = _varint(data, at)
-            if kind == I32:
-                fields[field] = _signed(number & 0xFFFFFFFF)
-        elif kind == STRUCT and depth < DEEPEST:
-            fields[field], at = _struct(data, at, depth + 1)
-        elif kind == BINARY:
-            number, at = _varint(data, at)
-            at += number
-        elif kind == BYTE:
-            at += 1
-        elif kind == DOUBLE:
-            at += 8
-        elif kind not in BOOLEANS:
-            raise ValueError(kind)
-    return fields, at + 1
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """An unsigned integer, seven bits a byte, the low ones first; and its end."""
-    number, shift = 0, 0
-    while (byte := data[at]) > 127:
-        number |= (byte & 127) << shift
-        shift += 7
-        at += 1
-        if shift > 63:
-            raise ValueError(shift)
-    return number | byte << shift, at + 1
-
-
-def _signed(number: int) -> int:
-    """Of a zigzag encoding: 0, -1, 1, -2, …"""
-    return number >> 1 ^ -(number & 1)
