@@ -1,8 +1,9 @@
 """Backup and restore of everything that lies in the data folder, beside a running service.
 
-The order makes the copy consistent: first the database (by SQLite's own backup, at one instant), then of each
-telemetry table its log and after it the files, none of which is deleted for a day after the log forgets it, then the
-twins and fleets, whose folders are written before anything names them. A manifest of SHA-256 digests ends the archive.
+The order makes the copy consistent: first the recommendations that wait for the database (one that it takes meanwhile
+is in both, and stored once), then the database (by SQLite's own backup, at one instant), then of each telemetry table
+its log and after it the files, none of which is deleted for a day after the log forgets it, then the twins and fleets,
+whose folders are written before anything names them. A manifest of SHA-256 digests ends the archive.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from typing import IO, Any
 from sqlalchemy.engine import make_url
 
 from api.records.db import copy_sqlite
+from api.records.spool import SUFFIX
 from api.settings import Settings
 from twin.errors import ConflictError, NotFoundError, TwinError
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-DATABASE, TELEMETRY, TWINS, FLEETS = "twin.db", "telemetry", "twins", "fleets"
+DATABASE, TELEMETRY, TWINS, FLEETS, SPOOL = "twin.db", "telemetry", "twins", "fleets", "spool"
 Tell = Callable[[str], None]
 
 
@@ -93,6 +95,14 @@ def elsewhere(settings: Settings) -> list[str]:
 
 def _copy(tar: tarfile.TarFile, settings: Settings, tell: Tell) -> Iterator[tuple[str, str]]:
     """Adds every file; its name in the archive and its digest."""
+    for path in sorted(settings.spool.glob(f"*{SUFFIX}")):
+        try:
+            waiting = path.read_bytes()
+        except FileNotFoundError:  # all of it has been stored meanwhile
+            continue
+        name = str(PurePosixPath(SPOOL, path.name))
+        tar.addfile(_entry(name, len(waiting)), io.BytesIO(waiting))
+        yield name, hashlib.sha256(waiting).hexdigest()
     database = _sqlite(settings)
     if database is not None and database.exists():
         tell("the database")

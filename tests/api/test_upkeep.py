@@ -6,6 +6,7 @@ import io
 import json
 import sqlite3
 import tarfile
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,15 @@ from typer.testing import CliRunner
 
 from api.cli import main
 from api.records.db import MIGRATIONS, Database
-from api.records.tables import AuditRow
+from api.records.recorder import FIELDS
+from api.records.spool import Spool
+from api.records.tables import AuditRow, utc_now
 from api.service import Service
 from api.settings import Settings
 from api.upkeep.backup import MANIFEST, backup, restore
 from api.upkeep.doctor import examine
 from connectors.formats.files import read_upload
+from tests.api.test_recorder import recommendation, stored
 from twin.errors import ConflictError, TwinError
 from twin.plants.quadruple_tank import QuadrupleTank
 from twin.plants.simulator import Simulator
@@ -68,6 +72,29 @@ def test_what_was_backed_up_is_restored(kept: Service, archive: Path, tmp_path: 
         assert all(finding.ok for finding in examine(again.settings) if finding.subject not in ("disk", "jobs"))
     finally:
         again.close()
+
+
+def test_recommendations_that_wait_for_the_database_are_restored_and_stored_once(tmp_path: Path) -> None:
+    """Two wait as the service was killed; the database has taken one of them. The service may run meanwhile."""
+    settings = Settings(data_dir=tmp_path / "old")
+    db = Database(settings.database)
+    db.migrate()
+    earlier = Spool(settings.spool, 1 << 20)
+    rows = [recommendation(number) for number in (3, 6)]
+    made = [utc_now() + timedelta(seconds=k) for k in range(2)]
+    for row, created in zip(rows, made, strict=True):
+        earlier.add({"created": created.isoformat()} | {name: getattr(row, name) for name in FIELDS})
+    with db.write() as session:
+        rows[0].created = made[0]
+        session.add(rows[0])
+    manifest = backup(settings, tmp_path / "all.tar")
+    assert sum(name.startswith("spool/") for name in manifest["files"]) == 1
+    restore(tmp_path / "all.tar", tmp_path / "new")
+    again = Service.open(Settings(data_dir=tmp_path / "new"))
+    again.recorder.flush()
+    assert stored(again.db) == [1.0, 2.0]
+    again.close()
+    db.close()
 
 
 def test_nothing_is_overwritten(kept: Service, archive: Path) -> None:
