@@ -130,20 +130,22 @@ def what_ifs(slug: str) -> dict[str, Any]:
         events = meals(BETWEEN, plant.sample_period_s, SEED + start) if system.eats else None
         history = operate(simulator, practice, BETWEEN, system.targets, system.tests, SEED + start, events)
         present = dict(zip([tag.name for tag in plant.mvs], simulator.moves.tolist(), strict=True))
+        stay: dict[str, list[Step]] = {tag.name: [] for tag in plant.dvs}  # as in the truth below
         asked = [
-            WhatIf(tag.name, {tag.name: [Step(0.0, _stepped(tag, present[tag.name], STEP * system.tests[tag.name]))]})
-            for tag in plant.mvs
+            WhatIf(tag.name, {tag.name: [Step(0.0, _stepped(tag, present[tag.name], size))]}, stay)
+            for tag, size in ((tag, STEP * system.tests[tag.name]) for tag in plant.mvs)
         ]
-        found = forecast(twin, history, ROWS * plant.sample_period_s, asked)
+        found = forecast(twin, history, ROWS * plant.sample_period_s, [*asked, WhatIf("still", {}, stay)])
+        idle = found.scenarios[-1].cvs
         held = np.tile(np.r_[simulator.moves, simulator.disturbances], (ROWS, 1))
         still = _simulated(process, simulator.state, held)
-        for i, scenario in enumerate(found.scenarios):
+        for i, scenario in enumerate(found.scenarios[:-1]):
             w = held.copy()
             w[:, : len(plant.mvs)] = np.stack([scenario.moves[tag.name] for tag in plant.mvs], axis=1)
             moved = _simulated(process, simulator.state, w)
             seen = _readable(plant, still) & _readable(plant, moved)
             true = moved - still
-            ours = np.stack([scenario.change[tag.name] for tag in plant.cvs], axis=1)
+            ours = np.stack([scenario.cvs[tag.name].mean - idle[tag.name].mean for tag in plant.cvs], axis=1)
             peer = _linear(linear, twin, (w - held)[:, : len(plant.inputs)])
             for who, change in (("true", true), ("twin", ours - true), ("arx", peer - true)):
                 squares[who][i] += (change[seen] ** 2).sum(axis=0)
