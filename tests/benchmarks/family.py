@@ -86,7 +86,7 @@ class Bench:
         self.grid, self.test = Grid.of(train, self.scaler), Grid.of(test, self.scaler)
         self.truth = self.test.y
         *_, scores = select(self.grid, self.folds)
-        chosen = _reduced(choose(scores, self.grid.y.shape[1], self.grid.w.shape[1]), self.grid, self.folds)
+        chosen = _reduced(choose(scores, self.grid.y.shape[1], self.grid.w.shape[1]), self.grid, self.folds, None)
         self.backbones = with_noise(self.grid, self.folds, chosen.fits).backbones
 
     def run(self, recipe: Recipe, seed: int, steps: int) -> dict[str, Any]:
