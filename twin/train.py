@@ -35,7 +35,6 @@ from twin.telemetry import Telemetry
 from twin.training.backbone import ROUNDS, Arx, Score, choose, select
 from twin.training.backtest import backtest
 from twin.training.checkpoint import Checkpoint, Standing, fingerprint
-from twin.training.combination import combined
 from twin.training.correction import SHARES, out_of_fold
 from twin.training.disturbances import expected
 from twin.training.disturbances import fit as fit_disturbances
@@ -150,8 +149,7 @@ def fit(
         left = max(options.budget_s - (clock() - started), 0.0)
         report(Progress(0, STEPS, BACKBONE_SHARE * done / len(ROUNDS), left, {"backbone": scores[0].error}))
     plan = _Plan(grid, folds, Recipe(pure=options.pure), options.seed, _learnable(known, telemetry))
-    alone = choose(scores, grid.y.shape[1], grid.w.shape[1])
-    own = plan.around(combined(scores, alone, grid, folds))
+    own = plan.around(choose(scores, grid.y.shape[1], grid.w.shape[1]))
     if inherited is not None or shared is not None:
         checkpoint = None
     of = fingerprint(telemetry, {**asdict(options), **asdict(plan.recipe), **libraries()}) if checkpoint else ""
@@ -176,11 +174,11 @@ def fit(
         dynamics = replace(dynamics, region=shared.region)
     disturbances, told_of_dvs = fit_disturbances(telemetry, folds)
 
-    def by_itself(ends: np.ndarray) -> np.ndarray:
+    def alone(ends: np.ndarray) -> np.ndarray:
         return expected(disturbances, scaler, grid, ends, folds.horizon)
 
     held_out = [spread(folds.held_out(f), CALIBRATED) for f in range(COUNT)]
-    judged = out_of_fold(dynamics, grid, folds, held_out, by_itself if told_of_dvs else None)
+    judged = out_of_fold(dynamics, grid, folds, held_out, alone if told_of_dvs else None)
     card = _card(telemetry, folds, scaler, scores, chosen, curve, best, ships, plan.recipe)
     if only:
         card["training"]["residual"]["why"] += f" It does so for {', '.join(only)} alone, and ships for no other CV."
