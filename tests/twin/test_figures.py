@@ -100,8 +100,8 @@ def test_a_what_if_over_time_from_now():
     mean = np.full(30, 61.0)
     bands = {name: Band(mean, mean - 0.5, mean + 0.5) for name in ("temperature", "ratio")}
     trust = Trust(True, 1.0, True)
-    moved = ScenarioForecast("up", {"flow": np.full(30, 60.0)}, bands, {}, (), trust)
-    answer = Forecast("t", history.at, times, 0.8, bands, trust, (moved,))
+    moved = ScenarioForecast("up", {"flow": np.full(30, 60.0)}, {}, (), bands, {}, (), trust)
+    answer = Forecast("t", history.at, times, 0.8, {}, bands, trust, (moved,))
     came = pd.DataFrame({"temperature": mean + 0.1}, times)
     figure = figures.what_if(history, answer, came, ["flow", "temperature"], past=11)
     mv, cv = figure.axes
