@@ -111,3 +111,19 @@ def test_a_what_if_over_time_from_now():
     np.testing.assert_allclose(mv.get_lines()[-1].get_ydata(), 60.0)
     assert cv.get_xlabel() == "minutes from now"
     assert "80% band of that forecast" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_a_what_if_draws_a_dv_as_it_is_supposed():
+    plant = Plant("heater", 60.0, (*PLANT.tags[:2], Tag("ambient", Role.DV, "degC")))
+    index = pd.date_range(START, periods=50, freq="60s", tz="UTC", name="time")
+    rows = pd.DataFrame({"flow": 60.0, "temperature": 61.0, "ambient": 12.0}, index)
+    history = Telemetry.from_frame(plant, rows)
+    times = history.at + pd.to_timedelta(60.0 * np.arange(1, 31), unit="s")
+    bands = {"temperature": Band(*np.full((3, 30), 61.0))}
+    returns = {"ambient": np.linspace(12.0, 15.0, 30)}
+    trust = Trust(True, 1.0, True)
+    moved = ScenarioForecast("up", {"flow": np.full(30, 60.0)}, returns, ("ambient",), bands, {}, (), trust)
+    answer = Forecast("t", history.at, times, 0.9, returns, bands, trust, (moved,))
+    came = pd.DataFrame({"temperature": np.full(30, 61.0)}, times)
+    dv = figures.what_if(history, answer, came, ["ambient", "temperature"]).axes[0]
+    np.testing.assert_allclose(dv.get_lines()[-1].get_ydata(), returns["ambient"])

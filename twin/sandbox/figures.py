@@ -71,9 +71,9 @@ def what_if(history: Telemetry, answer: Forecast, came: pd.DataFrame, tags: Sequ
 
     Args:
         history: what the twin was shown; its last `past` rows are drawn.
-        answer: a forecast of one scenario: its CVs with their bands, its MVs as they were taken.
+        answer: a forecast of one scenario: its CVs with their bands, its MVs as they were taken, its DVs as supposed.
         came: rows of the plant under those moves, by tag.
-        tags: MVs and CVs to draw, a panel each.
+        tags: to draw, a panel each.
     """
     plant, (scenario,) = history.plant, answer.scenarios
     figure = Figure(figsize=(3.6 * len(tags), 3.3), dpi=DPI, layout="constrained")
@@ -86,8 +86,9 @@ def what_if(history: Telemetry, answer: Forecast, came: pd.DataFrame, tags: Sequ
         tag = plant.tag(name)
         ax.plot(before, rows[name], color=PAST, lw=1, drawstyle=_style(tag), label="measured until now")
         ax.axvline(0.0, color=PAST, lw=0.8, ls=":")
-        if name in scenario.moves:
-            ax.plot(after, scenario.moves[name], color=COLORS[0], drawstyle="steps-post")
+        inputs = scenario.moves | scenario.disturbances
+        if name in inputs:
+            ax.plot(after, inputs[name], color=COLORS[0], drawstyle="steps-post")
         else:
             band = scenario.cvs[name]
             ax.plot(after, answer.baseline[name].mean, "--", color=PAST, label="forecast if nothing moves")
