@@ -160,7 +160,7 @@ def plan(
         limits: tag → what tightens the plant's limits.
         horizon_s: how far to look.
         disturbances: DV → steps it is known to take; the last one holds. Of a DV that is not named the twin says
-            itself what it expects, and CV limits are kept from further away.
+            itself what it expects; with `back_off`, CV limits are kept from further away then.
         control_horizon_s: how long the MVs may move; by default to the end.
         hold_mvs: MVs that stay where they are.
         beyond_trained_range: lets MVs leave their trained range, where the twin extrapolates.

@@ -18,6 +18,7 @@ from twin.dynamics.lti import arx
 from twin.limits import Limit
 from twin.objective import Objective, Setpoint
 from twin.optimize import plan
+from twin.planning.backoff import BackOff
 from twin.predict import Scenario, forecast
 from twin.telemetry import Telemetry
 from twin.timeline import Step
@@ -92,16 +93,23 @@ def test_bands_are_those_of_what_is_known(windy: Twin) -> None:
 
 
 def test_plans_suppose_the_same_and_stay_further_from_limits(windy: Twin) -> None:
+    """By a calibration of the closed loop whose bands are three times as wide where a DV is not announced."""
     objective = Objective({"temperature": Setpoint(value=60.0)})
     limits = {"temperature": Limit(high=58.0)}
+    now, bands = pd.Timestamp("2026-01-01", tz="UTC"), windy.calibration.bands
+    reaction, wider = np.array([HORIZON]), windy.calibration.unannounced
+    record = BackOff("made", windy.id, bands, reaction, "training", 999, now, now, now, unannounced=wider)
+    record = BackOff.from_json(record.to_json())
     asked = {"horizon_s": HORIZON * STEP_S, "coverage": 0.9}
-    silent = plan(windy, blowing(20.0), objective, limits, **asked)
-    told = plan(windy, blowing(20.0), objective, limits, disturbances={"ambient": []}, **asked)
+    silent = plan(windy, blowing(20.0), objective, limits, back_off=record, **asked)
+    told = plan(windy, blowing(20.0), objective, limits, back_off=record, disturbances={"ambient": []}, **asked)
     assert (silent.unannounced, told.unannounced) == (("ambient",), ())
     assert silent.disturbances["ambient"] == pytest.approx(np.full(HORIZON, 20.0))
     # one-sided 0.9 of even residuals over ±2 degC is 1.6; three times that is 4.8
     assert told.cvs["temperature"].mean[-1] == pytest.approx(58.0 - 1.6, abs=0.1)
     assert silent.cvs["temperature"].mean[-1] == pytest.approx(58.0 - 4.8, abs=0.1)
+    alone = plan(windy, blowing(20.0), objective, limits, **asked)  # nobody knows how soon plans answer
+    assert alone.cvs["temperature"].mean[-1] == pytest.approx(58.0 - 1.6, abs=0.1)
 
 
 def test_a_plan_makes_up_for_what_is_expected(windy: Twin) -> None:

@@ -175,12 +175,16 @@ class Question:
         return moves[passed:] if 0 <= passed < len(moves) else None
 
     def margins(self) -> tuple[np.ndarray, np.ndarray]:
-        """(K, CVs) how far below, and above, its forecast a CV may lie at the coverage: engineering units, >= 0."""
-        scale, unannounced = self.twin.scaler.y_scale, bool(self.unannounced)
+        """(K, CVs) how far below, and above, its forecast a CV may lie at the coverage: engineering units, >= 0.
+
+        Without a calibration of the closed loop nobody knows how soon plans answer what DVs do: then the bands are
+        those for DVs that do what is supposed, as those for unannounced ones leave many plants no room at all.
+        """
+        scale = self.twin.scaler.y_scale
         if self.back_off is not None:
-            low, high = self.back_off.margins(self.coverage, self.rows, unannounced)
+            low, high = self.back_off.margins(self.coverage, self.rows, bool(self.unannounced))
             return low * scale, high * scale
-        bands = self.twin.calibration.bands_for(unannounced)
+        bands = self.twin.calibration.bands
         low, high = bands.at(1 - self.coverage, self.rows), bands.at(self.coverage, self.rows)
         return np.maximum(-low, 0) * scale, np.maximum(high, 0) * scale
 
