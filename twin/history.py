@@ -68,7 +68,10 @@ def _of_vectors(twin: Twin) -> np.ndarray:
 
 def present_inputs(twin: Twin, history: Telemetry) -> np.ndarray:
     """(inputs,) the last known value of each MV and DV, engineering units."""
-    recent = check_history(twin, history)
+    return _present(check_history(twin, history))
+
+
+def _present(recent: Telemetry) -> np.ndarray:
     known = np.isfinite(recent.w)
     last = len(recent) - 1 - np.argmax(known[::-1], axis=0)
     values: np.ndarray = recent.w[last, np.arange(recent.w.shape[1])]
@@ -78,10 +81,9 @@ def present_inputs(twin: Twin, history: Telemetry) -> np.ndarray:
 def expected_inputs(twin: Twin, history: Telemetry, rows: int) -> np.ndarray:
     """(rows, inputs) after the history if nobody moves or says anything: MVs stay, DVs do what the twin expects;
     engineering units."""
-    present = present_inputs(twin, history)
-    out = np.tile(present, (rows, 1))
+    recent = check_history(twin, history)
+    out = np.tile(_present(recent), (rows, 1))
     if twin.disturbances is not None:
-        recent = check_history(twin, history)
         mvs = len(twin.plant.mvs)
         past = hold(recent.w, recent.run)[:, mvs:]
         out[:, mvs:] = twin.disturbances.forecast(past, rows)

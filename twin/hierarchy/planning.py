@@ -335,8 +335,8 @@ class _Scales:
                 columns.append(np.r_[first[:total], later[len(first) :]])
             ways.append(means(np.hstack([np.stack(columns, axis=1), dvs]), twin.stride))
         past = averaged(self.history, twin.stride)
-        ways_as = [Scenario(name, disturbances=self.disturbances) for name in ("hierarchical", "flat")]
-        found = under(self.slow, past, np.stack([ways[0], *ways]), ways_as, [(), ()], 0.9)
+        scenarios = [Scenario(name, disturbances=self.disturbances) for name in ("hierarchical", "flat")]
+        found = under(self.slow, past, np.stack([ways[0], *ways]), scenarios, [(), ()], 0.9)
         span = spans(twin)
         asked = terms(self._coarse(), plant, self.rows, span)
         cvs = merge(plant, {tag: limit for tag, limit in self.limits.items() if tag in found.baseline})[1]

@@ -56,15 +56,13 @@ def out_of_fold(
     """
     futures = [grid.future(ends, folds.horizon) for ends in held_out]
 
-    def errors_of(told: Callable[[int], np.ndarray]) -> np.ndarray:
-        """(shares, n, K, CVs)."""
-        parts = [
-            _residuals(member(dynamics, number), grid, folds.history, ends, futures[number], told(number))
-            for number, ends in enumerate(held_out)
-        ]
+    def under(inputs: list[np.ndarray]) -> np.ndarray:
+        """(shares, n, K, CVs) residuals under inputs (n, K, inputs) of each fold."""
+        cases = enumerate(zip(held_out, futures, inputs, strict=True))
+        parts = [_residuals(member(dynamics, i), grid, folds.history, *case) for i, case in cases]
         return np.concatenate(parts, axis=1)
 
-    residuals = errors_of(lambda number: futures[number].w)
+    residuals = under([future.w for future in futures])
     mask = np.concatenate([future.mask for future in futures])
     known = np.maximum(mask.sum(axis=0), 1)
     rmse = np.sqrt((mask * residuals**2).sum(axis=1) / known)  # (shares, K, CVs)
@@ -73,7 +71,7 @@ def out_of_fold(
     chosen = best if errors[best] < PAYS * errors[0] else 0
     fold = np.repeat(np.arange(len(held_out)), [len(ends) for ends in held_out])
     told = tuple(float(error / errors[0]) for error in errors)
-    unannounced = None if expected is None else errors_of(lambda number: expected(held_out[number]))[chosen]
+    unannounced = None if expected is None else under([expected(ends) for ends in held_out])[chosen]
     return OutOfFold(SHARES[chosen], told, residuals[chosen], mask, fold, residuals[0], unannounced)
 
 
