@@ -40,7 +40,7 @@ function Mvs({ planning }) {
       <${Cell} ...${{ planning, tag, field: "rate_per_s", hint: tag.rate_limit_per_s, min: 0 }} /><${Cell} ...${{ planning, tag, field: "price" }} />
       <${Cell} ...${{ planning, tag, field: "suppression", hint: "usual", min: 0 }} /><${Check} ...${{ planning, tag, field: "hold" }} /></tr>`)}
       ${of("dv").map((tag) => html`<tr><${Tag} tag=${tag} /><td class="n quiet">${number(planning.present(tag.name))}</td><td colspan="7"><label class="inline quiet">disturbance, will be
-        <${NumberField} label=${`${tag.name} announced`} value=${planning.rows.value[tag.name].disturbance} placeholder="expected"
+        <${NumberField} label=${`${tag.name} announced`} value=${planning.rows.value[tag.name].disturbance} placeholder="auto"
           change=${(v) => planning.set(tag.name, "disturbance", v)} /></label></td></tr>`)}</tbody>
   </table>`;
 }
