@@ -1,14 +1,18 @@
 """Federation: what sites with different plants and little telemetry win by a common model, and what it costs them.
 
-    python tests/benchmarks/federation.py [accuracy] [few] [faults] [flower ENVIRONMENT] [--again]
+    python tests/benchmarks/federation.py [accuracy] [few] [faults] [privacy] [adapt] [flower ENVIRONMENT]
+                                          [--kind cstr] [--noise CLIPS] [--again]
 
 `accuracy`: five quadruple tanks whose parameters are drawn at random (sections, outlets and pumps by up to 30 %,
-splits by up to 0.1), 400 rows each: EASGD, FedAvg and FedProx beside each site alone and beside all rows pooled, on
-rows of their own and on two tanks that never took part; `few` the same with 200 rows each. Errors are the RMSE over 60
-rows of a free run against the noise-free truth, from a noise-free history, over the site's deviations. `faults`: a site
-that falls silent, is late, sends NaN or poison, and differential privacy. `flower`: three sites over Flower with TLS
-and keys, each a process by `twin federation join`, and the bytes on their connections. Runs found in
-`results/federation.json` are not repeated.
+splits by up to 0.1; with `--kind cstr` five reactors, volume, enthalpies and rates by up to 20 %, heat transfer by 30,
+the jacket's capacity by 50), 400 rows each: EASGD, FedAvg and FedProx beside each site alone and beside all rows
+pooled, on rows of their own and on two plants that never took part; `few` the same with 200 rows each. Errors are the
+RMSE over 60 rows of a free run against the noise-free truth, from a noise-free history, over the site's deviations.
+`faults`: a site that falls silent, is late, sends NaN or poison. `privacy`: differential privacy at every site, error
+against ε, for the whole model and for its linear part alone in a single round. `adapt`: whole twins of three sites from
+the consensus of FedAvg, as `twin federation adapt` makes them, beside twins of their own rows alone. `flower`: three
+sites over Flower with TLS and keys, each a process by `twin federation join`, and the bytes on their connections; with
+`--noise` all of them private. Runs found in `results/federation.json` are not repeated.
 """
 
 from __future__ import annotations
@@ -24,23 +28,32 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+import jax
 import numpy as np
+from support.fleet_units import KINDS, unit
 
+from twin.artifact import Twin
 from twin.errors import FederationError
-from twin.federation.artifact import load
+from twin.federation.adapt import adapt
+from twin.federation.artifact import Consensus, load
 from twin.federation.consensus import Rule
+from twin.federation.privacy import epsilon
 from twin.federation.rounds import Policy, Standing, advance
 from twin.federation.site import Asked, Privacy, Site
 from twin.federation.updates import Update
-from twin.fleet.common import Common, Unit, local_steps, loss
+from twin.fleet.common import JUDGED, Common, Unit, local_steps, loss
 from twin.fleet.shape import Shape
+from twin.forecasting import forecaster
 from twin.plants.quadruple_tank import QuadrupleTank
 from twin.plants.simulator import Simulator
 from twin.telemetry import Telemetry
+from twin.train import Options, fit
+from twin.training.correction import recent
+from twin.training.folds import spread
 from twin.windows import Grid
 
 RESULTS = Path(__file__).parent / "results" / "federation.json"
@@ -49,6 +62,11 @@ ROUNDS, STEPS = 20, 25
 FAULTY_ROUNDS = 10
 TUNED = (0, 25, 100)  # steps of local training after the federation
 REACHED = 0.95  # of what pooling wins
+ADAPTED, BUDGET_S = 3, 12.0
+DELTA = 1e-5  # that ε is told at
+NOISES = (0.0, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 5.0)  # in clips of 1
+FIRST = 200  # the first unit of another kind that is a site
+KIND = "quadruple_tank"
 
 
 def plant(number: int) -> QuadrupleTank:
@@ -71,6 +89,11 @@ class Quiet(QuadrupleTank):
 @cache
 def rows(number: int, count: int = ROWS) -> tuple[Telemetry, Telemetry]:
     """A site's telemetry, and rows of another step test with the true CVs in their place."""
+    if KIND != "quadruple_tank":
+        test, truth = unit(KIND, FIRST + number, TEST, 1)
+        values = test.values.copy()
+        values[:, test.plant.columns(test.plant.cvs)] = truth
+        return unit(KIND, FIRST + number, count)[0], replace(test, values=values)
     process = plant(number)
     own, other = Simulator(process, 100 + number), Simulator(Quiet(**vars(process)), 200 + number)
     return own.excite(count), other.excite(TEST)
@@ -88,7 +111,7 @@ def units(number: int, count: int = ROWS) -> tuple[Unit, Unit, Unit, Unit]:
 
 def shape() -> Shape:
     """Of the common model."""
-    return Shape.of(QuadrupleTank.plant, horizon=60)
+    return Shape.of(KINDS[KIND][0].plant, horizon=60)
 
 
 def errors(common: Common, numbers: range = range(SITES), count: int = ROWS) -> list[float]:
@@ -112,6 +135,7 @@ def federate(
     privacy: Privacy | None = None,
     rounds: int = ROUNDS,
     count: int = ROWS,
+    steps: int = STEPS,
 ) -> tuple[Common, list[list[float]], list[str]]:
     """The consensus, the errors of each round and what was refused."""
     fresh = Common.fresh(shape())
@@ -123,7 +147,7 @@ def federate(
         updates = []
         for i, site in enumerate(sites):
             try:
-                update: Update | None = site.answer(standing.consensus, Asked(number, rule, SITES, STEPS))
+                update: Update | None = site.answer(standing.consensus, Asked(number, rule, SITES, steps))
             except FederationError as error:  # a consensus, or training from it, that is no numbers any more
                 update = None
                 said.append(error.detail)
@@ -226,10 +250,6 @@ def faulty(name: str, aggregate: str) -> dict[str, Any]:
     """FedAvg with one site of five at fault; errors of the four others."""
     if name == "none":
         _, curve, said = federate(RULES["fedavg"], aggregate, rounds=FAULTY_ROUNDS)
-    elif name.startswith("privacy"):
-        noise = float(name.split()[-1])
-        privacy = Privacy(clip=1.0, noise=noise, epsilon=1e9)
-        _, curve, said = federate(RULES["fedavg"], aggregate, privacy=privacy, rounds=FAULTY_ROUNDS)
     else:
         if name == "2 rounds late":
             FAULTS[name] = late(2)
@@ -238,12 +258,46 @@ def faulty(name: str, aggregate: str) -> dict[str, Any]:
     return {"error": others[-1] if np.isfinite(others[-1]) else None, "said": len(said), "first": said[:1]}
 
 
+def private(noise: float, rounds: int, steps: int) -> dict[str, Any]:
+    """FedAvg of sites that all clip and add noise; without noise they clip alone. Each site's own model from there."""
+    privacy = Privacy(clip=1.0, noise=noise, epsilon=float("inf"), delta=DELTA)
+    common, curve, said = federate(RULES["fedavg"], privacy=privacy, rounds=rounds, steps=steps)
+    error = float(np.mean(curve[-1]))
+    told = tuned(common, ROWS) if np.isfinite(error) else {"error": None}
+    spent = epsilon(noise, rounds, DELTA) if noise else None
+    return {"epsilon": spent, "error": error if np.isfinite(error) else None, "tuned": told["error"], "said": len(said)}
+
+
+def adapted() -> dict[str, Any]:
+    """Twins of sites from FedAvg's consensus, and of their rows alone, by `BUDGET_S` of CPU time each."""
+    common, _, _ = federate(RULES["fedavg"])
+    consensus = Consensus("consensus", common.shape, common.vector(), {})
+    told: dict[str, Any] = {"adapted": [], "alone": [], "kept": []}
+    for number in range(ADAPTED):
+        telemetry, test = rows(number)
+        options = Options(budget_s=BUDGET_S)
+        found = adapt(consensus, telemetry, options=options, clock=time.process_time)
+        told["adapted"].append(_free_run(found, test))
+        told["alone"].append(_free_run(fit(telemetry, options, clock=time.process_time), test))
+        told["kept"].append(found.card["training"]["common"]["kept"])
+    return {"error": float(np.mean(told["adapted"])), "error_alone": float(np.mean(told["alone"])), **told}
+
+
+def _free_run(twin: Twin, test: Telemetry) -> float:
+    """The mean over rows and CVs of the RMSE over the site's deviations, as `loss` has it, from histories alike."""
+    grid = Grid.of(test, twin.scaler)
+    ends, share = spread(grid.ends(shape().history, shape().horizon), JUDGED), np.float32(twin.correction)
+    windows, whole = recent(grid, ends, twin.history)
+    future = grid.future(ends, shape().horizon)
+    y = jax.jit(jax.vmap(lambda a, b, w: forecaster(twin.dynamics, a, b, share)(w)))(windows, whole, future.w)
+    return float(np.sqrt(((np.asarray(y) - future.y) ** 2).mean(axis=0)).mean())
+
+
 AGGREGATES = ("mean", "clipped_mean", "median", "krum")
 CASES = [
     *(("none", aggregate) for aggregate in AGGREGATES),
     *((name, "clipped_mean") for name in list(FAULTS)[:3]),
     *((name, how) for name in list(FAULTS)[3:] for how in AGGREGATES),
-    *((f"privacy, noise {noise:g}", "mean") for noise in (0.01, 5.0)),
 ]
 
 
@@ -281,7 +335,7 @@ class Counter:
             b.close()
 
 
-def over_flower(environment: Path, rounds: int = 2) -> dict[str, Any]:
+def over_flower(environment: Path, noise: float | None = None, rounds: int = 2) -> dict[str, Any]:
     """Three sites by `twin federation`, each a process, through a counter of bytes."""
     names = ("site0", "site1", "site2")
     twin = [sys.executable, "-m", "api.cli.main", "federation"]
@@ -293,13 +347,13 @@ def over_flower(environment: Path, rounds: int = 2) -> dict[str, Any]:
         port = int(probe.getsockname()[1])
         probe.close()
         form = shape()
-        tags = [{"name": tag.name, "role": str(tag.role), "unit": tag.unit} for tag in QuadrupleTank.plant.tags]
+        tags = [{"name": tag.name, "role": str(tag.role), "unit": tag.unit} for tag in KINDS[KIND][0].plant.tags]
         listed = ", ".join("{" + ", ".join(f"{k} = {json.dumps(v)}" for k, v in tag.items()) + "}" for tag in tags)
         lines = [
             f'[server]\nport = {port}\nfolder = "server"\nflower = "{environment}"\n[sites]',
             *(f'{name} = "keys/{name}.pub"' for name in names),
-            f"[rounds]\ncount = {rounds}\nsteps = {STEPS}\nwait_s = 240\n[model]\nsample_period_s = 5",
-            f"horizon = {form.horizon}\ntags = [{listed}]\n",
+            f"[rounds]\ncount = {rounds}\nsteps = {STEPS}\nwait_s = 240",
+            f"[model]\nsample_period_s = {form.sample_period_s:g}\nhorizon = {form.horizon}\ntags = [{listed}]\n",
         ]
         (folder / "fed.toml").write_text("\n".join(lines))
         counters, processes = {name: Counter(port) for name in names}, []
@@ -310,6 +364,8 @@ def over_flower(environment: Path, rounds: int = 2) -> dict[str, Any]:
             (folder / f"{name}.json").write_text(json.dumps(telemetry.plant.to_json()))
             told = [f'[site]\nname = "{name}"\nserver = "127.0.0.1:{counters[name].port}"\nkey = "keys/{name}.key"']
             told += [f'folder = "{name}"\nflower = "{environment}"\nplant = "{name}.json"\ntelemetry = ["{name}.csv"]']
+            if noise is not None:
+                told += [f"[privacy]\nclip = 1.0\nnoise = {noise:g}\nepsilon = 1e12\ndelta = {DELTA:g}"]
             (folder / f"{name}.toml").write_text("\n".join(told))
         server = subprocess.Popen([*twin, "serve", str(folder / "fed.toml")], stdout=subprocess.PIPE, text=True)
         assert server.stdout is not None
@@ -343,10 +399,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="*", default=["accuracy", "faults"])
     parser.add_argument("--again", action="store_true")
+    parser.add_argument("--kind", default=KIND, choices=list(KINDS))
+    parser.add_argument("--noise", type=float, help="of every site over Flower, in clips")
     asked = parser.parse_args()
+    globals()["KIND"] = asked.kind
     found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
 
     def run(name: str, case: Callable[[], dict[str, Any]]) -> None:
+        name = _of_kind() + name
         if name in found and not asked.again:
             return
         made = case()
@@ -364,10 +424,22 @@ def main() -> None:
     if "faults" in asked.what:
         for name, aggregate in CASES:
             run(f"{name}; {aggregate}", lambda name=name, aggregate=aggregate: faulty(name, aggregate))
+    if "privacy" in asked.what:
+        for rounds, steps in ((FAULTY_ROUNDS, STEPS), (1, 0)):
+            for noise in NOISES:
+                run(f"privacy, {rounds} rounds of {steps}, noise {noise:g}", partial(private, noise, rounds, steps))
+    if "adapt" in asked.what:
+        run("adapt", adapted)
     if "flower" in asked.what:
         environment = Path(asked.what[asked.what.index("flower") + 1])
-        run("flower", lambda: over_flower(environment))
-    table(found)
+        name = "flower" if asked.noise is None else f"flower, noise {asked.noise:g}"
+        run(name, lambda: over_flower(environment, asked.noise))
+    table({name.removeprefix(_of_kind()): row for name, row in found.items() if name.startswith(_of_kind())})
+
+
+def _of_kind() -> str:
+    """Before the names of runs of another kind than tanks."""
+    return "" if KIND == "quadruple_tank" else f"{KIND}: "
 
 
 def _key(name: str, count: int) -> str:
@@ -393,8 +465,18 @@ def table(found: dict[str, Any]) -> None:
             row = found[f"{name}; {aggregate}"]
             error = "no number" if row["error"] is None else f"{row['error']:.4f}"
             print(f"{f'{name}; {aggregate}':55} {error:>9} {row['said']:9}")
-    if "flower" in found:
-        print(f"\nover Flower: {json.dumps(found['flower'])}")
+    if "adapt" in found:
+        row = found["adapt"]
+        print(f"\nwhole twins: from the consensus {row['error']:.4f} {row['adapted']}, alone {row['error_alone']:.4f}")
+    print(f"\n{'differential privacy, clip 1':36} {'epsilon':>10} {'sites':>9} {'tuned':>9}")
+    for name, row in found.items():
+        if name.startswith("privacy"):
+            figures = [row[key] for key in ("epsilon", "error", "tuned")]
+            spent, error, own = ("-" if figure is None else f"{figure:.4g}" for figure in figures)
+            print(f"{name.removeprefix('privacy, '):36} {spent:>10} {error:>9} {own:>9}")
+    for name, row in found.items():
+        if name.startswith("flower"):
+            print(f"\nover {name}: {json.dumps(row)}")
 
 
 if __name__ == "__main__":
