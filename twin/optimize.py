@@ -198,7 +198,11 @@ def plan(
     if reasons:
         return _abstain(question, history, now, reasons)
     program = question.program(history, beyond_trained_range)
-    model, start, distance = _estimate(twin.dynamics, *recent_windows(twin, history), program.units.base)
+    recent = recent_windows(twin, history)
+    model, start, distance = _estimate(twin.dynamics, *recent, program.foreseen(program.start(earlier)))
+    if not beyond_trained_range and distance > OUTSIDE:  # perhaps only if MVs stayed as they are, as in a pulse
+        earlier = np.tile(usual(twin).mean(axis=1), (question.rows, 1))
+        model, start, distance = _estimate(twin.dynamics, *recent, program.foreseen(program.start(earlier)))
     unsure: list[Reason] = []
     if not beyond_trained_range and distance > OUTSIDE:
         detail = f"the present lies {distance:.1f} times as far out as the trained region reaches"
@@ -258,12 +262,12 @@ def _iterate(improve: Any, problem: Problem, solution: Solution, deadline: Deadl
 
 @jax.jit
 def _estimate(
-    dynamics: Ensemble, windows: Window, whole: jax.Array, base: jax.Array
+    dynamics: Ensemble, windows: Window, whole: jax.Array, w: jax.Array
 ) -> tuple[OffsetFree, State, jax.Array]:
-    """The twin without its constant errors, its present state, and how far out that is if the MVs are held."""
+    """The twin without its constant errors, its present state, and how far out that is with inputs w (K, inputs)."""
     last = jax.tree.map(lambda part: part[-1], windows)
-    model, state = estimate(dynamics, windows, whole, lambda window: dynamics.begin(window, base))
-    return model, state, dynamics.region.distance(last, base)
+    model, state = estimate(dynamics, windows, whole, lambda window: dynamics.begin(window, w))
+    return model, state, dynamics.region.distance(last, w)
 
 
 @partial(jax.jit, static_argnames="solver")

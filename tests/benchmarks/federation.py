@@ -9,7 +9,7 @@ the jacket's capacity by 50), 400 rows each: EASGD, FedAvg and FedProx beside ea
 pooled, on rows of their own and on two plants that never took part; `few` the same with 200 rows each. Errors are the
 RMSE over 60 rows of a free run against the noise-free truth, from a noise-free history, over the site's deviations.
 `faults`: a site that falls silent, is late, sends NaN or poison. `privacy`: differential privacy at every site, error
-against ε, for the whole model and for its linear part alone in a single round. `adapt`: whole twins of three sites from
+against ε, for the whole model and for its linear part alone in a single round. `adapt`: whole twins of the sites from
 the consensus of FedAvg, as `twin federation adapt` makes them, beside twins of their own rows alone. `flower`: three
 sites over Flower with TLS and keys, each a process by `twin federation join`, and the bytes on their connections; with
 `--noise` all of them private. Runs found in `results/federation.json` are not repeated.
@@ -62,7 +62,7 @@ ROUNDS, STEPS = 20, 25
 FAULTY_ROUNDS = 10
 TUNED = (0, 25, 100)  # steps of local training after the federation
 REACHED = 0.95  # of what pooling wins
-ADAPTED, BUDGET_S = 3, 12.0
+BUDGET_S = 12.0  # of CPU time, a whole twin
 DELTA = 1e-5  # that ε is told at
 NOISES = (0.0, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 5.0)  # in clips of 1
 FIRST = 200  # the first unit of another kind that is a site
@@ -268,19 +268,21 @@ def private(noise: float, rounds: int, steps: int) -> dict[str, Any]:
     return {"epsilon": spent, "error": error if np.isfinite(error) else None, "tuned": told["error"], "said": len(said)}
 
 
-def adapted() -> dict[str, Any]:
-    """Twins of sites from FedAvg's consensus, and of their rows alone, by `BUDGET_S` of CPU time each."""
+@cache
+def _agreed() -> Consensus:
+    """FedAvg's, all sites well."""
     common, _, _ = federate(RULES["fedavg"])
-    consensus = Consensus("consensus", common.shape, common.vector(), {})
-    told: dict[str, Any] = {"adapted": [], "alone": [], "kept": []}
-    for number in range(ADAPTED):
-        telemetry, test = rows(number)
-        options = Options(budget_s=BUDGET_S)
-        found = adapt(consensus, telemetry, options=options, clock=time.process_time)
-        told["adapted"].append(_free_run(found, test))
-        told["alone"].append(_free_run(fit(telemetry, options, clock=time.process_time), test))
-        told["kept"].append(found.card["training"]["common"]["kept"])
-    return {"error": float(np.mean(told["adapted"])), "error_alone": float(np.mean(told["alone"])), **told}
+    return Consensus("consensus", common.shape, common.vector(), {})
+
+
+def adapted(number: int) -> dict[str, Any]:
+    """A twin of a site from the consensus, and one of its rows alone, by `BUDGET_S` of CPU time each."""
+    telemetry, test = rows(number)
+    options = Options(budget_s=BUDGET_S)
+    found = adapt(_agreed(), telemetry, options=options, clock=time.process_time)
+    alone = fit(telemetry, options, clock=time.process_time)
+    kept = found.card["training"]["common"]["kept"]
+    return {"error": _free_run(found, test), "alone": _free_run(alone, test), "kept": kept}
 
 
 def _free_run(twin: Twin, test: Telemetry) -> float:
@@ -429,7 +431,8 @@ def main() -> None:
             for noise in NOISES:
                 run(f"privacy, {rounds} rounds of {steps}, noise {noise:g}", partial(private, noise, rounds, steps))
     if "adapt" in asked.what:
-        run("adapt", adapted)
+        for number in range(SITES):
+            run(f"adapt, site {number}", partial(adapted, number))
     if "flower" in asked.what:
         environment = Path(asked.what[asked.what.index("flower") + 1])
         name = "flower" if asked.noise is None else f"flower, noise {asked.noise:g}"
@@ -465,9 +468,10 @@ def table(found: dict[str, Any]) -> None:
             row = found[f"{name}; {aggregate}"]
             error = "no number" if row["error"] is None else f"{row['error']:.4f}"
             print(f"{f'{name}; {aggregate}':55} {error:>9} {row['said']:9}")
-    if "adapt" in found:
-        row = found["adapt"]
-        print(f"\nwhole twins: from the consensus {row['error']:.4f} {row['adapted']}, alone {row['error_alone']:.4f}")
+    whole = [row for name, row in found.items() if name.startswith("adapt")]
+    if whole:
+        of, alone = (float(np.mean([row[who] for row in whole])) for who in ("error", "alone"))
+        print(f"\nwhole twins of {len(whole)} sites: from the consensus {of:.4f}, of their rows alone {alone:.4f}")
     print(f"\n{'differential privacy, clip 1':36} {'epsilon':>10} {'sites':>9} {'tuned':>9}")
     for name, row in found.items():
         if name.startswith("privacy"):

@@ -1,12 +1,14 @@
 """A fleet's common model for new units: accuracy against rows, beside a twin of the unit alone and ARX.
 
-    python tests/benchmarks/fleet.py [accuracy] [glucose] [size] [--kinds NAME ...] [--budget CPU SECONDS] [--again]
+    python tests/benchmarks/fleet.py [accuracy] [glucose] [size] [--kinds NAME ...] [--units N] [--budget CPU SECONDS]
+                                     [--again]
 
 `accuracy`: a fleet of simulated units with parameters drawn at random, and new units of the same kind with few rows,
 judged on a step test of their own against its noise-free truth; errors are over the deviation of the unit's full
-history. `glucose`: the fleet is the patients of the train split, each patient of the test split starts with the first
-rows of its run and is judged on the rest, as measured. `size`: what fleets of 12 to 200 units cost to learn, and what
-they give a new unit. Each run is a process of its own; those found in `results/fleet.json` are not run again.
+history. With `--units` the fleet is of so many, with 1,000 rows each in place of 2,000. `glucose`: the fleet is the
+patients of the train split, each patient of the test split starts with the first rows of its run and is judged on the
+rest, as measured. `size`: what fleets of 12 to 200 units cost to learn, and what they give a new unit. Each run is a
+process of its own; those found in `results/fleet.json` are not run again.
 """
 
 from __future__ import annotations
@@ -43,9 +45,9 @@ RESULTS = Path(__file__).parent / "results" / "fleet.json"
 CACHE = Path(__file__).parent / "cache"
 ROWS = (100, 200, 400, 1000, 4000)
 FULL, TEST, STRIDE, WINDOWS = 4000, 1500, 7, 300
-UNITS, LEARNT = 12, 2000  # of the fleet, and rows of each
+UNITS = 12  # of the fleet, unless asked otherwise
 NEW = {"quadruple_tank": (100, 101, 102), "cstr": (100, 101, 102)}
-SIZES = ((12, 2000), (50, 1000), (200, 1000))
+SIZES = ((12, 2000), (50, 1000), (200, 1000))  # units, and rows of each
 HISTORY, HORIZON = 32, 60
 GLUCOSE_ROWS = (120, 240, 480, 1200)
 
@@ -83,7 +85,7 @@ def judge(
     """One unit with so many rows: a twin `alone`, or from the `fleet`, and with it ARX and the fleet's mean."""
     full, test, truth = _truth(kind, number)
     few, deviation = full.rows(slice(rows)), np.nanstd(full.y, axis=0)
-    of = fleet_of(kind, *fleet) if who == "fleet" else None
+    of = fleet_of(kind, *fleet) if who.startswith("fleet") else None
     cpu = time.process_time()
     try:
         twin = fit(few, Options(budget_s=budget_s), clock=time.process_time, fleet=None if of is None else Joining(of))
@@ -155,25 +157,20 @@ def size(kind: str, units: int, rows: int, budget_s: float) -> dict[str, Any]:
 
 
 def table(results: dict[str, Any]) -> None:
-    """Means over the new units of a kind, by rows."""
-    print(f"{'kind':<16}{'rows':>6}{'units':>6}{'fleet':>9}{'alone':>9}{'ARX':>9}{'mean unit':>11}{'kept':>6}"
-          f"{'cover':>7}{'cover alone':>12}{'CPU s':>7}{'alone':>7}")  # fmt: skip
-    for kind in dict.fromkeys(key.split("/")[1] for key in results if key.startswith("accuracy")):
-        for rows in (*ROWS, *GLUCOSE_ROWS):
-            cells: dict[str, list[dict[str, Any]]] = {"fleet": [], "alone": []}
-            for key, r in results.items():
-                part = key.split("/")
-                if part[:2] == ["accuracy", kind] and part[3] == str(rows):
-                    cells[part[4]].append(r)
-            if not cells["fleet"] and not cells["alone"]:
-                continue
-            done = {who: [r for r in found if "nrmse" in r] for who, found in cells.items()}
-            kept = sum(r["kept"] == "common" for r in done["fleet"])
-            figures = [_mean(done["fleet"], "nrmse"), _mean(done["alone"], "nrmse"), _mean(done["alone"], "arx")]
-            print(f"{kind:<16}{rows:>6}{max(map(len, cells.values())):>6}" + "".join(f"{f:>9}" for f in figures)
-                  + f"{_mean(done['fleet'], 'mean_unit'):>11}{kept:>6}"
-                  f"{_mean(done['fleet'], 'coverage'):>7}{_mean(done['alone'], 'coverage'):>12}"
-                  f"{_mean(done['fleet'], 'cpu_s'):>7}{_mean(done['alone'], 'cpu_s'):>7}")  # fmt: skip
+    """Means over the new units of a kind, by rows and size of the fleet."""
+    print(f"{'kind':<16}{'rows':>6}{'who':>10}{'units':>6}{'error':>9}{'ARX':>9}{'mean unit':>11}{'kept':>6}"
+          f"{'cover':>7}{'CPU s':>7}")  # fmt: skip
+    cells: dict[tuple[str, int, str, str], list[dict[str, Any]]] = {}
+    for key, r in results.items():
+        part, kind, *more = key.split("/")
+        if part == "accuracy" and "nrmse" in r:
+            cells.setdefault((kind, int(more[1]), more[2], more[3]), []).append(r)
+    for (kind, rows, who, budget), done in sorted(cells.items()):
+        alone = who == "alone"
+        kept = "–" if alone else sum(r["kept"] == "common" for r in done)
+        print(f"{kind:<16}{rows:>6}{who:>10}{len(done):>6}{_mean(done, 'nrmse'):>9}{_mean(done, 'arx'):>9}"
+              f"{_mean(done, 'mean_unit'):>11}{kept:>6}{_mean(done, 'coverage'):>7}{_mean(done, 'cpu_s'):>7}"
+              f"  budget {budget}")  # fmt: skip
     sizes = {key: r for key, r in results.items() if key.startswith("size")}
     if sizes:
         print(
@@ -186,7 +183,7 @@ def table(results: dict[str, Any]) -> None:
 
 
 def _mean(found: list[dict[str, Any]], name: str) -> str:
-    if not found:
+    if not found or name not in found[0]:
         return "–"
     return f"{np.mean([r[name] for r in found]):.{1 if name == 'cpu_s' else 3}f}"
 
@@ -195,10 +192,12 @@ def _wanted(asked: argparse.Namespace) -> list[str]:
     """Keys of all runs."""
     keys = []
     budget = f"{asked.budget:g}"
+    of = "fleet" if asked.units == UNITS else f"fleet{asked.units}"
     for kind in asked.kinds if "accuracy" in asked.parts else ():
         for rows in asked.rows or ROWS:
             for number in NEW[kind]:
-                keys += [f"accuracy/{kind}/{number}/{rows}/{who}/{budget}" for who in asked.who]
+                who = [of if who == "fleet" else who for who in asked.who]
+                keys += [f"accuracy/{kind}/{number}/{rows}/{one}/{budget}" for one in who]
     if "glucose" in asked.parts:
         for rows in asked.rows or GLUCOSE_ROWS:
             for number in range(3):
@@ -214,7 +213,8 @@ def _run(key: str) -> dict[str, Any]:
         units, rows, budget = more
         return size(kind, int(units), int(rows), float(budget))
     number, rows, who, budget = more
-    fleet = (6, 0, 30.0) if kind == "glucose" else (UNITS, LEARNT, 60.0)
+    units = int(who.removeprefix("fleet") or UNITS) if who != "alone" else UNITS
+    fleet = (6, 0, 30.0) if kind == "glucose" else (units, dict(SIZES)[units], 60.0)
     return judge(kind, int(number), int(rows), who, float(budget), fleet)
 
 
@@ -223,6 +223,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", default=["accuracy", "glucose", "size"])
     parser.add_argument("--kinds", nargs="*", default=list(NEW), choices=list(NEW))
     parser.add_argument("--rows", nargs="*", type=int)
+    parser.add_argument("--units", type=int, default=UNITS, choices=[units for units, _ in SIZES])
     parser.add_argument("--who", nargs="*", default=["fleet", "alone"], choices=["fleet", "alone"])
     parser.add_argument("--budget", type=float, default=20.0, help="CPU seconds of training a twin or a fleet")
     parser.add_argument("--again", action="store_true")

@@ -17,7 +17,8 @@ Cost is the planner's own objective of what truly happened: squared setpoint err
 over the horizon. `share` is how much of what the true model gains over the usual practice the twin gains too; rows
 beyond a CV limit are counted beside it. The true model keeps limits without back-off, so the twin it is compared with
 does too (coverage 0.5); the cautious twin keeps them at 0.95, as it does by default. Results are kept as they are made;
-a rerun goes on from there.
+a rerun goes on from there. `--loops` makes the loops of the systems named anew, but for the controllers that are no
+twin (nothing, usual practice, true model), whose results stay: as after a change of the planner.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from __future__ import annotations
 import argparse
 import json
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -62,39 +64,40 @@ ROWS, STARTS, STEP, BETWEEN = 60, 24, 0.5, 100  # rows ahead, moments, share of 
 UNSEEN = 1500  # rows of telemetry for the free runs
 COARSER = {"annealing-line": AnnealingLine(substeps=6)}  # what the true model integrates, where that takes long
 SMALL = 1e-3  # effects below this share of the largest, squared, are not listed
+TWINS = ("twin", "cautious twin")
 SEED = 31  # of loops and what-ifs; twins learn from another
 
 
-def loops(slug: str) -> dict[str, Any]:
-    """Objective → controller → how it did."""
+def loops(slug: str, found: dict[str, Any], keep: Callable[[], None]) -> None:
+    """Objective → controller → how it did; those that are found already are not made again."""
     system = SYSTEMS[slug]
-    found: dict[str, Any] = {}
     for body in json.loads((OBJECTIVES / f"{slug}.json").read_text()):
         scenario = Scenario.from_json(body | {"seed": SEED}, system.process.plant)
-        controllers: list[Controller] = [
-            Hold(), UsualPractice(system), TrueModel(COARSER.get(slug, system.process), scenario.horizon),
-            Planner(trained(slug), name="twin", base=UsualPractice(system)),
-            Planner(trained(slug), name="cautious twin", base=UsualPractice(system)),
-        ]  # fmt: skip
-        row: dict[str, Any] = {}
+        makers: dict[str, Callable[[], Controller]] = {
+            "hold": Hold,
+            "usual practice": lambda: UsualPractice(system),
+            "true model": lambda of=scenario: TrueModel(COARSER.get(slug, system.process), of.horizon),
+            **{name: lambda name=name: Planner(trained(slug), name=name, base=UsualPractice(system)) for name in TWINS},
+        }
+        row = found.setdefault(scenario.name, {})
+        if all(name in row for name in makers):
+            continue
         hours = scenario.horizon * system.process.plant.sample_period_s / 3600
-        for controller in controllers:
+        for controller in [make() for name, make in makers.items() if name not in row]:
             coverage = 0.5 if controller.name == "twin" else scenario.coverage
             outcome = run(system.process, controller, replace(scenario, coverage=coverage))
             row[controller.name] = {"objective": outcome.cost + hours * outcome.paid_per_h, **outcome.to_json()}
+            keep()
         usual, true, twin = (row[name]["objective"] for name in ("usual practice", "true model", "twin"))
         row["share"] = (usual - twin) / (usual - true)
         row["ratio"] = twin / true
-        found[scenario.name] = row
+        keep()
         print(
             f"{slug}, {scenario.name}: "
-            + ", ".join(
-                f"{n} {row[n]['objective']:.5g} ({row[n]['cv_rows']} rows over)" for n in (c.name for c in controllers)
-            )
+            + ", ".join(f"{n} {row[n]['objective']:.5g} ({row[n]['cv_rows']} rows over)" for n in makers)
             + f"; share {row['share']:.3f}, ratio {row['ratio']:.3f}, {row['twin']['statuses']}",
             flush=True,
         )
-    return found
 
 
 def forecasts(slug: str) -> dict[str, Any]:
@@ -201,21 +204,32 @@ def _linear(model: Lti, twin: Twin, change: np.ndarray) -> np.ndarray:
     return np.asarray(moved - still, np.float64) * scaler.y_scale
 
 
-MEASURES = {"forecasts": forecasts, "what_ifs": what_ifs, "loops": loops}
+MEASURES = {"forecasts": forecasts, "what_ifs": what_ifs}
 
 
 def main() -> None:
     """Print and keep."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("systems", nargs="*")
+    parser.add_argument("--loops", action="store_true", help="the twins' loops anew")
     asked = parser.parse_args()
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+    def keep() -> None:
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+
     for slug in asked.systems or SYSTEMS:
         kept = results.setdefault(slug, {})
         for name, measure in MEASURES.items():
             if name not in kept:
                 kept[name] = measure(slug)
-                RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+                keep()
+        if asked.loops:
+            kept["loops"] = {
+                name: {who: told for who, told in row.items() if who not in (*TWINS, "share", "ratio")}
+                for name, row in kept.get("loops", {}).items()
+            }
+        loops(slug, kept.setdefault("loops", {}), keep)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from twin.dynamics.region import Region
 from twin.errors import QuestionError
 from twin.fleet.common import Common, Parameters, Unit, equations, lti
 from twin.fleet.fleet import Fleet, scaler_of
-from twin.fleet.prior import Equations, Prior
+from twin.fleet.prior import STRENGTHS, Equations, Prior
 from twin.fleet.shape import Shape, Tags, converted, matched
 from twin.scaling import FLAT, Scaler
 from twin.telemetry import Telemetry
@@ -40,6 +40,7 @@ WINDOWS = 64  # of a unit, that judge an order
 PARSIMONY = 1.01  # a smaller model within 1 % of the best is preferred
 TENTH = 0.1  # of its rows has a unit that is judged
 FEWEST = 64  # rows of a short span at least
+SPANS = 6  # short spans of a unit's rows that judge how strongly the prior should count
 ALIKE = 3.0  # times: by how much deviations, and means by how many of them, may differ and units share one scaler
 REGION_WINDOWS = 4000
 STEPS = 5000
@@ -104,7 +105,12 @@ def learn(
     prior = Prior.fit(found)
     progress(0.1, {}, ())
     held = _held_out(len(units), rng)
-    members = Members(shape.sizes, *_windows(shape, units, found, prior, held, rng), Recipe(), options.seed)
+    known = [Prior.fit([found[u] for u in _others(found, out)]) if len(units) >= COUNT else prior for out in held]
+    strengths = _strengths(shape, units, known, held, rng)
+    progress(0.12, {}, ())
+    members = Members(
+        shape.sizes, *_windows(shape, units, found, known, held, rng, _best(strengths)), Recipe(), options.seed
+    )
     curve, best = _trained(members, options, progress, clock, started)
     card = {
         "units": [
@@ -113,6 +119,7 @@ def learn(
         ],
         "order": {"lags": shape.lags, "input_rows": shape.input_rows, "tried": tried},
         "shared_scaler": shared,
+        "strengths": strengths,
         "residual": {
             "step": best.step,
             "out_of_unit": best.out_of_fold,
@@ -191,31 +198,72 @@ def _by(held: Sequence[Sequence[int]], units: int) -> list[int]:
     return [next(member for member, out in enumerate(held) if unit in out) for unit in range(units)]
 
 
+def _others(units: Sequence[Any], held: Sequence[int]) -> list[int]:
+    """The units that a member learns from."""
+    return [u for u in range(len(units)) if u not in held]
+
+
+def _strengths(
+    shape: Shape,
+    units: Sequence[Unit],
+    priors: Sequence[Prior],
+    held_out: Sequence[Sequence[int]],
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """How strongly the prior should count, by units that it does not know: for each of `STRENGTHS` the mean logarithm
+    of the forecast error over windows outside of the short span of rows that the unit's linear part was fitted to.
+    One row ahead is what the coefficients are fitted to, the free run what they are for: as errors one row ahead are
+    no white noise, rows count for less than Bayes has them."""
+    found = []
+    for held, prior in zip(held_out, priors, strict=True):
+        for u in held:
+            for _ in range(SPANS):
+                own, span = _span(shape, units[u], rng, TENTH)
+                ends = spread(_clear(shape, units[u], span), WINDOWS)
+                case = units[u].grid.window(ends, shape.history), units[u].grid.future(ends, shape.horizon)
+                fits = [lti(shape, prior.posterior(own, strength)) for strength in STRENGTHS]
+                errors = [np.sqrt(squares(fit, *case)).mean() for fit in fits]
+                found.append(np.log(np.clip(np.nan_to_num(errors, nan=1e6), 1e-6, 1e6)))
+    rows = float(np.mean([len(unit.grid.run) for unit in units]))
+    return {"of": [str(s) for s in STRENGTHS], "log_error": np.mean(found, axis=0).tolist(), "rows": rows}
+
+
+def _best(strengths: Mapping[str, Any]) -> float:
+    """The strength with the least error."""
+    return STRENGTHS[int(np.argmin(strengths["log_error"]))]
+
+
 def _windows(
     shape: Shape,
     units: Sequence[Unit],
     found: Sequence[Equations],
-    prior: Prior,
+    priors: Sequence[Prior],
     held_out: Sequence[Sequence[int]],
     rng: np.random.Generator,
+    strength: float = 1.0,
 ) -> tuple[Cases, Cases]:
-    """For each member the windows it learns from and those it is judged on."""
+    """For each member the windows it learns from and those it is judged on.
+
+    Args:
+        priors: of each member, from the units that it learns from.
+        strength: of the priors of linear parts.
+    """
     count = most_windows(shape.sizes, shape.horizon)
     pools, judged = [], []
-    for held in held_out:
-        others = [u for u in range(len(units)) if u not in held]
-        known = Prior.fit([found[u] for u in others]) if len(units) >= COUNT else prior
+    for held, known in zip(held_out, priors, strict=True):
+        others = _others(units, held)
         each = max(2, count // (2 * len(others)))
         parts = []
         for u in others:
-            short, _ = _short(shape, units[u], known, rng)
-            both = (lti(shape, known.posterior(found[u], 1.0)), short)
+            whole = lti(shape, known.posterior(found[u], strength))
+            short, _ = _short(shape, units[u], known, strength, rng)
+            both = whole, short
             parts += [_cases(shape, units[u], one, each, padding(rng, shape.history, each)) for one in both]
         pools.append(_resized(parts, count))
         each = max(2, -(-2 * JUDGED // len(held)))
         parts = []
         for u in held:
-            backbone, span = _short(shape, units[u], known, rng, TENTH)
+            backbone, span = _short(shape, units[u], known, strength, rng, TENTH)
             parts.append(_cases(shape, units[u], backbone, each, outside=span))
         judged.append(_resized(parts, 2 * JUDGED))
     stack = [jax.tree.map(lambda *a: jnp.stack(a), *one) for one in (pools, judged)]
@@ -223,9 +271,15 @@ def _windows(
 
 
 def _short(
-    shape: Shape, unit: Unit, prior: Prior, rng: np.random.Generator, share: float | None = None
+    shape: Shape, unit: Unit, prior: Prior, strength: float, rng: np.random.Generator, share: float | None = None
 ) -> tuple[Lti, tuple[int, int]]:
     """A linear part from a short span of a unit's rows, and the span (first and last row)."""
+    own, span = _span(shape, unit, rng, share)
+    return lti(shape, prior.posterior(own, strength)), span
+
+
+def _span(shape: Shape, unit: Unit, rng: np.random.Generator, share: float | None) -> tuple[Equations, tuple[int, int]]:
+    """A short span of a unit's rows: its equations, its first and last row."""
     ends = unit.grid.ends(shape.past, 1)
     most = max(len(ends) // 2, min(FEWEST, len(ends)))
     least = min(FEWEST, most)
@@ -233,7 +287,14 @@ def _short(
     count = int(np.clip(length, least, most))
     start = int(rng.integers(0, len(ends) - count + 1))
     span = ends[start : start + count]
-    return lti(shape, prior.posterior(equations(shape, unit.grid, span), 1.0)), (int(span[0]), int(span[-1]))
+    return equations(shape, unit.grid, span), (int(span[0]), int(span[-1]))
+
+
+def _clear(shape: Shape, unit: Unit, outside: tuple[int, int]) -> np.ndarray:
+    """Ends of the windows of which what they forecast lies outside of a span of rows; all where there is none."""
+    ends = unit.grid.ends(shape.history, shape.horizon)
+    clear = ends[(ends + shape.horizon < outside[0]) | (ends > outside[1])]
+    return clear if len(clear) else ends
 
 
 def _cases(
@@ -246,9 +307,7 @@ def _cases(
 ) -> Cases:
     """`count` windows of a unit; what they forecast lies outside of a span of rows, where there is enough."""
     folds = Folds(unit.grid.run, np.zeros(len(unit.grid.run), np.int64), shape.history, shape.horizon)
-    ends = folds.held_out(0)
-    clear = ends[(ends + shape.horizon < outside[0]) | (ends > outside[1])]
-    return cases(unit.grid, folds, backbone, spread(clear if len(clear) else ends, count), pads)
+    return cases(unit.grid, folds, backbone, spread(_clear(shape, unit, outside), count), pads)
 
 
 def _resized(parts: Sequence[Cases], count: int) -> Cases:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+STRENGTHS = (1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, np.inf)  # how often a prior may count
 ROUNDS = 40  # of expectation-maximisation
 WIDE = 0.1  # variance of a coefficient at first
 LEAST = 1e-9  # variance of a coefficient at least

@@ -14,6 +14,7 @@ from twin.errors import QuestionError
 from twin.fleet.common import equations, lti
 from twin.fleet.fleet import Fleet
 from twin.fleet.order import reordered
+from twin.fleet.prior import STRENGTHS
 from twin.fleet.shape import Tags, matched
 from twin.scaling import Scaler
 from twin.telemetry import Telemetry
@@ -21,7 +22,6 @@ from twin.training.backbone import WINDOWS, Score, squares
 from twin.training.folds import COUNT, DISJOINT, Folds, narrow, split, spread
 from twin.windows import Grid
 
-STRENGTHS = (1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, np.inf)
 PARSIMONY = 1.005  # the strongest prior within this of the least error is taken
 
 
@@ -116,8 +116,9 @@ class Start:
         return self.fleet.region
 
     def scores(self, grid: Grid) -> list[Score]:
-        """Linear parts between the fleet's mean and the unit's own rows, judged out of fold; the first, the strongest
-        prior of those that are nearly the best, is to be taken."""
+        """Linear parts between the fleet's mean and the unit's own rows; the first is to be taken: the strongest prior
+        of those that are nearly the best, by the unit's rows out of fold and by what the fleet's units have shown.
+        These count as the rows of one unit: they decide while there are few, where the least error is luck."""
         shape, folds, prior = self.fleet.shape, self.folds, self.fleet.prior
         own = [equations(shape, grid, folds.ends(folds.label != f, shape.past, 1)) for f in range(COUNT)]
         held = [spread(folds.held_out(fold), WINDOWS) for fold in range(COUNT)]
@@ -129,6 +130,9 @@ class Start:
             error = float(np.sqrt(np.mean(errors, axis=0)).mean())
             candidate = FromFleet(self.fleet.id, strength, shape.lags, shape.input_rows)
             found.append(Score(candidate, error if np.isfinite(error) else np.inf, fits))
-        least = min(score.error for score in found)
-        best = [score for score in found if score.error <= PARSIMONY * least][-1]  # strengths grow
+        told = self.fleet.card.get("strengths", {"log_error": [0.0] * len(STRENGTHS), "rows": 0.0})
+        rows = float(len(grid.run))
+        own_error = np.log([max(score.error, 1e-6) for score in found])
+        mean = (rows * own_error + told["rows"] * np.array(told["log_error"])) / (rows + told["rows"])
+        best = found[int(np.flatnonzero(mean <= mean.min() + np.log(PARSIMONY))[-1])]  # strengths grow
         return [best, *(score for score in found if score is not best)]

@@ -216,6 +216,13 @@ class Program:
             levels[:, b] = before = np.clip(near, low[:, b], high[:, b])
         return _single((levels * self.free[:, None]).ravel())
 
+    def foreseen(self, x: np.ndarray) -> np.ndarray:
+        """(horizon, inputs) of moves x, model units (float32)."""
+        units, mvs = self.units, len(self.present)
+        w = np.array(units.base)
+        w[:, :mvs] += np.einsum("mkb,mb->km", units.rows, x.reshape(mvs, self.blocks))
+        return w
+
     def plan(self, x: np.ndarray) -> np.ndarray:
         """(K, MVs) float64 engineering units, inside every limit and rate limit."""
         levels = np.asarray(x, np.float64).reshape(len(self.present), self.blocks)

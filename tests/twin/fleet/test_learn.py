@@ -16,12 +16,14 @@ from twin.errors import ArtifactError, QuestionError, TrainingError
 from twin.fleet import fleet as fleets
 from twin.fleet.fleet import Fleet
 from twin.fleet.learn import Learning, Source, learn
+from twin.fleet.prior import STRENGTHS
 from twin.fleet.start import Joining, Start
 from twin.plant import Plant, Role, Tag
 from twin.predict import Scenario, forecast
 from twin.telemetry import Telemetry
 from twin.timeline import Step
 from twin.train import Options, fit
+from twin.windows import Grid
 
 GAINS = (0.8, 1.0, 1.2, 1.4, 1.7, 2.0)
 BEND, NOISE = 0.5, 0.05
@@ -90,6 +92,21 @@ def test_a_new_unit_starts_from_the_fleet(fleet: Fleet, new: Twin) -> None:
     assert (record.source, record.windows) == ("training", 1200)
     own = fit(_other(FEW), QUICK, clock=time.process_time)
     assert _error(new) < 0.8 * _error(own)
+
+
+def test_how_strongly_the_prior_counts_is_told_by_the_fleet_while_rows_are_few(fleet: Fleet) -> None:
+    """Both speak in proportion to their rows: 160 of the unit, and 400 of a unit of the fleet."""
+    told = fleet.card["strengths"]
+    assert (told["rows"], len(told["log_error"])) == (400.0, len(STRENGTHS))
+
+    def chosen(log_error: list[float]) -> float:
+        card = fleet.card | {"strengths": {"log_error": log_error, "rows": 400.0}}
+        start = Start.of(Joining(replace(fleet, card=card), TAGS), _other(FEW))
+        return start.scores(Grid.of(_other(FEW), start.scaler))[0].candidate.strength
+
+    for wanted in (0.01, 3.0, np.inf):  # e to the power of 5 is 148: no error of this unit differs as much from another
+        assert chosen([0.0 if strength == wanted else 5.0 for strength in STRENGTHS]) == wanted
+    assert chosen([0.0] * len(STRENGTHS)) < np.inf  # its gain is not the fleet's mean
 
 
 def test_a_unit_that_the_fleet_knows_starts_from_a_member_that_does_not(fleet: Fleet) -> None:

@@ -90,6 +90,27 @@ def test_far_outside_nothing_is_planned(hand_made):
     assert "the MVs are held" in answer.detail
 
 
+def test_a_pulse_that_would_be_far_outside_if_it_lasted_is_planned_on(hand_made):
+    """Held at 60 the mean of the flow lies 2 deviations out, the window's 0.5: √4.25 / 0.5 = 4.1 times the region."""
+    pulse = history_of([40.0] * 19 + [60.0], 50.0)
+    twin = twin_of(hand_made, 1.5, 1.5, 1.5, 1.5, reach=0.5)
+    answer = plan(twin, pulse, Objective({"temperature": Setpoint(50.0)}), horizon_s=200.0)
+    assert answer.status == "optimal"
+    assert answer.next["flow"] == pytest.approx(55.0)  # its rate is 5 a row
+    assert 40.0 < ends_at(answer) < 45.0  # a disturbance, so it seems, has taken some of the pulse
+    held = plan(twin, pulse, AT_53, horizon_s=200.0, hold_mvs=["flow"])
+    assert held.status == "abstained"
+    assert "4.1 times as far out" in held.detail
+
+
+def test_where_the_moves_of_an_earlier_plan_lead_is_what_counts(hand_made):
+    pulse = history_of([40.0] * 19 + [60.0], 50.0)
+    twin = twin_of(hand_made, 1.0, 1.0, 1.0, -1.0, reach=0.9)
+    assert "unknown_direction" in codes(plan(twin, pulse, AT_53, horizon_s=200.0))  # √4.25 / 0.9 = 2.3 times
+    back = {"at": pulse.at.isoformat(), "moves": {"flow": [55.0, 50.0, 45.0] + [40.0] * 17}}
+    assert "unknown_direction" not in codes(plan(twin, pulse, AT_53, horizon_s=200.0, state=back))  # √0.27 / 0.9 = 0.6
+
+
 def test_inside_the_region_or_where_it_is_asked_for_they_are_free(hand_made):
     doubtful = (1.0, 1.0, 1.0, -1.0)
     assert ends_at(plan(twin_of(hand_made, *doubtful, reach=10.0), OUTSIDE, AT_70, horizon_s=200.0)) > 61
