@@ -281,8 +281,8 @@ def adapted(number: int) -> dict[str, Any]:
     options = Options(budget_s=BUDGET_S)
     found = adapt(_agreed(), telemetry, options=options, clock=time.process_time)
     alone = fit(telemetry, options, clock=time.process_time)
-    kept = found.card["training"]["common"]["kept"]
-    return {"error": _free_run(found, test), "alone": _free_run(alone, test), "kept": kept}
+    told = {name: found.card["training"]["common"][name] for name in ("kept", "out_of_fold", "linear")}
+    return {"error": _free_run(found, test), "alone": _free_run(alone, test), **told}
 
 
 def _free_run(twin: Twin, test: Telemetry) -> float:
