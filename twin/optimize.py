@@ -247,14 +247,15 @@ def _solve(
 
 
 def _iterate(improve: Any, problem: Problem, solution: Solution, deadline: Deadline, solver: str) -> Solution | None:
-    """Iterate in chunks until it converges, nothing helps or time is up."""
+    """Iterate until it converges, nothing helps or time is up: in chunks, where there is a deadline to look at."""
     first = int(solution.iterations)
+    chunk = ITERATIONS[solver] if deadline.endless else CHUNK[solver]
     found = None
     while not deadline.passed():
         before = int(solution.iterations)
-        found = solution = improve(problem, solution, np.int32(CHUNK[solver]))
+        found = solution = improve(problem, solution, np.int32(chunk))
         done = int(solution.iterations)
-        ended = done - before < CHUNK[solver] or done - first >= ITERATIONS[solver]
+        ended = done - before < chunk or done - first >= ITERATIONS[solver]
         if float(solution.residual) <= TOLERANCE or ended:
             break
     return found

@@ -146,6 +146,9 @@ class _Members:
     def read(self, state: State) -> jax.Array:
         return self.ensemble.read_members(state)
 
+    def roll(self, state: State, w: jax.Array) -> jax.Array:
+        return self.ensemble.roll_members(state, w)
+
 
 def _effect(answers: np.ndarray, period_s: float) -> dict[str, Any]:
     """Of one MV on one CV, from the responses (members, rows) of the members."""

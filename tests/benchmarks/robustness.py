@@ -69,13 +69,16 @@ def loops() -> Iterator[tuple[str, str, Scenario]]:
 
 
 def run_loops() -> list[dict]:
-    """Each beside held MVs."""
-    found = []
+    """Each beside held MVs; cases that are there are kept."""
+    found = json.loads(RESULTS.read_text()).get("loops", []) if RESULTS.exists() else []
     for name, slug, scenario in loops():
+        if any((row["plant"], row["case"]) == (slug, name) for row in found):
+            continue
         twin = trained(slug)
         held, ours = (run(SIMULATED[slug], c, scenario) for c in (Hold(), Planner(twin)))
         after = beyond(ours, JUMP) if scenario.name == "jump" else None
         found.append({"plant": slug, "case": name, "held_cost": held.cost, **ours.to_json(), "rows_until_kept": after})
+        keep("loops", found)
         print(
             f"{slug:16} {name:32} cost {ours.cost:.2e} (held {held.cost:.2e}) offset {ours.offset:.4f}"
             f" CV rows {ours.cv_rows} worst {ours.cv_worst:.3f} MV {ours.mv_violations} {ours.statuses} {after or ''}",
@@ -175,9 +178,12 @@ def telemetry(outcome: Outcome, slug: str, seed: int, gain: float) -> Telemetry:
 
 
 def run_limits() -> list[dict]:
-    """Shares of measured and of true rows beyond the limit, after 60 rows to arrive."""
-    found = []
+    """Shares of measured and of true rows beyond the limit, after 60 rows to arrive; cases that are there are kept."""
+    found = json.loads(RESULTS.read_text()).get("limits", []) if RESULTS.exists() else []
     for slug, cv, side, limit, gain in RIDES:
+        if any((row["plant"], row["gain"], row["calibration"]) == (slug, gain, "renewed") for row in found):
+            continue
+        found = [row for row in found if (row["plant"], row["gain"]) != (slug, gain)]
         process, twin = SIMULATED[slug], trained(slug)
         column = [tag.name for tag in process.plant.cvs].index(cv)
         first = calibrate(twin, Simulator(process, SEED).excite(ROWS))
@@ -192,9 +198,11 @@ def run_limits() -> list[dict]:
             row = {
                 "plant": slug, "cv": cv, "side": side, "gain": gain, "calibration": name,
                 "measured_beyond": float((measured > 0).mean()), "true_beyond": float((true > 0).mean()),
-                "mean_distance": float(-true.mean()), "statuses": outcome.statuses,
+                "mean_distance": float(-true.mean()), "mv_violations": outcome.mv_violations,
+                "statuses": outcome.statuses,
             }  # fmt: skip
             found.append(row)
+            keep("limits", found)
             print(row, flush=True)
     return found
 

@@ -101,6 +101,43 @@ class Ensemble:
             return y
         return y + state.gate * jax.vmap(Jepa.correction)(self.residuals, state.z, y)
 
+    def roll(self, state: State, w: jax.Array, drift: State | None = None) -> jax.Array:
+        """CVs (K, CVs) that follow a state under inputs w (K, inputs): `rollout`, in fewer operations a row."""
+        return self.roll_members(state, w, drift).mean(axis=1)
+
+    def roll_members(self, state: State, w: jax.Array, drift: State | None = None) -> jax.Array:
+        """(K, members, CVs): what each member says of all rows.
+
+        Only what depends on the row before goes row by row: first the backbones, then, driven by them, the residuals.
+        Their readouts are taken of all rows at once.
+
+        Args:
+            drift: what is added to the state behind each step (`dynamics.offset_free`); its gate does not count.
+        """
+        off = jax.tree.map(jnp.zeros_like, state) if drift is None else drift
+
+        def linear(carry: tuple, w: jax.Array) -> tuple[tuple, tuple]:
+            x, n = carry
+            x = jax.vmap(lambda backbone, x: backbone.step(x, w))(self.backbones, x) + off.x
+            n = n if self.noise is None else jax.vmap(Noise.step)(self.noise, n) + off.n
+            return (x, n), (x, n)
+
+        x, n = jax.lax.scan(linear, (state.x, state.n), w)[1]
+        y = jax.vmap(lambda x, n: self._linear(state._replace(x=x, n=n)))(x, n)
+        residuals = self.residuals
+        if residuals is None:
+            return y
+        stepped = y - (jax.vmap(lambda backbone, x: backbone.C @ x)(self.backbones, off.x) + off.n.sum(axis=1))[None]
+        inputs = jnp.broadcast_to(w[:, None], (*y.shape[:2], w.shape[1]))
+        pushed = jax.vmap(Jepa.drive, (0, 1, 1), 1)(residuals, stepped, inputs)
+
+        def latent(z: jax.Array, drive: jax.Array) -> tuple[jax.Array, jax.Array]:
+            z = jax.vmap(Jepa.step)(residuals, z, drive) + off.z
+            return z, z
+
+        z = jax.lax.scan(latent, state.z, pushed)[1]
+        return y + state.gate * jax.vmap(Jepa.correction, (0, 1, 1), 1)(residuals, z, y)
+
     def _linear(self, state: State) -> jax.Array:
         return jax.vmap(Lti.read)(self.backbones, state.x) + state.n.sum(axis=1)
 

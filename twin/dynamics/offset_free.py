@@ -68,6 +68,12 @@ class OffsetFree:
         """The CVs of the state's row: (CVs,)."""
         return self.inner.read(state) + self.bias
 
+    @property
+    def roll(self) -> Callable[[State, jax.Array], jax.Array] | None:
+        """Rows together, where the world model inside can (`rollout`)."""
+        own = getattr(self.inner, "roll", None)
+        return None if own is None else lambda state, w: own(state, w, self.drift) + self.bias[None]
+
 
 def estimate(
     dynamics: Dynamics,

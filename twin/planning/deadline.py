@@ -16,6 +16,7 @@ class Deadline:
     """
 
     def __init__(self, until: float = math.inf, looks: int | None = None) -> None:
+        self.endless = math.isinf(until)
         self._until = until
         self._allowed = looks
         self.looks = 0
