@@ -36,7 +36,7 @@ from twin.trust import Bands, Calibration, Seen, Surprise
 from twin.vector import Branch
 from twin.windows import Window
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST, WEIGHTS, SLOW = "manifest.json", "weights.safetensors", "slow"
 LIBRARIES = ("plant-twin", "jax", "flax", "numpy")
 
@@ -195,7 +195,9 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{folder.name} holds nothing that can be read: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ArtifactError(f"{folder.name} is of another format than {FORMAT}, which this version reads")
+        raise ArtifactError(
+            f"{folder.name} is of another format than {FORMAT}, which this version reads: train it again"
+        )
     whole = manifest.pop("sha256", None) == _digest(manifest)
     if not whole or hashlib.sha256(weights).hexdigest() != manifest.get("weights_sha256"):
         raise ArtifactError(f"{folder.name} is damaged: a checksum does not fit; restore a backup")

@@ -41,15 +41,14 @@ from twin.training.disturbances import fit as fit_disturbances
 from twin.training.folds import COUNT, ROWS, Folds, sizes, split, spread
 from twin.training.noise import Chosen, with_noise
 from twin.training.reduction import reduce
-from twin.training.residual import CHUNK, Cases, Evaluation, Recipe, Trainer, alarms, cases
+from twin.training.residual import Cases, Evaluation, Recipe, Trainer, alarms, cases
 from twin.training.sampling import sampling
 from twin.training.signed import breaks, keep_signs
 from twin.training.signs import operating_points, shares, shrunk
 from twin.trust import Calibration, Seen
 from twin.windows import Grid, Window
 
-STEPS = 5000  # of training at most
-PATIENCE = 16  # evaluations without a better one, then training stops
+STEPS = 10_000  # of training at most
 BACKBONE_SHARE = 0.15  # of the progress bar
 PAYS = 0.95  # the residual ships where it brings the out-of-fold error to this share of the backbone's
 AS_GOOD = 0.999  # the same of a fleet's residual, for which other units have spoken already
@@ -431,30 +430,34 @@ def _train(
     curve: list[dict[str, Any]] = []
     best: Evaluation | None = None
     budget_s, started, clock = pace.budget_s, pace.started, pace.clock
-    compiled, until = clock(), started + 2 * budget_s
+    compiled, until, moment = started, started + 2 * budget_s, None
     if standing:
-        curve, best, started = standing.curve, standing.best, clock() - standing.spent_s
+        curve, best, started, moment = standing.curve, standing.best, clock() - standing.spent_s, standing.moment
         compiled, until = started + standing.compiled_s, started + standing.until_s
-    for now in trainer.run(STEPS, standing.moment if standing else None, start):
+
+    def spent() -> float:
+        return (clock() - compiled) / max(until - compiled, 1e-3)
+
+    for now in trainer.run(STEPS, spent, moment, start):
+        moment = now.moment
         curve.append({"step": now.step, "out_of_fold": now.out_of_fold, **now.losses})
         if best is None or now.out_of_fold < best.out_of_fold:
             best = now._replace(moment=None)
         now_s = clock()
         if len(curve) == 2:  # compiled: however long the backbone and that took, half the budget is the residual's
             compiled, until = now_s, max(started + budget_s, now_s + 0.5 * budget_s)
-        share = max(now.step / STEPS, min((now_s - compiled) / (until - compiled), 1.0)) if now.step else 0.0
+        share = max(now.step / STEPS, min((now_s - compiled) / max(until - compiled, 1e-3), 1.0)) if now.step else 0.0
         fraction = BACKBONE_SHARE + (1 - BACKBONE_SHARE) * (pace.done + pace.share * share)
         told = now.losses | {"out_of_fold": now.out_of_fold}
         eta = max(until - now_s, 0.0) if now.step else max(started + budget_s - now_s, 0.5 * budget_s)
         eta += budget_s * (1 - pace.done - pace.share) / pace.share
         pace.report(Progress(now.step, STEPS, fraction, eta, told, alarms(now.losses, recipe)))
-        stale = now.step - best.step >= PATIENCE * CHUNK
-        if stale or now_s >= until:
-            break
-        if now.moment and 0 < now.step < STEPS:  # the last is not kept: there would be nothing to go on with
-            pace.keep(Standing(now.moment, best, curve, now_s - started, compiled - started, until - started))
+        over = moment is None or moment.schedule.ended or now_s >= until
+        if moment and 0 < now.step < STEPS and not over:  # the last is not kept: there would be nothing to go on with
+            pace.keep(Standing(moment, best, curve, now_s - started, compiled - started, until - started))
     assert best is not None  # noqa: S101
-    stopped = "no longer improved" if stale else "time" if now_s >= until else "steps"
+    assert moment is not None  # noqa: S101
+    stopped = "no longer improved" if moment.schedule.ended else "steps" if moment.step >= STEPS else "time"
     return curve, best, stopped, started
 
 

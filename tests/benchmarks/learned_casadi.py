@@ -52,16 +52,17 @@ def exported(model, state) -> tuple[ca.Function, np.ndarray, int]:
         first = i * (n + latent)
         linear = a @ x[first : first + n] + b @ w + e
         y = c @ linear + d
-        (k1, b1), (g1, c1), (g2, c2), (h1, d1), (h2, d2) = (
-            of(getattr(net, f), i) for f in ("drive1", "g1", "g2", "h1", "h2")
-        )
+        (k1, b1), (g1, c1), (g2, c2), (r, e1) = (of(getattr(net, f), i) for f in ("drive1", "g1", "g2", "renew"))
         z = x[first + n : first + n + latent]
-        keep = ca.DM(np.exp(-1.0 / np.maximum(np.asarray(net.time_constant[...])[i], 1.0)))
         hidden = ca.tanh(g1 @ z + c1 + k1 @ ca.vertcat(y, w) + b1)
-        z = keep * z + (1 - keep) * (g2 @ hidden + c2) + ca.DM(np.asarray(drift.z)[i])
+        share = ca.DM(np.asarray(net.share[...])[i])
+        features = latent - share.numel()
+        u = 1 / (1 + ca.exp(-(r @ hidden + e1)))
+        z = (1 - u) * z + ca.vertcat(u[:features], ca.DM.ones(share.numel())) * (g2 @ hidden + c2)
+        z = z + ca.DM(np.asarray(drift.z)[i])
         linear = linear + ca.DM(np.asarray(drift.x)[i])
         y = c @ linear + d
-        read = read + (y + gate * (h2 @ ca.tanh(h1 @ ca.vertcat(z, y) + d1) + d2)) / members
+        read = read + (y + gate * share * z[features:]) / members
         after += [linear, z]
     begun = np.concatenate([np.r_[np.asarray(state.x)[i], np.asarray(state.z)[i]] for i in range(members)])
     return ca.Function("step", [x, w], [ca.vertcat(*after), read + ca.DM(bias)]), begun, members * (n + latent)

@@ -18,11 +18,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from twin.artifact import Twin
 from twin.dynamics.ensemble import Ensemble, jepas
-from twin.dynamics.jepa import Jepa, Sizes
+from twin.dynamics.jepa import LASTS, Jepa, Sizes
 from twin.dynamics.lti import build
 from twin.dynamics.region import Region
 from twin.limits import Limit
@@ -78,9 +77,10 @@ def random_twin(mvs: int, cvs: int, states: int, residual: bool, seed: int = 0) 
 
 def _with_readout(network: Jepa, rng: np.random.Generator) -> Jepa:
     """The residuals with a readout that bends the backbone by some tenths of a deviation, as learned ones do."""
-    _, fan_in, cvs = network.h2.kernel.shape
+    kernel, cvs = network.g2.kernel[...], network.share.shape[-1]
+    fan_in = kernel.shape[1]
     drawn = READOUT * rng.standard_normal((MEMBERS, fan_in, cvs)) / np.sqrt(fan_in)
-    network.h2.kernel = nnx.Param(jnp.asarray(drawn, jnp.float32))
+    network.g2.kernel[...] = kernel.at[..., -cvs:].set(jnp.asarray(drawn / LASTS, jnp.float32))
     return network
 
 

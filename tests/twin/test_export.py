@@ -49,7 +49,8 @@ def twin(hand_made):
     members, columns = hand_made.dynamics.members, hand_made.history * 3
     rng = np.random.default_rng(0)
     residuals = jepas(Sizes(1, 2, hand_made.history), members, 0)
-    residuals.h2.kernel[...] = jnp.asarray(0.3 * rng.standard_normal(residuals.h2.kernel.shape), jnp.float32)
+    corrects = jnp.asarray(0.05 * rng.standard_normal((members, 64)), jnp.float32)
+    residuals.g2.kernel[...] = residuals.g2.kernel[...].at[..., -1].set(corrects)
     decay = jnp.full((members, 2, 1), 0.6)
     noise = Noise(decay, jnp.asarray(0.05 * rng.standard_normal((members, 2, 1, columns)), jnp.float32), 0.0 * decay)
     return replace(hand_made, correction=0.5, dynamics=replace(hand_made.dynamics, residuals=residuals, noise=noise))

@@ -194,7 +194,7 @@ def test_only_a_wrong_sign_costs_and_by_how_far_it_is_from_the_backbones(batch: 
 def test_pure_jepa_keeps_the_readout_out_of_encoder_and_predictor(batch: tuple[Trainer, Cases, Draw]) -> None:
     trainer, cases, draw = batch
     model = jax.tree.map(lambda a: a[0], jepas(trainer.sizes, 1, seed=0))
-    model.h2.kernel[...] = jnp.ones_like(model.h2.kernel[...])
+    model.g2.kernel[...] = model.g2.kernel[...].at[:, -trainer.sizes.cvs :].set(1.0)
 
     def encoder_gradient(recipe: Recipe) -> float:
         gradient = jax.grad(lambda m: loss(m, cases, trainer.weight, draw, recipe)[0])(model)

@@ -1,6 +1,6 @@
 """The world model a twin ships: a few nested members (linear backbone and JEPA residual), averaged.
 
-    y = mean over members of  y_lin + gate · h(z, y_lin),   y_lin = plant's model + noise model
+    y = mean over members of  y_lin + gate · c,   y_lin = plant's model + noise model
 
 Where the residual does not pay, members are the backbones alone and z is empty; so are the modes n without a noise
 model.
@@ -30,7 +30,7 @@ class State(NamedTuple):
 
     Attributes:
         x: (members, n) of the backbones.
-        z: (members, latent) of the residuals; (members, 0) without.
+        z: (members, latent + CVs) of the residuals; (members, 0) without.
         gate: () in (0, 1]: the share of the residual that counts.
         n: (members, J, CVs) the modes of the noise models; (members, 0, CVs) without.
     """
@@ -99,7 +99,7 @@ class Ensemble:
         y = self._linear(state)
         if self.residuals is None:
             return y
-        return y + state.gate * jax.vmap(Jepa.correction)(self.residuals, state.z, y)
+        return y + state.gate * jax.vmap(Jepa.correction)(self.residuals, state.z)
 
     def roll(self, state: State, w: jax.Array, drift: State | None = None) -> jax.Array:
         """CVs (K, CVs) that follow a state under inputs w (K, inputs): `rollout`, in fewer operations a row."""

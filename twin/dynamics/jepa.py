@@ -1,13 +1,18 @@
 """The latent world model of what the linear backbone misses: encode, predict, read (flax nnx).
 
-    z  = f(window)                    encoder, once
-    z' = r z + g(z, y_lin, w)         predictor, rolled over the horizon; r decays, a time constant per component
-    y  = y_lin + h(z, y_lin)          readout; zero at first, so that training starts at the backbone
-    e  = t(CVs of the last rows)      target encoder: what the latent is to predict (joint embedding)
-    ê  = p(z, y_lin)                  linear head that predicts it
+    s  = f(window),  c = 0               the latent is z = [s, c]: features, and what each CV lacks so far
+    a  = tanh(g1(z) + drive(y_lin, w))   predictor, rolled over the horizon
+    u  = σ(renew(a))                     the share of each component that a row renews
+    s' = (1 − u) s + u g2(a)
+    c' = (1 − u) c + g2(a)               zero at first, so that training starts at the backbone
+    y  = y_lin + c                       readout
+    e  = t(CVs of the last rows)         target encoder: what the latent is to predict (joint embedding)
+    ê  = p(s, y_lin)                     linear head that predicts it
 
-Hidden layers are tanh, so that z and the correction stay bounded however far a rollout goes. Written for one
-window in model units; batch outside with `vmap`.
+The correction is a state: what a row adds lasts, as what happens to a plant in a row does, and the predictor knows
+from y_lin and c how far the CVs have come. The gate u lets time constants follow the operating point (a tank that
+empties faster when it is full). Hidden layers are tanh, so that u stays above zero and z bounded however far a rollout
+goes. Written for one window in model units; batch outside with `vmap`.
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ from flax import nnx
 from twin.windows import Window
 
 TARGET_ROWS = 8  # rows of CVs that a target embeds, the row itself last
+LASTS = 10.0  # rows that a correction lasts, at first
 
 
 @dataclass(frozen=True)
@@ -67,11 +73,13 @@ class Jepa(nnx.Module):
         self.f1 = Dense(window, sizes.encoder, rng)
         self.f2 = Dense(sizes.encoder, sizes.latent, rng)
         self.drive1 = Dense(sizes.cvs + sizes.inputs, sizes.hidden, rng)
-        self.g1 = Dense(sizes.latent, sizes.hidden, rng)
-        self.g2 = Dense(sizes.hidden, sizes.latent, rng)
-        self.time_constant = nnx.Param(jnp.asarray(np.geomspace(2.0, 100.0, sizes.latent), jnp.float32))  # rows
-        self.h1 = Dense(sizes.latent + sizes.cvs, sizes.hidden, rng)
-        self.h2 = Dense(sizes.hidden, sizes.cvs, None)
+        self.g1 = Dense(sizes.latent + sizes.cvs, sizes.hidden, rng)
+        self.g2 = Dense(sizes.hidden, sizes.latent + sizes.cvs, rng)
+        self.g2.kernel[...] = self.g2.kernel[...].at[:, sizes.latent :].set(0.0)
+        self.renew = Dense(sizes.hidden, sizes.latent + sizes.cvs, None)
+        rows = np.concatenate([np.geomspace(2.0, 100.0, sizes.latent), np.full(sizes.cvs, LASTS)])
+        self.renew.bias[...] = jnp.asarray(np.log(np.expm1(1.0 / rows)), jnp.float32)
+        self.share = nnx.Param(jnp.ones(sizes.cvs))  # of each CV's correction that is read
         columns = sizes.cvs + sizes.inputs if sizes.target == "window" else sizes.cvs
         self.t1 = Dense(TARGET_ROWS * columns, sizes.hidden, rng)
         self.t2 = Dense(sizes.hidden, sizes.embedding, rng)
@@ -84,22 +92,39 @@ class Jepa(nnx.Module):
             self.i = Dense(2 * sizes.latent, sizes.inputs, rng)
 
     def encode(self, window: Window) -> jax.Array:
-        """f: the latent (latent,) at the last row of a window (L, ·)."""
+        """f: the latent (latent + CVs,) at the last row of a window (L, ·)."""
         parts = [jnp.asarray(part).reshape(-1) for part in window]
-        return self.f2(jnp.tanh(self.f1(jnp.concatenate(parts))))
+        s = self.f2(jnp.tanh(self.f1(jnp.concatenate(parts))))
+        return jnp.concatenate([s, jnp.zeros_like(self.share[...])])
 
     def drive(self, y_lin: jax.Array, w: jax.Array) -> jax.Array:
         """What a row's backbone CVs (CVs,) and inputs (inputs,) push the predictor's hidden layer with: (hidden,)."""
         return self.drive1(jnp.concatenate([y_lin, w], axis=-1))
 
-    def step(self, z: jax.Array, drive: jax.Array) -> jax.Array:
-        """g: the latent (latent,) one row later."""
-        keep = jnp.exp(-1.0 / jnp.maximum(self.time_constant[...], 1.0))
-        return keep * z + (1.0 - keep) * self.g2(jnp.tanh(self.g1(z) + drive))
+    def step(self, z: jax.Array, drive: jax.Array, pure: bool = False) -> jax.Array:
+        """g: the latent (latent + CVs,) one row later.
 
-    def correction(self, z: jax.Array, y_lin: jax.Array) -> jax.Array:
-        """h: what to add to the backbone's CVs, (..., CVs)."""
-        return self.h2(jnp.tanh(self.h1(jnp.concatenate([z, y_lin], axis=-1))))
+        Args:
+            pure: corrections learn from features, and features do not learn from corrections (a stop-gradient).
+        """
+        feature = np.arange(z.shape[-1]) < z.shape[-1] - self.share.shape[-1]
+        a = jnp.tanh(self.g1(jnp.where(feature, z, jax.lax.stop_gradient(z)) if pure else z) + drive)
+        new, u = self.g2(a), jax.nn.sigmoid(self.renew(a))
+        if pure:
+            behind = jax.lax.stop_gradient(a)
+            new = jnp.where(feature, new, self.g2(behind))
+            u = jnp.where(feature, u, jax.nn.sigmoid(self.renew(behind)))
+        return (1.0 - u) * z + jnp.where(feature, u, 1.0) * new
+
+    def parts(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Features (..., latent) and corrections (..., CVs) of latents (..., latent + CVs)."""
+        cvs = self.share.shape[-1]
+        return z[..., :-cvs], z[..., -cvs:]
+
+    def correction(self, z: jax.Array) -> jax.Array:
+        """What to add to the backbone's CVs, (..., CVs)."""
+        c = self.parts(z)[1]
+        return jnp.broadcast_to(self.share[...], c.shape) * c
 
     def target(self, rows: jax.Array) -> jax.Array:
         """t: the embedding (..., embedding) of the last `TARGET_ROWS` rows (..., rows, CVs and inputs)."""
@@ -112,9 +137,9 @@ class Jepa(nnx.Module):
 
     def predicted(self, z: jax.Array, y_lin: jax.Array) -> jax.Array:
         """p: the embedding (..., embedding) the latent expects there."""
-        seen = jnp.concatenate([z, y_lin], axis=-1)
+        seen = jnp.concatenate([self.parts(z)[0], y_lin], axis=-1)
         return jnp.concatenate([self.p(seen), self.q(seen)], axis=-1) if hasattr(self, "q") else self.p(seen)
 
     def moved(self, before: jax.Array, after: jax.Array) -> jax.Array:
-        """i: the mean inputs (..., inputs) between two latents (..., latent)."""
-        return self.i(jnp.concatenate([before, after], axis=-1))
+        """i: the mean inputs (..., inputs) between two latents (..., latent + CVs)."""
+        return self.i(jnp.concatenate([self.parts(before)[0], self.parts(after)[0]], axis=-1))

@@ -22,7 +22,7 @@ from twin.federation.updates import checked
 from twin.fleet.common import Common
 from twin.fleet.shape import Shape
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,7 @@ FEWEST = 64  # rows of a short span at least
 SPANS = 6  # short spans of a unit's rows that judge how strongly the prior should count
 ALIKE = 3.0  # times: by how much deviations, and means by how many of them, may differ and units share one scaler
 REGION_WINDOWS = 4000
-STEPS = 5000
-CHUNKS = 16  # evaluations without a better one, then training stops
+STEPS = 10_000
 
 
 @dataclass(frozen=True)
@@ -324,20 +323,19 @@ def _trained(
     """The curve of errors on units held out, and the evaluation at its least."""
     curve: list[dict[str, Any]] = []
     best: Evaluation | None = None
-    stale = 0
     until = started + options.budget_s
-    for now in members.run(STEPS):
+
+    def spent() -> float:
+        return (clock() - started) / max(until - started, 1e-3)
+
+    for now in members.run(STEPS, spent):
         curve.append({"step": now.step, "out_of_unit": now.out_of_fold, **now.losses})
-        better = best is None or now.out_of_fold < best.out_of_fold
-        best, stale = (now._replace(moment=None), 0) if better or best is None else (best, stale + 1)
-        now_s = clock()
+        if best is None or now.out_of_fold < best.out_of_fold:
+            best = now._replace(moment=None)
         if len(curve) == 2:
-            until = max(until, now_s + 0.5 * options.budget_s)  # compiled: half of the budget is for training itself
-        share = max(now.step / STEPS, (now_s - started) / (until - started))
+            until = max(until, clock() + 0.5 * options.budget_s)  # compiled: half of the budget is for training itself
         told = now.losses | {"out_of_unit": now.out_of_fold}
-        progress(0.1 + 0.9 * min(share, 1.0), told, alarms(now.losses, members.recipe))
-        if stale >= CHUNKS or now_s >= until:
-            break
+        progress(0.1 + 0.9 * min(max(now.step / STEPS, spent()), 1.0), told, alarms(now.losses, members.recipe))
     assert best is not None  # noqa: S101
     return curve, best
 

@@ -61,7 +61,7 @@ def _coefficients(shape: Shape, inputs: np.ndarray, cvs: np.ndarray) -> np.ndarr
 
 
 def _residual(shape: Shape, residual: Jepa, inputs: np.ndarray, cvs: np.ndarray) -> Jepa:
-    """Rows of the layers that read tags, and columns of the one that gives CVs (`Jepa` has the layouts)."""
+    """Rows of the layers that read tags, and columns of what gives CVs (`Jepa` has the layouts)."""
     latent, n, m, length = shape.sizes.latent, len(cvs), len(inputs), shape.history
 
     def each(rows: int, columns: np.ndarray, width: int, first: int = 0) -> np.ndarray:
@@ -72,15 +72,16 @@ def _residual(shape: Shape, residual: Jepa, inputs: np.ndarray, cvs: np.ndarray)
     of: Mapping[str, np.ndarray] = {
         "f1": np.concatenate(window),
         "drive1": np.concatenate([cvs, n + inputs]),
-        "h1": behind_latent,
+        "g1": behind_latent,
         "t1": each(TARGET_ROWS, cvs, n),
         "p": behind_latent,
     }
 
     def moved(path: tuple, leaf: jax.Array) -> jax.Array:  # leaves have a leading axis (members,)
         layer, part = jax.tree_util.keystr(path, simple=True, separator=".").split(".")[:2]
-        if layer == "h2":
-            return leaf[..., cvs]
+        if layer in ("g2", "renew"):
+            return leaf[..., behind_latent]
+        leaf = leaf[:, cvs] if layer == "share" else leaf
         return leaf[:, of[layer]] if part == "kernel" and layer in of else leaf
 
     out: Jepa = jax.tree_util.tree_map_with_path(moved, residual)

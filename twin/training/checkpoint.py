@@ -23,8 +23,9 @@ from safetensors.numpy import save as save_tensors
 
 from twin.telemetry import Telemetry
 from twin.training.residual import Evaluation, Moment
+from twin.training.schedule import Schedule
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class Checkpoint:
             "sha256": _digest(arrays),
             "step": moment.step,
             "rng": moment.rng,
+            "schedule": list(moment.schedule),
             "best": {"step": best.step, "out_of_fold": best.out_of_fold, "losses": best.losses},
             "curve": standing.curve,
             "spent_s": standing.spent_s,
@@ -126,7 +128,7 @@ def _standing(told: Mapping[str, Any], arrays: list[np.ndarray], start: Moment) 
     weights, mean, optimiser, residuals = jax.tree.unflatten(layout, map(jnp.asarray, arrays))
     best = told["best"]
     return Standing(
-        Moment(int(told["step"]), weights, mean, optimiser, told["rng"]),
+        Moment(int(told["step"]), weights, mean, optimiser, told["rng"], Schedule(*told["schedule"])),
         Evaluation(int(best["step"]), float(best["out_of_fold"]), best["losses"], residuals),
         list(told["curve"]),
         float(told["spent_s"]),

@@ -6,7 +6,7 @@ the rows its fold holds out. All members stop at one step, the best on the mean 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from twin.dynamics.noise import Linear, parts
 from twin.regularizers import COLLAPSED, anisotropic, effective_rank, infonce, sigreg, sparse, subspace, vicreg
 from twin.rollout import rollout
 from twin.training.folds import COUNT, Folds, spread
+from twin.training.schedule import Schedule
 from twin.training.signs import FLOOR, STEP, step_answers
 from twin.windows import Future, Grid, Window
 
@@ -110,6 +111,7 @@ class Moment(NamedTuple):
         weights, mean: of the members, and their running mean.
         optimiser: its state.
         rng: the state of numpy's generator, JSON.
+        schedule: of the learning rate.
     """
 
     step: int
@@ -117,6 +119,7 @@ class Moment(NamedTuple):
     mean: Jepa
     optimiser: Any
     rng: dict[str, Any]
+    schedule: Schedule = Schedule()
 
 
 class Evaluation(NamedTuple):
@@ -151,26 +154,27 @@ class _Latents:
     """The residual as dynamics whose inputs are its drives and whose reading is the latent itself."""
 
     model: Jepa
+    pure: bool
 
     def encode(self, window: Window) -> jax.Array:
         return self.model.encode(window)
 
     def step(self, z: jax.Array, drive: jax.Array) -> jax.Array:
-        return self.model.step(z, drive)
+        return self.model.step(z, drive, self.pure)
 
     def read(self, z: jax.Array) -> jax.Array:
         return z
 
 
-def latents(model: Jepa, case: Cases) -> jax.Array:
-    """(K, latent) along the horizon of one case."""
-    dynamics = _Latents(model)
+def latents(model: Jepa, case: Cases, pure: bool = False) -> jax.Array:
+    """(K, latent + CVs) along the horizon of one case."""
+    dynamics = _Latents(model, pure)
     return rollout(dynamics, dynamics.encode(case.window), model.drive(case.y_lin, jnp.asarray(case.future.w)))
 
 
 def forecast(model: Jepa, case: Cases) -> jax.Array:
     """(K, CVs) of one case: backbone and correction."""
-    return case.y_lin + model.correction(latents(model, case), case.y_lin)
+    return case.y_lin + model.correction(latents(model, case))
 
 
 def loss(
@@ -184,7 +188,7 @@ def loss(
 ) -> tuple[jax.Array, Losses]:
     """Readout + latent prediction + SIGReg over a batch of B cases.
 
-        ŷ_k = y_lin,k + h(z_k, y_lin,k)      readout  = mean weight (ŷ − y)², 1 for the backbone alone
+        ŷ_k = y_lin,k + c_k                  readout  = mean weight (ŷ − y)², 1 for the backbone alone
         ê_k = p(z_k, y_lin,k)                latent   = mean (ê_k − e_k)²
         e_k = t(y_{k−7} … y_k)               Gaussian = SIGReg of e_k over the batch
         ŵ   = i(z_j, z_k)                    inverse  = mean (ŵ − mean of w_{j+1} … w_k)²
@@ -195,8 +199,8 @@ def loss(
         teacher: the running mean of the model, whose targets are predicted where EMA keeps them from collapsing.
         steps: the signs of gains that are asked.
     """
-    z = jax.vmap(latents, in_axes=(None, 0))(model, batch)
-    y = batch.y_lin + model.correction(jax.lax.stop_gradient(z) if recipe.pure else z, batch.y_lin)
+    z = jax.vmap(latents, in_axes=(None, 0, None))(model, batch, recipe.pure)
+    y = batch.y_lin + model.correction(z)
     at = _target_rows(z.shape[1], recipe.targets)
     rows = _recent(batch)[:, at]
     e = jax.lax.stop_gradient((teacher or model).target(rows)) if recipe.keeps == "ema" else model.target(rows)
@@ -224,7 +228,7 @@ def _wrong_signs(model: Jepa, batch: Cases, y: jax.Array, weight: jax.Array, dra
     future = jax.tree.map(jnp.asarray, batch.future)
     pushed = batch._replace(future=future._replace(w=future.w + draw.push[:, None]), y_lin=batch.y_lin + linear)
     z = jax.vmap(latents, in_axes=(None, 0))(model, pushed)
-    moved = pushed.y_lin + model.correction(z, pushed.y_lin) - y
+    moved = pushed.y_lin + model.correction(z) - y
     size = push.sum(axis=1)[:, None, None]
     sign = jnp.sum(jnp.where(push[:, :, None] != 0, steps.asked, 0.0), axis=1)[:, None]  # (B, 1, CVs)
     known = jnp.isfinite(sign)
@@ -317,24 +321,40 @@ class Members:
         rng = np.random.default_rng(self.seed).bit_generator.state
         return Moment(0, weights, weights, jax.vmap(self.optimiser.init)(weights), dict(rng))
 
-    def run(self, steps: int, moment: Moment | None = None, residuals: Jepa | None = None) -> Iterator[Evaluation]:
-        """Train, from a moment on or from the start; an evaluation every `CHUNK` steps, the first before any.
+    def run(
+        self,
+        steps: int,
+        spent: Callable[[], float] = lambda: 0.0,
+        moment: Moment | None = None,
+        residuals: Jepa | None = None,
+    ) -> Iterator[Evaluation]:
+        """Train, from a moment on or from the start; an evaluation every `CHUNK` steps, the first before any. It ends
+        with the steps, the time, or when nothing better is to be expected.
 
         Args:
+            spent: the share of the time that is over.
             residuals: weights (members, ·) to start from, where there is no moment.
         """
         now = moment or self.start(residuals)
         rng = np.random.default_rng(self.seed)
         rng.bit_generator.state = now.rng
-        weights, mean, state = now.weights, now.mean, now.optimiser
+        weights, mean, state, schedule = now.weights, now.mean, now.optimiser, now.schedule
         if moment is None:
             error = 1.0 if residuals is None else self.judge(mean)[0]
-            yield Evaluation(0, error, {}, mean, now)
+            schedule = schedule.after(error, 0.0)
+            yield Evaluation(0, error, {}, mean, now._replace(schedule=schedule))
         for step in range(now.step + CHUNK, steps + 1, CHUNK):
-            weights, mean, state, logged = self._chunk(weights, mean, state, self.pool, self._draw(rng))
+            over = spent()
+            if schedule.ended or over >= 1.0:
+                return
+            rate = jnp.float32(schedule.rate)
+            weights, mean, state, logged = self._chunk(weights, mean, state, self.pool, self._draw(rng), rate)
             told = {name: float(value) for name, value in logged.items()}
-            now = Moment(step, weights, mean, state, dict(rng.bit_generator.state))
-            yield Evaluation(step, told.pop("out_of_fold"), told, mean, now)
+            error = told.pop("out_of_fold")
+            over = over if step > CHUNK else 0.0  # the time before anything was compiled says nothing
+            schedule = schedule.after(error, max(over, step / steps))
+            now = Moment(step, weights, mean, state, dict(rng.bit_generator.state), schedule)
+            yield Evaluation(step, error, told, mean, now)
 
     def _draw(self, rng: np.random.Generator) -> Draw:
         """What a chunk of steps draws: a leading axis (CHUNK,)."""
@@ -360,7 +380,9 @@ class Members:
         return push
 
     @partial(jax.jit, static_argnums=0)
-    def _chunk(self, weights: Jepa, mean: Jepa, state: Any, pool: Cases, draws: Draw) -> tuple[Jepa, Jepa, Any, Any]:
+    def _chunk(
+        self, weights: Jepa, mean: Jepa, state: Any, pool: Cases, draws: Draw, rate: jax.Array
+    ) -> tuple[Jepa, Jepa, Any, Any]:
         Stepped = tuple[Jepa, Any, Losses]
 
         def one(
@@ -371,7 +393,7 @@ class Members:
             gradient, losses = of(model, batch, self.weight, draw, self.recipe, mean, steps)
             with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
                 updates, state = self.optimiser.update(gradient, state, model)
-            return optax.apply_updates(model, updates), state, losses
+            return optax.apply_updates(model, jax.tree.map(lambda u: rate * u, updates)), state, losses
 
         def advance(carry: tuple[Jepa, Jepa, Any], draw: Draw) -> tuple[tuple[Jepa, Jepa, Any], Losses]:
             weights, mean, state = carry

@@ -211,14 +211,10 @@ def shares(dynamics: Ensemble, points: Points, asked: np.ndarray, horizon: int) 
 
 def shrunk(residuals: Jepa, share: np.ndarray) -> Jepa:
     """Residuals (members, ·) of which each CV takes its share (CVs,)."""
-    scale = jnp.asarray(share, jnp.float32)
-    kernel, bias = residuals.h2.kernel[...] * scale[None, None], residuals.h2.bias[...] * scale[None]
 
     def scaled(path: tuple, leaf: jax.Array) -> jax.Array:
         name = jax.tree_util.keystr(path, simple=True, separator=".")
-        if name.startswith("h2.kernel"):
-            return kernel
-        return bias if name.startswith("h2.bias") else leaf
+        return leaf * jnp.asarray(share, jnp.float32)[None] if name.startswith("share") else leaf
 
     out: Jepa = jax.tree_util.tree_map_with_path(scaled, residuals)
     return out

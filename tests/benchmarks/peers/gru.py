@@ -4,9 +4,10 @@
     h' = GRU(h, ŷ, w)       ŷ' = V h' + v,  or  ŷ + V h' + v           decoder, on its own forecasts
 
 What differs from a twin is the model alone. Four members, each with about the parameters of a twin's residual member,
-are cross-fitted on the twin's folds, on windows padded as the twin's are, with its optimiser; they stop at one step,
-the best on the mean out-of-fold curve, and forecast by their mean. The loss is the figure that the benchmark prints:
-RMSE by row and CV, averaged. Whether CVs or their increments are forecast is chosen out of fold after a race.
+are cross-fitted on the twin's folds, on windows padded as the twin's are, with its optimiser and its falling learning
+rate; they stop at one step, the best on the mean out-of-fold curve, and forecast by their mean. The loss is the figure
+that the benchmark prints: RMSE by row and CV, averaged. Whether CVs or their increments are forecast is chosen out of
+fold after a race.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from flax import nnx
 from twin.dynamics.jepa import Jepa, Sizes
 from twin.training.folds import COUNT, Folds, spread
 from twin.training.residual import CHUNK, JUDGED, padding
+from twin.training.schedule import Schedule
 from twin.windows import Future, Grid, Window
 
 BATCH, LEARNING_RATE, AVERAGE = 32, 2e-3, 0.98  # as a twin's
 WEIGHT_DECAY = 0.5  # a tenth of it, as a twin has, overfits
-PATIENCE = 40  # evaluations without a better one, then training stops
 RACE = 0.2  # of the budget for each of the two kinds, before the worse one is dropped
 WIDEST = 128  # units of a layer: wider ones see too few steps in the budget to learn
 
@@ -95,7 +96,7 @@ class _Training:
 
     def __init__(self, grid: Grid, folds: Folds, units: int, increments: bool, seed: int) -> None:
         self.rows = _Rows(*map(jnp.asarray, (grid.y, grid.w, grid.mask)), folds.history, folds.horizon)
-        self.increments, self.seed = increments, seed
+        self.increments, self.seed, self.schedule = increments, seed, Schedule()
         self.ends = [folds.training(fold) for fold in range(COUNT)]
         self.judged = jnp.stack([jnp.asarray(spread(folds.held_out(fold), JUDGED)) for fold in range(COUNT)])
         cvs, inputs = grid.y.shape[1], grid.w.shape[1]
@@ -113,17 +114,20 @@ class _Training:
         while True:
             ends = np.stack([rng.choice(of, (CHUNK, BATCH)) for of in self.ends], axis=1)
             pads = padding(rng, self.rows.history, ends.size).reshape(ends.shape)
-            weights, mean, state, error = self._chunk(weights, mean, state, jnp.asarray(ends), jnp.asarray(pads))
+            rate = jnp.float32(self.schedule.rate)
+            weights, mean, state, error = self._chunk(weights, mean, state, jnp.asarray(ends), jnp.asarray(pads), rate)
             step += CHUNK
             yield step, float(error), mean
 
     @partial(jax.jit, static_argnums=0)
-    def _chunk(self, weights: Gru, mean: Gru, state: Any, ends: jax.Array, pads: jax.Array) -> tuple[Any, ...]:
+    def _chunk(
+        self, weights: Gru, mean: Gru, state: Any, ends: jax.Array, pads: jax.Array, rate: jax.Array
+    ) -> tuple[Any, ...]:
         def one(model: Gru, state: Any, ends: jax.Array, pads: jax.Array) -> tuple[Gru, Any]:
             window, future = jax.vmap(self.rows.cut)(ends, pads)
             gradient = jax.grad(self._loss)(model, window, future)
             updates, state = self.optimiser.update(gradient, state, model)
-            return optax.apply_updates(model, updates), state
+            return optax.apply_updates(model, jax.tree.map(lambda u: rate * u, updates)), state
 
         def advance(carry: tuple[Gru, Gru, Any], drawn: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
             weights, mean, state = carry
@@ -151,16 +155,21 @@ def best_gru(grid: Grid, folds: Folds, budget_s: float, clock: Callable[[], floa
     started = clock()
     units = _units(grid.y.shape[1], grid.w.shape[1], folds.history)
     names = {False: "CVs", True: "increments"}
-    runs = {kind: _Training(grid, folds, units, kind, seed).run() for kind in names}
+    trainings = {kind: _Training(grid, folds, units, kind, seed) for kind in names}
+    runs = {kind: training.run() for kind, training in trainings.items()}
     best: dict[bool, tuple[float, int, Gru]] = {}
     step = dict.fromkeys(names, 0)
 
-    def train(kind: bool, until: float) -> str:
+    def train(kind: bool, until: float, before: float = 0.0) -> str:
+        """`before` is the share of the time of this kind, if it is kept, that was over at the start."""
+        training, begin = trainings[kind], clock()
         while clock() < until:
             step[kind], error, members = next(runs[kind])
-            if kind not in best or error < best[kind][0]:
+            share = (clock() - begin) / (until - begin)
+            training.schedule = training.schedule.after(error, before + (1 - before) * share if before else 0.0)
+            if error < best[kind][0]:
                 best[kind] = (error, step[kind], members)
-            elif step[kind] - best[kind][1] >= PATIENCE * CHUNK:
+            if training.schedule.ended:
                 return "no longer improved"
         return "time"
 
@@ -170,7 +179,7 @@ def best_gru(grid: Grid, folds: Folds, budget_s: float, clock: Callable[[], floa
         stopped[kind] = train(kind, clock() + RACE * budget_s)
     kept = min(names, key=lambda kind: best[kind][0])
     if stopped[kept] == "time":
-        stopped[kept] = train(kept, max(started + budget_s, clock() + 0.5 * budget_s))
+        stopped[kept] = train(kept, max(started + budget_s, clock() + 0.5 * budget_s), before=RACE / (RACE + 0.5))
     _, at, members = best[kept]
 
     def forecast(windows: Window, whole: Any, w: Any) -> jax.Array:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from twin.dynamics.ensemble import Ensemble, arrays, assemble, jepas
-from twin.dynamics.jepa import Sizes
+from twin.dynamics.jepa import Dense, Sizes
 from twin.dynamics.lti import arx
 from twin.dynamics.noise import Noise
 from twin.dynamics.region import Region
@@ -29,7 +29,8 @@ def _nested(readout: bool) -> Ensemble:
     lags = [arx(np.eye(2)[None] * a, np.ones((1, 2, 1)), np.zeros(2), SIZES.history) for a in (0.5, 0.6, 0.7)]
     residuals = jepas(SIZES, 3, seed=1)
     if readout:
-        residuals.h2.kernel[...] = 0.3 * jax.random.normal(jax.random.key(2), residuals.h2.kernel[...].shape)
+        corrects = 0.1 * jax.random.normal(jax.random.key(2), (3, SIZES.hidden, SIZES.cvs))
+        residuals.g2.kernel[...] = residuals.g2.kernel[...].at[..., -SIZES.cvs :].set(corrects)
     region = Region(jnp.zeros(4), jnp.eye(4))
     return Ensemble(jax.tree.map(lambda *a: jnp.stack(a), *lags), residuals, region)
 
@@ -73,12 +74,41 @@ def test_begin_closes_the_gate_outside_the_region_and_step_carries_it() -> None:
 
 
 def test_latents_stay_bounded_however_far_a_rollout_goes() -> None:
-    residual = jax.tree.map(lambda a: a[0], jepas(SIZES, 1, seed=3))
+    """Features within what their layer reaches; a correction within that over the least share that a row renews."""
+    residual = jax.tree.map(lambda a: a[0], _nested(readout=True).residuals)
+    residual.renew.kernel[...] = 0.3 * jax.random.normal(jax.random.key(5), residual.renew.kernel[...].shape)
     z = residual.encode(_window())
     drive = residual.drive(jnp.full(2, 50.0), jnp.full(1, -50.0))
-    ends = jax.lax.fori_loop(0, 5000, lambda _, z: residual.step(z, drive), z)
-    reach = np.abs(np.asarray(residual.g2.kernel[...])).sum(axis=0) + np.abs(np.asarray(residual.g2.bias[...]))
-    assert (np.abs(np.asarray(ends)) <= reach + 1e-3).all()
+    ends = np.asarray(jax.lax.fori_loop(0, 5000, lambda _, z: residual.step(z, drive), z))
+
+    def size(layer: Dense) -> np.ndarray:
+        return np.abs(np.asarray(layer.kernel[...])).sum(axis=0)
+
+    reach = size(residual.g2) + np.abs(np.asarray(residual.g2.bias[...]))
+    least = 1 / (1 + np.exp(size(residual.renew) - np.asarray(residual.renew.bias[...])))
+    bounds = np.concatenate([reach[: SIZES.latent], (reach / least)[SIZES.latent :]])
+    assert (np.abs(ends) <= 1.001 * bounds).all()
+
+
+def test_a_row_adds_to_the_correction_and_what_was_there_fades() -> None:
+    """Of b a row, c after k rows is b (1 + r + … + r^(k − 1)) with r = exp(-1 / 10 rows), and a share of it is read."""
+    twin = _nested(readout=False)
+    assert twin.residuals is not None
+    twin.residuals.g2.bias[...] = twin.residuals.g2.bias[...].at[:, -2:].set(0.1)
+    twin.residuals.share[...] = jnp.tile(jnp.asarray([1.0, 0.25]), (3, 1))
+    linear = dataclasses.replace(twin, residuals=None)
+    added = run(twin, twin.encode(_window()), _inputs()) - run(linear, linear.encode(_window()), _inputs())
+    r = np.exp(-0.1)
+    expected = 0.1 * (1 - r ** np.arange(1, ROWS + 1)) / (1 - r)
+    np.testing.assert_allclose(added[:, 0], expected, rtol=1e-4)
+    np.testing.assert_allclose(added[:, 1], 0.25 * expected, rtol=1e-4)
+
+
+def test_features_begin_with_time_constants_of_2_to_100_rows() -> None:
+    residual = jax.tree.map(lambda a: a[0], jepas(SIZES, 1, seed=3))
+    residual.g2.kernel[...] = jnp.zeros_like(residual.g2.kernel[...])
+    after = residual.step(jnp.ones(SIZES.latent + SIZES.cvs), jnp.zeros(SIZES.hidden))[: SIZES.latent]
+    np.testing.assert_allclose(after, np.exp(-1 / np.geomspace(2, 100, SIZES.latent)), rtol=1e-5)
 
 
 def test_the_scenario_gradient_matches_finite_differences() -> None:

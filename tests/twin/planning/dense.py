@@ -53,7 +53,7 @@ class Dense:
             n = self.t["dynamics.noise.E"][member] @ vec + self.t["dynamics.noise.e"][member]
         if "dynamics.residuals.f1.kernel.value" in self.t:
             flat = np.concatenate([y.ravel(), w.ravel(), np.ones(y.size)])
-            z = self._layer("f2", member, np.tanh(self._layer("f1", member, flat)))
+            z = np.r_[self._layer("f2", member, np.tanh(self._layer("f1", member, flat))), np.zeros(y.shape[1])]
         return [x, n, z]
 
     def linear(self, member: int, state: list[np.ndarray]) -> np.ndarray:
@@ -70,8 +70,11 @@ class Dense:
         z = state[2]
         if z.size:
             drive = self._layer("drive1", member, np.concatenate([self.linear(member, [x, n, z]), w]))
-            keep = np.exp(-1 / np.maximum(t["dynamics.residuals.time_constant.value"][member], 1))
-            z = keep * z + (1 - keep) * self._layer("g2", member, np.tanh(self._layer("g1", member, z) + drive))
+            a = np.tanh(self._layer("g1", member, z) + drive)
+            u = 1 / (1 + np.exp(-self._layer("renew", member, a)))
+            corrections = len(t["dynamics.residuals.share.value"][member])
+            put = np.r_[u[:-corrections], np.ones(corrections)]
+            z = (1 - u) * z + put * self._layer("g2", member, a)
         return [x, n, z]
 
     def read(self, states: list[list[np.ndarray]], gate: float) -> np.ndarray:
@@ -80,8 +83,7 @@ class Dense:
         for member, state in enumerate(states):
             y = self.linear(member, state)
             if state[2].size:
-                hidden = np.tanh(self._layer("h1", member, np.concatenate([state[2], y])))
-                y = y + gate * self._layer("h2", member, hidden)
+                y = y + gate * self.t["dynamics.residuals.share.value"][member] * state[2][-len(y) :]
             found.append(y)
         return np.mean(found, axis=0)
 

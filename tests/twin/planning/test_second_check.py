@@ -56,7 +56,9 @@ def drawn(mvs, cvs, states, seed, latent, radius):
     residuals = noise = None
     if latent:
         residuals = jepas(Sizes(cvs, inputs, HISTORY), 2, seed)
-        residuals.h2.kernel[...] = jnp.asarray(0.05 * rng.normal(size=residuals.h2.kernel.shape), jnp.float32)
+        kernel = residuals.g2.kernel[...]
+        corrects = jnp.asarray(0.01 * rng.normal(size=(*kernel.shape[:2], cvs)), jnp.float32)
+        residuals.g2.kernel[...] = kernel.at[..., -cvs:].set(corrects)
         modes = np.asarray(0.05 * rng.normal(size=(2, 3, cvs, HISTORY * (cvs + inputs))), np.float32)
         noise = Noise(jnp.full((2, 3, cvs), 0.7), jnp.asarray(modes), jnp.zeros((2, 3, cvs)))
     width = cvs + 2 * inputs

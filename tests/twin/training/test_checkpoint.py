@@ -24,7 +24,7 @@ from twin.training.residual import CHUNK
 
 PLANT = Plant("Curved", 5.0, (Tag("valve", Role.MV), Tag("level", Role.CV)))
 ROWS = 400
-BUDGET = Options(horizon_s=40.0, budget_s=16.0, seed=4)  # of a clock that ticks once a look: 8 chunks
+BUDGET = Options(horizon_s=40.0, budget_s=32.0, seed=4)  # of a clock that ticks at a look, twice a chunk: 8 chunks
 STOPPED = 4 * CHUNK  # the step at which it is stopped
 
 

@@ -162,7 +162,8 @@ def ensemble(scale: float) -> tuple[Ensemble, Grid, np.ndarray]:
     base = arx(np.array([0.8 * np.eye(2)]), np.array([0.2 * np.eye(2)]), np.zeros(2), HISTORY)
     backbones = jax.tree.map(lambda a: jnp.stack([jnp.asarray(a)] * 2), base)
     residuals = jepas(Sizes(2, 2, HISTORY), 2, seed=4)
-    residuals.h2.kernel[...] = scale * jax.random.normal(jax.random.key(0), residuals.h2.kernel.shape)
+    kernel = residuals.g2.kernel[...]
+    residuals.g2.kernel[...] = kernel.at[..., -2:].set(0.2 * scale * jax.random.normal(jax.random.key(0), (2, 64, 2)))
     ends = np.arange(HISTORY - 1, 300)
     region = Region.fit(grid.window(ends, HISTORY), grid.future(ends, HORIZON).w)
     return Ensemble(backbones, residuals, region), grid, ends
