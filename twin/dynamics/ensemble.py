@@ -136,7 +136,7 @@ class Ensemble:
             return z, z
 
         z = jax.lax.scan(latent, state.z, pushed)[1]
-        return y + state.gate * jax.vmap(Jepa.correction, (0, 1, 1), 1)(residuals, z, y)
+        return y + state.gate * jax.vmap(Jepa.correction, (0, 1), 1)(residuals, z)
 
     def _linear(self, state: State) -> jax.Array:
         return jax.vmap(Lti.read)(self.backbones, state.x) + state.n.sum(axis=1)

@@ -32,8 +32,8 @@ def ensemble(residual: bool, noise: bool) -> Ensemble:
     ]
     network = jepas(Sizes(CVS, INPUTS, HISTORY), MEMBERS, 0) if residual else None
     if network is not None:
-        drawn = rng.normal(size=network.h2.kernel.shape) / 8
-        network.h2.kernel[...] = jnp.asarray(drawn, jnp.float32)
+        for layer in (network.g2, network.renew):  # neither corrections nor gates stand still
+            layer.kernel[...] = jnp.asarray(rng.normal(size=layer.kernel.shape) / 8, jnp.float32)
     decay = rng.uniform(0.2, 0.9, (MEMBERS, MODES, CVS)).astype(np.float32)
     modes = Noise(jnp.asarray(decay), jnp.zeros((*decay.shape, columns)), jnp.zeros(decay.shape)) if noise else None
     region = Region(jnp.zeros(CVS + 2 * INPUTS), jnp.eye(CVS + 2 * INPUTS))
