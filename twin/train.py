@@ -23,7 +23,6 @@ from twin.dynamics.ensemble import Ensemble
 from twin.dynamics.jepa import Jepa
 from twin.dynamics.lti import Lti, padded
 from twin.dynamics.noise import Linear, parts
-from twin.dynamics.region import Region
 from twin.errors import QuestionError, TrainingError
 from twin.fleet.start import Joining, Start
 from twin.gain_sign import signs
@@ -41,6 +40,7 @@ from twin.training.disturbances import fit as fit_disturbances
 from twin.training.folds import COUNT, ROWS, Folds, sizes, split, spread
 from twin.training.noise import Chosen, with_noise
 from twin.training.reduction import reduce
+from twin.training.region import trained_region
 from twin.training.residual import Cases, Evaluation, Recipe, Trainer, alarms, cases
 from twin.training.sampling import sampling
 from twin.training.signed import breaks, keep_signs
@@ -466,10 +466,7 @@ def _ensemble(fits: tuple[Linear, ...], best: Evaluation, ships: bool, grid: Gri
     states = max(len(lti.a) for lti in plants)
     backbones = jax.tree.map(lambda *a: jnp.stack(a), *(padded(lti, states) for lti in plants))
     noise = None if noises[0] is None else jax.tree.map(lambda *a: jnp.stack(a), *noises)
-    ends = folds.ends(np.ones(len(folds.run), bool), folds.history, folds.horizon)
-    ends = ends[:: max(1, len(ends) // REGION_WINDOWS)]
-    region = Region.fit(grid.window(ends, folds.history), grid.future(ends, folds.horizon).w)
-    return Ensemble(backbones, best.residuals if ships else None, region, noise)
+    return Ensemble(backbones, best.residuals if ships else None, trained_region(grid, folds), noise)
 
 
 def _noise_card(telemetry: Telemetry, linear: Chosen) -> dict[str, Any]:

@@ -43,6 +43,10 @@ class Region:
         reach = np.quantile(np.linalg.norm((features - centre) @ whiten.T, axis=1), SHARE)
         return cls(centre.astype(np.float32), (whiten / max(reach, FLOOR)).astype(np.float32))
 
+    def widened(self, factor: float) -> Region:
+        """The same around what lies `factor` times as far."""
+        return Region(self.centre, self.whiten / np.float32(factor))
+
     def distance(self, window: Window, w: jax.typing.ArrayLike) -> jax.Array:
         """The distance (a scalar) of a window (L, ·) and planned inputs w (K, inputs): above 1 is outside."""
         y, past = jnp.asarray(window.y), jnp.asarray(window.w)

@@ -20,10 +20,9 @@ from twin.fleet.shape import Tags
 from twin.fleet.start import Joining
 from twin.telemetry import Telemetry
 from twin.train import Options, fit
-from twin.training.folds import COUNT, Folds, spread
+from twin.training.folds import COUNT, split
+from twin.training.region import trained_region
 from twin.windows import Grid
-
-WINDOWS = 1000  # that tell where the site was
 
 
 def adapt(
@@ -80,6 +79,4 @@ def _prior(common: Common, unit: Unit) -> Prior:
 
 def _region(consensus: Consensus, grid: Grid) -> Region:
     shape = consensus.shape
-    folds = Folds(grid.run, np.zeros(len(grid.run), np.int64), shape.history, shape.horizon)
-    ends = spread(folds.held_out(0), WINDOWS)
-    return Region.fit(grid.window(ends, shape.history), np.asarray(grid.future(ends, shape.horizon).w))
+    return trained_region(grid, split(grid.run, shape.history, shape.horizon))
