@@ -54,7 +54,8 @@ class Twin:
         horizon: K, the rows it was trained and calibrated to forecast.
         seen: ranges and stillness of the training telemetry.
         calibration: bands and alarm thresholds.
-        correction: the share of its recent constant error that a forecast is corrected by, 0 to 1.
+        correction: the share of its recent constant error that a forecast is corrected by, 0 to 1: inside and outside
+            of the trained region.
         reference: one history in model units near the middle of what was seen, (L, ·).
         card: the model card, JSON.
         disturbances: what DVs do when nobody says; without it, as in twins of before, they hold.
@@ -69,7 +70,7 @@ class Twin:
     horizon: int
     seen: Seen
     calibration: Calibration
-    correction: float
+    correction: tuple[float, float]
     reference: Window
     card: dict[str, Any]
     slow: Twin | None = None
@@ -88,6 +89,11 @@ class Twin:
     def reads(self, telemetry: Telemetry) -> Telemetry:
         """Telemetry of the plant as this twin reads it: with the components of its vector tags."""
         return with_components(telemetry, self.plant.branches)
+
+    @property
+    def corrections(self) -> np.ndarray:
+        """(2,) float32: `correction`, as `twin.forecasting` takes it."""
+        return np.asarray(self.correction, np.float32)
 
     @property
     def stride(self) -> int:
@@ -147,7 +153,7 @@ def _write_twin(twin: Twin, folder: Path) -> str:
         "branches": {branch.vector: list(branch.told) for branch in twin.plant.branches},
         "history": twin.history,
         "horizon": twin.horizon,
-        "correction": twin.correction,
+        "correction": list(twin.correction),
         "architecture": twin.dynamics.architecture(),
         "card": twin.card,
     }
@@ -257,7 +263,7 @@ def _assemble(manifest: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) ->
         history=int(manifest["history"]),
         horizon=int(manifest["horizon"]),
         seen=Seen(**part("seen")),
-        correction=float(manifest["correction"]),
+        correction=(float(manifest["correction"][0]), float(manifest["correction"][1])),
         calibration=Calibration(
             Bands(**part("bands")),
             Surprise(**part("surprise")),

@@ -73,7 +73,7 @@ def _encode(twin: Twin) -> Any:
             dynamics, windows, whole, lambda p: dynamics.begin(p, jnp.asarray(p.w)[-1:]), CALM, filter_gain=1
         )
         decay = CALM ** jnp.arange(len(whole) - 1, -1, -1, dtype=jnp.float32)
-        kept = model.scaled(jnp.float32(twin.correction) * (decay @ whole) / decay.sum())
+        kept = model.scaled((decay @ whole) / decay.sum())
         drift = kept.drift
         return (state.x, state.z, state.n, drift.x, drift.z, drift.n, kept.bias, y[-L:], w[-L:])
 
@@ -81,7 +81,7 @@ def _encode(twin: Twin) -> Any:
 
 
 def _rollout(twin: Twin) -> Any:
-    dynamics = twin.dynamics
+    dynamics, (inside, outside) = twin.dynamics, twin.correction
 
     def roll(state: tuple[jax.Array, ...], planned: jax.Array) -> jax.Array:
         x, z, n, dx, dz, dn, bias, y, past = state
@@ -89,7 +89,8 @@ def _rollout(twin: Twin) -> Any:
         window = Window(y, past, jnp.ones_like(y))  # type: ignore[arg-type]
 
         def one(w: jax.Array) -> jax.Array:
-            return rollout(model, State(x, z, dynamics.region.gate(window, w), n), w)
+            gate = dynamics.region.gate(window, w)
+            return rollout(model.scaled(outside + gate * (inside - outside)), State(x, z, gate, n), w)
 
         return jax.vmap(one)(planned)
 

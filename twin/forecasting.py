@@ -21,16 +21,18 @@ def forecaster(
     Args:
         windows: (n, L, ·) the windows that end at each of the last n rows, oldest first.
         whole: (n,) 1 where a window is all history, 0 where it is padded at its start.
-        correction: the share of the constant error to take out; less where fewer windows are whole.
+        correction: the share of the constant error to take out, () or (2,): inside and outside of the trained region,
+            in between by the gate; less where fewer windows are whole.
     """
     last = jax.tree.map(lambda part: jnp.asarray(part)[-1], windows)
     model, state = estimate(
         dynamics, windows, whole, lambda window: dynamics.begin(window, jnp.asarray(window.w)[-1:]), CALM, filter_gain=1
     )
     decay = CALM ** jnp.arange(len(whole) - 1, -1, -1, dtype=jnp.float32)
-    corrected = model.scaled(correction * (decay @ whole) / decay.sum())
+    inside, outside = jnp.broadcast_to(jnp.asarray(correction, jnp.float32), (2,)) * (decay @ whole) / decay.sum()
 
     def forecast(w: jax.Array) -> jax.Array:
-        return rollout(corrected, state._replace(gate=dynamics.region.gate(last, w)), w)
+        gate = dynamics.region.gate(last, w)
+        return rollout(model.scaled(outside + gate * (inside - outside)), state._replace(gate=gate), w)
 
     return forecast

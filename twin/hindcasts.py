@@ -28,7 +28,7 @@ def hindcasts(twin: Twin, grid: Grid, ends: np.ndarray, dynamics: Ensemble | Non
         part = np.resize(ends[start : start + CHUNK], CHUNK)  # repeated where there are fewer: one compiled shape
         windows, whole = recent(grid, part, twin.history)
         w = grid.future(part, twin.horizon).w
-        found.append(np.asarray(_forecasts(dynamics or twin.dynamics, windows, whole, w, np.float32(twin.correction))))
+        found.append(np.asarray(_forecasts(dynamics or twin.dynamics, windows, whole, w, twin.corrections)))
     y = np.concatenate(found)[: len(ends)]
     return (future.y - y).astype(np.float64), future.mask
 

@@ -263,7 +263,7 @@ def _simulate(twin: Twin, history: Telemetry, inputs: np.ndarray) -> np.ndarray:
     scaled = twin.scaler.w_in(inputs)
     scaled = np.pad(scaled, ((0, _bucket(count) - count), (0, -rows % ROW_BUCKET), (0, 0)), mode="edge")
     windows, whole = recent_windows(twin, history)
-    y = _rollouts(twin.dynamics, windows, whole, scaled, np.float32(twin.correction))
+    y = _rollouts(twin.dynamics, windows, whole, scaled, twin.corrections)
     return twin.scaler.y_out(np.asarray(y)[:count, :rows])
 
 

@@ -129,11 +129,13 @@ def _effects(card: dict[str, Any]) -> dict[str, dict[str, dict[str, str]]]:
 
 def _correction(correction: dict[str, Any]) -> str:
     share, told = correction["share"], dict(zip(correction["shares"], correction["errors"], strict=True))
+    beyond = "" if correction["outside"] == share else f" Outside of the trained region {correction['outside']:.0%} is."
     if not share:
-        return "Forecasts are not corrected for the constant error of the last rows: out of fold that does not help."
+        why = "Forecasts are not corrected for the constant error of the last rows: out of fold that does not help."
+        return why + beyond
     return (
         f"Forecasts are corrected for {share:.0%} of the constant error of the last rows,"
-        f" which brings the out-of-fold error to {told[share]:.2f} of that without."
+        f" which brings the out-of-fold error to {told[share]:.2f} of that without.{beyond}"
     )
 
 

@@ -45,7 +45,7 @@ def sign_check(
     ends = Grid.of(telemetry, twin.scaler).ends(twin.history, 0)
     grid = Grid.of(telemetry, twin.scaler)
     points = operating_points(grid, ends, twin.history, twin.dynamics, len(plant.mvs), SEED)
-    found = answers(twin.dynamics, points, mvs, twin.horizon, twin.correction)
+    found = answers(twin.dynamics, points, mvs, twin.horizon, twin.corrections)
     unit = twin.scaler.y_scale / twin.scaler.w_scale[mvs, None]
     effects: dict[str, Any] = {}
     for i, row in enumerate(mvs):

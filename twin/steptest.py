@@ -324,7 +324,7 @@ class _Reach:
     def __init__(self, twin: Twin, history: Telemetry, scaled: Scaled) -> None:
         windows, whole = recent_windows(twin, history)
         self._twin, self._scaled = twin, scaled
-        correction = jnp.float32(twin.correction)
+        correction = jnp.asarray(twin.corrections)
         self._forecast = jax.jit(forecaster(twin.dynamics, windows, jnp.asarray(whole), correction))
         rows = len(next(iter(scaled(0.0).values())))
         self._held = np.tile(twin.scaler.w_out(windows.w[-1, -1]), (rows, 1))

@@ -185,7 +185,12 @@ def fit(
     card["training"]["noise_model"] = _noise_card(telemetry, linear)
     card["training"]["sampling"] = sampling(grid, telemetry.plant.sample_period_s)
     card["disturbances"] = told_of_dvs
-    card["training"]["correction"] = {"share": judged.share, "shares": SHARES, "errors": judged.errors}
+    card["training"]["correction"] = {
+        "share": judged.share,
+        "outside": judged.outside,
+        "shares": SHARES,
+        "errors": judged.errors,
+    }
     best_arx = next(score for score in scores if isinstance(score.candidate, Arx))
     arx = _judged(grid, folds, best_arx.fits)
     residuals = {"twin": judged.residuals, "arx": _linear(arx), "persistence": _persistence(arx)}
@@ -202,7 +207,7 @@ def fit(
         horizon=folds.horizon,
         seen=Seen.of(telemetry),
         calibration=Calibration.fit(judged.residuals, judged.mask, judged.fold, judged.plain, judged.unannounced),
-        correction=judged.share,
+        correction=(judged.share, judged.outside),
         reference=_reference(grid, folds),
         card=card,
         disturbances=disturbances if told_of_dvs else None,

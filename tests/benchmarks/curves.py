@@ -45,7 +45,7 @@ def judge(plant: str, rows: int, budget_s: float) -> dict[str, Any]:
     windows, whole = recent(seen, ends, twin.history)
     future = seen.future(ends, twin.horizon)
     true = twin.scaler.y_in(truth)[ends[:, None] + np.arange(1, twin.horizon + 1)]
-    share = np.float32(twin.correction)
+    share = twin.corrections
     arx, subspace = (best(grid, twin.history, twin.horizon) for best in (best_arx, best_subspace))
     forecasters = {
         "twin": lambda p, k, w: forecaster(twin.dynamics, p, k, share)(w),

@@ -288,7 +288,7 @@ def adapted(number: int) -> dict[str, Any]:
 def _free_run(twin: Twin, test: Telemetry) -> float:
     """The mean over rows and CVs of the RMSE over the site's deviations, as `loss` has it, from histories alike."""
     grid = Grid.of(test, twin.scaler)
-    ends, share = spread(grid.ends(shape().history, shape().horizon), JUDGED), np.float32(twin.correction)
+    ends, share = spread(grid.ends(shape().history, shape().horizon), JUDGED), twin.corrections
     windows, whole = recent(grid, ends, twin.history)
     future = grid.future(ends, shape().horizon)
     y = jax.jit(jax.vmap(lambda a, b, w: forecaster(twin.dynamics, a, b, share)(w)))(windows, whole, future.w)

@@ -93,7 +93,7 @@ def judge(
         return {"refused": error.detail}
     cpu = time.process_time() - cpu
     score = partial(_errors, test=test, truth=truth, deviation=deviation, twin=twin)
-    share = np.float32(twin.correction)
+    share = twin.corrections
     out = {
         "nrmse": score(lambda windows, whole, w: forecaster(twin.dynamics, windows, whole, share)(w)),
         "cpu_s": round(cpu, 1),
@@ -130,7 +130,7 @@ def _coverage(twin: Twin, test: Telemetry) -> float:
     seen = Grid.of(test, twin.scaler)
     ends = seen.ends(HISTORY, HORIZON)[::STRIDE]
     windows, whole = recent(seen, ends, twin.history)
-    future, share = seen.future(ends, twin.horizon), np.float32(twin.correction)
+    future, share = seen.future(ends, twin.horizon), twin.corrections
     forecast = jax.jit(jax.vmap(lambda a, b, w: forecaster(twin.dynamics, a, b, share)(w)))
     error = future.y - np.asarray(forecast(windows, whole, future.w))
     low, high = twin.calibration.bands.interval(0.9, twin.horizon)

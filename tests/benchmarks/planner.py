@@ -69,7 +69,7 @@ def random_twin(mvs: int, cvs: int, states: int, residual: bool, seed: int = 0) 
         horizon=HORIZON,
         seen=Seen(np.full(mvs, -3.0), np.full(mvs, 3.0), flat + HISTORY, flat),
         calibration=Calibration.fit(residuals, np.ones_like(residuals), np.arange(200) % MEMBERS),
-        correction=0.0,
+        correction=(0.0, 0.0),
         reference=window,
         card={},
     )

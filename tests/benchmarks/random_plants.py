@@ -133,7 +133,7 @@ def judge(seed: int, budget_s: float, cpu_budget: bool) -> dict[str, Any]:
     cpu = time.process_time() - cpu
     grid = Grid.of(train, twin.scaler)
     arx, subspace = best_arx(grid, twin.history, twin.horizon), best_subspace(grid, twin.history, twin.horizon)
-    share = np.float32(twin.correction)
+    share = twin.corrections
     training = twin.card["training"]
     out: dict[str, Any] = {
         "plant": asdict(drawn),

@@ -146,7 +146,7 @@ def _twin(task: Task) -> Trained:
     twin = fit(task.train, Options(budget_s=task.budget_s), clock=task.clock)
     shutil.rmtree(task.keep, ignore_errors=True)
     artifact.save(twin, task.keep)
-    share = np.float32(twin.correction)
+    share = twin.corrections
     training = twin.card["training"]
     told = {
         "kind": training["backbone"]["name"],

@@ -105,7 +105,7 @@ def forecasts(slug: str) -> dict[str, Any]:
     system, twin = SYSTEMS[slug], trained(slug)
     grid = Grid.of(telemetry(slug), twin.scaler)
     unseen = Grid.of(system.telemetry(UNSEEN, SEED), twin.scaler)
-    share = np.float32(twin.correction)
+    share = twin.corrections
 
     def ours(windows: Window, whole: Any, w: Any) -> jax.Array:
         return forecaster(twin.dynamics, windows, whole, share)(w)

@@ -64,7 +64,7 @@ def judge(case: str, seed: int, budget_s: float) -> dict[str, Any]:
     grid = Grid.of(read, twin.scaler)
     ends = grid.ends(twin.history, twin.horizon)[::STRIDE]
     windows, whole = recent(grid, ends, twin.history)
-    share = np.float32(twin.correction)
+    share = twin.corrections
     forecast = jax.jit(jax.vmap(lambda p, k, w: forecaster(twin.dynamics, p, k, share)(w)))
     y = twin.scaler.y_out(np.asarray(forecast(windows, whole, grid.future(ends, twin.horizon).w)))[:, :, 0]
     true = truth[ends[:, None] + np.arange(1, twin.horizon + 1)]

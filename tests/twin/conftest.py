@@ -49,7 +49,7 @@ def hand_made() -> Twin:
         horizon=HORIZON,
         seen=Seen(np.array([20.0, 10.0]), np.array([60.0, 30.0]), np.array([100, 100, 100]), np.array([0, 0, 0])),
         calibration=Calibration.fit(residuals, np.ones_like(residuals), np.zeros(999, int)),
-        correction=0.0,
+        correction=(0.0, 0.0),
         reference=Window(np.zeros((4, 1), np.float32), np.zeros((4, 2), np.float32), np.ones((4, 1), np.float32)),
         card={},
     )

@@ -53,7 +53,9 @@ def twin(hand_made):
     residuals.g2.kernel[...] = residuals.g2.kernel[...].at[..., -1].set(corrects)
     decay = jnp.full((members, 2, 1), 0.6)
     noise = Noise(decay, jnp.asarray(0.05 * rng.standard_normal((members, 2, 1, columns)), jnp.float32), 0.0 * decay)
-    return replace(hand_made, correction=0.5, dynamics=replace(hand_made.dynamics, residuals=residuals, noise=noise))
+    return replace(
+        hand_made, correction=(0.5, 1.0), dynamics=replace(hand_made.dynamics, residuals=residuals, noise=noise)
+    )
 
 
 def test_it_forecasts_as_the_twin_does_without_any_of_its_code(twin, tmp_path):

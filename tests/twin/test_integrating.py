@@ -40,7 +40,7 @@ def twin_of(backbone: Lti) -> Twin:
         horizon=ROWS,
         seen=Seen(np.array([0.0, 0.0]), np.array([60.0, 60.0]), np.full(3, 10_000), np.zeros(3, int)),
         calibration=Calibration.fit(wide, np.ones_like(wide), np.zeros(99, int)),
-        correction=0.0,
+        correction=(0.0, 0.0),
         reference=Window(
             np.full((HISTORY, 1), 2.0, np.float32),
             np.full((HISTORY, 2), 30.0, np.float32),

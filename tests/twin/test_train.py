@@ -73,7 +73,7 @@ def test_the_card_says_what_was_chosen_and_why(linear: train.Twin) -> None:
     assert not training["residual"]["ships"]
     assert (training["stopping_step"], training["stopped_by"]) == (0, "time")
     assert sum(training["folds"]) == 600
-    assert training["correction"]["share"] == linear.correction
+    assert (training["correction"]["share"], training["correction"]["outside"]) == linear.correction
     assert training["correction"]["errors"][0] == 1.0
 
 

@@ -28,6 +28,7 @@ class OutOfFold(NamedTuple):
 
     Attributes:
         share: the correction chosen.
+        outside: that of the linear parts alone, which forecast where the residual is not trusted.
         errors: of each of `SHARES`, over that without a correction.
         residuals: (n, K, CVs) under that correction, model units.
         mask: (n, K, CVs) where the CVs were measured.
@@ -37,6 +38,7 @@ class OutOfFold(NamedTuple):
     """
 
     share: float
+    outside: float
     errors: tuple[float, ...]
     residuals: np.ndarray
     mask: np.ndarray
@@ -56,23 +58,30 @@ def out_of_fold(
     """
     futures = [grid.future(ends, folds.horizon) for ends in held_out]
 
-    def under(inputs: list[np.ndarray]) -> np.ndarray:
+    def under(inputs: list[np.ndarray], dynamics: Ensemble = dynamics) -> np.ndarray:
         """(shares, n, K, CVs) residuals under inputs (n, K, inputs) of each fold."""
         cases = enumerate(zip(held_out, futures, inputs, strict=True))
         parts = [_residuals(member(dynamics, i), grid, folds.history, *case) for i, case in cases]
         return np.concatenate(parts, axis=1)
 
-    residuals = under([future.w for future in futures])
-    mask = np.concatenate([future.mask for future in futures])
+    measured = [future.w for future in futures]
+    residuals, mask = under(measured), np.concatenate([future.mask for future in futures])
+    chosen, errors = _choice(residuals, mask)
+    outside = chosen
+    if dynamics.residuals is not None:
+        outside, _ = _choice(under(measured, replace(dynamics, residuals=None)), mask)
+    fold = np.repeat(np.arange(len(held_out)), [len(ends) for ends in held_out])
+    unannounced = None if expected is None else under([expected(ends) for ends in held_out])[chosen]
+    return OutOfFold(SHARES[chosen], SHARES[outside], errors, residuals[chosen], mask, fold, residuals[0], unannounced)
+
+
+def _choice(residuals: np.ndarray, mask: np.ndarray) -> tuple[int, tuple[float, ...]]:
+    """Which of `SHARES` to take by residuals (shares, n, K, CVs), and the error of each over that without."""
     known = np.maximum(mask.sum(axis=0), 1)
     rmse = np.sqrt((mask * residuals**2).sum(axis=1) / known)  # (shares, K, CVs)
     errors = (rmse / (rmse[0].mean(axis=0) + 1e-9)).mean(axis=(1, 2))
     best = int(np.argmin(errors))
-    chosen = best if errors[best] < PAYS * errors[0] else 0
-    fold = np.repeat(np.arange(len(held_out)), [len(ends) for ends in held_out])
-    told = tuple(float(error / errors[0]) for error in errors)
-    unannounced = None if expected is None else under([expected(ends) for ends in held_out])[chosen]
-    return OutOfFold(SHARES[chosen], told, residuals[chosen], mask, fold, residuals[0], unannounced)
+    return best if errors[best] < PAYS * errors[0] else 0, tuple(float(error / errors[0]) for error in errors)
 
 
 def member(dynamics: Ensemble, number: int) -> Ensemble:

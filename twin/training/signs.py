@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -162,11 +162,11 @@ class Answers(NamedTuple):
     size: np.ndarray
 
 
-def answers(dynamics: Ensemble, points: Points, mvs: np.ndarray, horizon: int, correction: float = 0.0) -> Answers:
+def answers(dynamics: Ensemble, points: Points, mvs: np.ndarray, horizon: int, correction: Any = 0.0) -> Answers:
     """By each member, as `predict` would forecast it, of the MVs (m,) at `mvs`."""
     parts = []
     for number in range(dynamics.members):
-        one = _answers(member(dynamics, number), points, jnp.asarray(mvs), horizon, np.float32(correction))
+        one = _answers(member(dynamics, number), points, jnp.asarray(mvs), horizon, np.asarray(correction, np.float32))
         parts.append([np.asarray(part, np.float64) for part in one])
     first, last, size = (np.stack(part) for part in zip(*parts, strict=True))
     return Answers(np.stack([first, last]), size)

@@ -62,7 +62,7 @@ def _twin(plant: Plant, gains: list[float], error: float) -> Twin:
         horizon=HORIZON,
         seen=Seen(np.array([0.0, 1.0]), np.array([2.0, 1.0]), np.array([1000, 1000, 1000]), np.array([0, 0, 0])),
         calibration=calibration,
-        correction=0.0,
+        correction=(0.0, 0.0),
         reference=Window(np.zeros((4, 1), np.float32), np.zeros((4, 2), np.float32), np.ones((4, 1), np.float32)),
         card={},
     )

@@ -76,7 +76,7 @@ def drawn(mvs, cvs, states, seed, latent, radius):
         horizon=HORIZON,
         seen=Seen(np.full(inputs, 20.0), np.full(inputs, 90.0), flat + 40, flat + 5),
         calibration=Calibration.fit(errors, np.ones_like(errors), np.arange(300) % 2),
-        correction=0.0,
+        correction=(0.0, 0.0),
         reference=Window(*(np.zeros((HISTORY, n), np.float32) for n in (cvs, inputs, cvs))),
         card={},
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,7 @@ from twin.dynamics.ensemble import Ensemble
 from twin.dynamics.lti import arx
 from twin.dynamics.offset_free import ROWS
 from twin.dynamics.region import Region
+from twin.forecasting import forecaster
 from twin.training.correction import member, out_of_fold, recent
 from twin.training.folds import COUNT, split
 from twin.windows import Grid
@@ -67,3 +70,22 @@ def test_a_member_alone_is_the_ensemble_of_equals() -> None:
     whole, one = dynamics(), member(dynamics(), 2)
     assert one.members == 1
     assert one.read(one.encode(window)) == pytest.approx(whole.read(whole.encode(window)))
+
+
+def test_outside_of_the_region_the_other_share_counts() -> None:
+    """Between both by the gate: at distance 2^(1/4) it is a half."""
+    rows = grid(np.full(ROWS_IN_ALL, 0.2), np.zeros(ROWS_IN_ALL))
+    windows, whole = jax.tree.map(lambda part: part[0], recent(rows, np.array([500]), HISTORY))
+    held = rows.w[501 : 501 + HORIZON]
+    last = jax.tree.map(lambda part: part[-1], windows)
+    away = float(dynamics().region.distance(last, held))
+
+    def forecast(distance: float, shares: tuple[float, ...]) -> np.ndarray:
+        near = replace(dynamics(), region=dynamics().region.widened(away / distance))
+        return np.asarray(forecaster(near, windows, jnp.asarray(whole), jnp.asarray(shares))(held))
+
+    plain, all_of_it = forecast(1.0, (0.0,)), forecast(1.0, (1.0,))
+    assert np.abs(all_of_it - plain).max() > 0.5
+    np.testing.assert_allclose(forecast(0.9, (0.0, 1.0)), plain, rtol=1e-5)
+    np.testing.assert_allclose(forecast(100.0, (0.0, 1.0)), all_of_it, rtol=1e-5)
+    np.testing.assert_allclose(forecast(2**0.25, (0.0, 1.0)), (plain + all_of_it) / 2, rtol=1e-4)
