@@ -121,7 +121,8 @@ plt.show()
 # predicting embeddings only. The last panel says how much of each CV a straight line reads from it, out of sample.
 
 # %%
-z = np.asarray(jax.vmap(latents, in_axes=(None, 0))(models["with SIGReg"], jax.tree.map(lambda a: a[0], judged)))
+model, cases = models["with SIGReg"], jax.tree.map(lambda a: a[0], judged)
+z = np.asarray(model.parts(jax.vmap(latents, in_axes=(None, 0))(model, cases))[0])  # features, without corrections
 y = np.asarray(judged.future.y[0])
 flat, levels = z.reshape(-1, z.shape[-1]), y.reshape(-1, y.shape[-1])
 middle = flat.mean(axis=0)
