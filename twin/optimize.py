@@ -247,9 +247,12 @@ def _solve(
 
 
 def _iterate(improve: Any, problem: Problem, solution: Solution, deadline: Deadline, solver: str) -> Solution | None:
-    """Iterate until it converges, nothing helps or time is up: in chunks, where there is a deadline to look at."""
+    """Iterate until it converges, nothing helps or time is up: in chunks, where there is a deadline to look at.
+
+    The peers of SQP always do, as they begin anew from the best with each chunk.
+    """
     first = int(solution.iterations)
-    chunk = ITERATIONS[solver] if deadline.endless else CHUNK[solver]
+    chunk = ITERATIONS[solver] if deadline.endless and solver == "sqp" else CHUNK[solver]
     found = None
     while not deadline.passed():
         before = int(solution.iterations)
