@@ -58,7 +58,7 @@ class Twin:
             of the trained region.
         reference: one history in model units near the middle of what was seen, (L, ·).
         card: the model card, JSON.
-        disturbances: what DVs do when nobody says; without it, as in twins of before, they hold.
+        disturbances: what DVs do when nobody says; without it they hold.
         slow: a twin of the same plant on averages over a whole number of periods, for long horizons; None without one.
     """
 
@@ -201,9 +201,8 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{folder.name} holds nothing that can be read: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ArtifactError(
-            f"{folder.name} is of another format than {FORMAT}, which this version reads: train it again"
-        )
+        why = f"{folder.name} is of another format than {FORMAT}, which this version reads: train it again"
+        raise ArtifactError(why)
     whole = manifest.pop("sha256", None) == _digest(manifest)
     if not whole or hashlib.sha256(weights).hexdigest() != manifest.get("weights_sha256"):
         raise ArtifactError(f"{folder.name} is damaged: a checksum does not fit; restore a backup")

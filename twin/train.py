@@ -53,7 +53,7 @@ BACKBONE_SHARE = 0.15  # of the progress bar
 PAYS = 0.95  # the residual ships where it brings the out-of-fold error to this share of the backbone's
 AS_GOOD = 0.999  # the same of a fleet's residual, for which other units have spoken already
 CALIBRATED = 300  # held-out windows a fold that calibrate the bands
-REGION_WINDOWS = 4000
+REFERENCES = 4000  # windows at most, of which the one nearest to the middle is kept
 UNCHANGED = 0.05  # of its own error: by how much a forecast may change when states are taken out of the backbone
 
 
@@ -501,7 +501,7 @@ def _persistence(judged: list[Cases]) -> np.ndarray:
 def _reference(grid: Grid, folds: Folds) -> Window:
     """A fully measured history near the middle of what was seen: the window whose means lie nearest to zero."""
     ends = folds.ends(np.ones(len(folds.run), bool), folds.history, folds.horizon)
-    window = grid.window(ends[:: max(1, len(ends) // REGION_WINDOWS)], folds.history)
+    window = grid.window(ends[:: max(1, len(ends) // REFERENCES)], folds.history)
     away = (window.y.mean(axis=1) ** 2).mean(axis=1) + (window.w.mean(axis=1) ** 2).mean(axis=1)
     nearest = int(np.argmin(away + (1 - window.mask.mean(axis=(1, 2)))))
     return Window(*(part[nearest] for part in window))

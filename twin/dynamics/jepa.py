@@ -5,7 +5,7 @@
     u  = σ(renew(a))                     the share of each component that a row renews
     s' = (1 − u) s + u g2(a)
     c' = (1 − u) c + g2(a)               zero at first, so that training starts at the backbone
-    y  = y_lin + c                       readout
+    y  = y_lin + c                       readout (of a share of c, where signs of gains are asked)
     e  = t(CVs of the last rows)         target encoder: what the latent is to predict (joint embedding)
     ê  = p(s, y_lin)                     linear head that predicts it
 

@@ -75,7 +75,8 @@ def load(path: Path) -> Consensus:
     """
     manifest, vector = _read(path)
     if manifest.get("format") != FORMAT:
-        raise ArtifactError(f"{path.name} is of another format than {FORMAT}, which this version reads")
+        why = f"{path.name} is of another format than {FORMAT}, which this version reads: start the federation anew"
+        raise ArtifactError(why)
     try:
         shape = Shape.from_json(manifest["shape"])
         checked(path.name, vector, len(Common.fresh(shape).vector()))

@@ -130,6 +130,7 @@ class Start:
             error = float(np.sqrt(np.mean(errors, axis=0)).mean())
             candidate = FromFleet(self.fleet.id, strength, shape.lags, shape.input_rows)
             found.append(Score(candidate, error if np.isfinite(error) else np.inf, fits))
+        # a consensus of sites (`twin.federation.adapt`) has shown nothing: the unit's rows alone decide
         told = self.fleet.card.get("strengths", {"log_error": [0.0] * len(STRENGTHS), "rows": 0.0})
         rows = float(len(grid.run))
         own_error = np.log([max(score.error, 1e-6) for score in found])

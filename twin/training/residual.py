@@ -189,7 +189,7 @@ def loss(
     """Readout + latent prediction + SIGReg over a batch of B cases.
 
         ŷ_k = y_lin,k + c_k                  readout  = mean weight (ŷ − y)², 1 for the backbone alone
-        ê_k = p(z_k, y_lin,k)                latent   = mean (ê_k − e_k)²
+        ê_k = p(s_k, y_lin,k)                latent   = mean (ê_k − e_k)²
         e_k = t(y_{k−7} … y_k)               Gaussian = SIGReg of e_k over the batch
         ŵ   = i(z_j, z_k)                    inverse  = mean (ŵ − mean of w_{j+1} … w_k)²
         Δ_k = ŷ_k(w + push) − ŷ_k(w)         signs    = mean weight (what of a step response has the wrong sign)²
