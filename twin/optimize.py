@@ -34,7 +34,7 @@ from twin.planning.backoff import BackOff
 from twin.planning.certificate import Entry, certify
 from twin.planning.dead_time import out_of_reach
 from twin.planning.deadline import Deadline
-from twin.planning.direction import unsteered, usual
+from twin.planning.direction import OUTSIDE, unsteered, usual
 from twin.planning.doubts import doubts
 from twin.planning.program import Program, Units, outputs, responses
 from twin.planning.question import Question, check_positive, spans
@@ -51,7 +51,6 @@ from twin.windows import Window
 ITERATIONS = {"sqp": 16, "cem": 100, "mppi": 60, "gradient": 200}  # at most
 CHUNK = {"sqp": 4, "cem": 10, "mppi": 10, "gradient": 25}  # iterations between two looks at the clock
 SENSOR = ("stale", "frozen")  # codes of reasons that speak of one sensor
-OUTSIDE = 4.0  # distance from the trained region, in its own radii, from which the twin does not plan
 COSTS = ("weight", "price", "zone_weight", "H", "g")
 FAR = 10.0  # spans: no plan moves a CV so far
 LIGHTER = 1e-3  # what the objective is multiplied by to see whether limits can be kept at all

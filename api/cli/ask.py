@@ -46,11 +46,13 @@ def predict(
         from api.cli import show
 
         show.bands(answer["times"], answer["baseline"], f"{answer['twin']} from {answer['at']}, nothing moves")
+        show.supposed(answer, answer["disturbances"])
         show.verdict(answer["trust"])
         for scenario in answer["scenarios"]:
             show.bands(answer["times"], scenario["cvs"], scenario["name"])
             for clip in scenario["clipped"]:
                 typer.echo(f"{clip['tag']}: {clip['asked']:g} asked, {clip['used']:g} used: {clip['reason']}")
+            show.supposed(scenario, scenario["unannounced"])
             show.verdict(scenario["trust"])
 
 
@@ -89,6 +91,7 @@ def optimize(
         show.table(["MV", "next"], (answer["next"] or {}).items())
         if answer["cvs"]:
             show.bands(answer["times"], answer["cvs"], f"{answer['twin']} from {answer['at']}")
+        show.supposed(answer, answer["unannounced"])
         columns = ["tag", "side", "limit", "worst", "margin", "kept"]
         show.table(columns, [[line[c] for c in columns] for line in answer["certificate"]], "certificate")
         for remedy in answer["remedies"]:

@@ -8,7 +8,7 @@ from api.cli import show
 
 
 def show_card(card: dict[str, Any]) -> None:
-    """Print the backtest, the gains and what training says; the page (`--html`) has the plots."""
+    """Print the backtest, the gains and the summary; the page (`--html`) has the plots."""
     backtest = card["backtest"]
     peers = list(next(iter(backtest["cvs"].values()))["rmse"])
     columns = ["CV", "unit", "rows ahead", *(f"RMSE {peer}" for peer in peers)]
@@ -24,23 +24,12 @@ def show_card(card: dict[str, Any]) -> None:
         for mv, of_mv in responses["gains"].items()
         for cv, gain in of_mv.items()
     ]
-    known = card.get("identifiability", {"effects": {}, "mvs": {}})
+    known = card.get("identifiability", {"effects": {}})
     for line in gains:
         line.append(known["effects"].get(line[0], {}).get(line[1], {}).get("verdict"))
     show.table(["MV", "CV", "gain", "low", "high", "unit", "verdict"], gains, "gains")
-    for name, found in known["mvs"].items():
-        for reason in found["reasons"]:
-            show.console.print(f"{name}: {reason['detail']}.", markup=False)
-    for mv, of_mv in card.get("gain_sign", {"effects": {}})["effects"].items():
-        for cv, sign in of_mv.items():
-            text = f"{mv} → {cv}, sign {sign['asked']:+d} asked: {sign['status']}; {sign['why']}."
-            show.console.print(text, style=None if sign["status"] == "kept" else "yellow", markup=False)
-    show.console.print(card["training"]["residual"]["why"], markup=False)
-    sampling = card["training"].get("sampling", {"errors": []})
-    if sampling["errors"]:
-        show.console.print(sampling["why"], markup=False)
-    for name, why in card["unknown_effects"].items():
-        show.console.print(f"The effect of {name} is unknown: {why}.", markup=False)
+    for line in card.get("summary", ()):  # a service of before has none
+        show.console.print(line, markup=False, highlight=False)
 
 
 def show_quality(found: dict[str, Any]) -> None:

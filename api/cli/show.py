@@ -56,6 +56,14 @@ def bands(times: Sequence[str], cvs: Mapping[str, Mapping[str, Sequence[float]]]
     table(["time", *cvs], cells, title)
 
 
+def supposed(answer: Mapping[str, Any], tags: Iterable[str]) -> None:
+    """Print what an answer supposes of DVs whose course nobody announced."""
+    for tag in tags:
+        path = answer["disturbances"][tag]
+        course = f"stay at {path[0]:.4g}" if min(path) == max(path) else f"go from {path[0]:.4g} to {path[-1]:.4g}"
+        console.print(f"{tag} was not announced: the twin expects it to {course}", markup=False, highlight=False)
+
+
 def verdict(trust: Mapping[str, Any]) -> None:
     """Print how far an answer can be trusted."""
     if trust["in_distribution"]:

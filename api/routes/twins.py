@@ -19,6 +19,7 @@ from twin.errors import QuestionError
 from twin.exclusions import Exclusion
 from twin.gain_sign import signs
 from twin.responses import gain_map, step_responses
+from twin.summary import summary
 
 router = APIRouter(prefix="/v1/plants/{plant}", tags=["twins"])
 
@@ -72,14 +73,15 @@ def get_twin(app: App, _: Reader, plant: PlantSlug, twin: TwinName) -> Response:
 def report(
     app: App, _: Reader, plant: PlantSlug, twin: TwinName, accept: Annotated[str, Header()] = "application/json"
 ) -> Response:
-    """The model card: backtest, coverage, step responses, data used. JSON, or HTML with plots by Accept."""
+    """The model card: backtest, coverage, step responses, data used, and a `summary` in sentences. JSON, or HTML with
+    plots by Accept."""
     card = app.registry.get(plant, twin).card
     if "text/html" in accept:
         policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
         from twin.report import page  # draws with matplotlib, which is not worth loading before it is asked for
 
         return Response(page(card), media_type="text/html", headers={"Content-Security-Policy": policy})
-    return json_answer(card)
+    return json_answer({**card, "summary": summary(card)})
 
 
 @router.get("/twins/{twin}/step-responses", response_model=StepResponsesAnswer)

@@ -180,23 +180,45 @@ def test_training_that_fails_says_why(run: Run, client: Any) -> None:
     assert "rows" in result.stdout
 
 
+def flat(text: str) -> str:
+    """In one line, wherever the terminal broke it."""
+    return " ".join(text.split())
+
+
+def expects(dv: str, path: list[float]) -> str:
+    """What is said of a DV that nobody announced and whose expected course is known."""
+    course = f"stay at {path[0]:.4g}" if len(set(path)) == 1 else f"go from {path[0]:.4g} to {path[-1]:.4g}"
+    return f"{dv} was not announced: the twin expects it to {course}"
+
+
 def test_questions_and_the_report(run: Run, trained: dict[str, Any], tmp_path: Path) -> None:
     words = ("predict", "tank", "--horizon-s", 300, "--move", "pump_1=3@60", "--dv", "inflow_3=1")
     answer = body(run(*words, "--json"))
     [scenario] = answer["scenarios"]
     assert (answer["twin"], len(scenario["moves"]["pump_1"])) == (trained["result"]["twin"], 60)
-    assert "nothing moves" in run(*words).stdout
+    shown = flat(run(*words).stdout)
+    assert "nothing moves" in shown
+    assert shown.count(expects("inflow_3", answer["disturbances"]["inflow_3"])) == 1  # of the baseline
+    silent = flat(run(*words[:-2]).stdout)
+    assert silent.count(expects("inflow_3", answer["disturbances"]["inflow_3"])) == 2  # and of the move, too
     words = ("optimize", "tank", "--horizon-s", 300, "--setpoint", "level_1=13", "--limit", "level_1=:18")
     answer = body(run(*words, "--json"))
     assert [line["limit"] for line in answer["certificate"] if (line["tag"], line["side"]) == ("level_1", "high")] == [
         18
     ]
-    assert "certificate" in run(*words).stdout
+    shown = flat(run(*words).stdout)
+    assert "certificate" in shown
+    assert expects("inflow_3", answer["disturbances"]["inflow_3"]) in shown
+    assert "was not announced" not in flat(run(*words, "--dv", "inflow_3=1").stdout)
     page = tmp_path / "report.html"
     assert run("report", "tank", "--html", page).exit_code == 0
     assert "<svg" in page.read_text()
-    assert "backtest" in run("report", "tank").stdout
-    assert "backtest" in body(run("report", "tank", "--json"))
+    card, shown = body(run("report", "tank", "--json")), flat(run("report", "tank").stdout)
+    assert "backtest" in card
+    assert "backtest" in shown
+    [told] = [line for line in card["summary"] if line.startswith("inflow_3, where nobody says what it will do,")]
+    assert told in shown
+    assert told in flat(page.read_text())
 
 
 def test_a_plan_is_calibrated_for_and_replayed(run: Run, client: Any, trained: dict[str, Any]) -> None:

@@ -267,7 +267,7 @@ def main() -> None:
         if "forecasts" not in kept:
             kept["forecasts"] = forecasts(name)
             keep()
-        ways = [("practice", 1), ("flat", 1), *(("two scales", t) for t in TIMES), ("flat long", 10)]
+        ways = [("practice", 1), ("flat", 1), *(("two scales", t) for t in TIMES), ("flat long", 1), ("flat long", 10)]
         for how, times in ways:
             key = how if how in ("practice", "flat") else f"{how}, {times}"
             if key not in kept.setdefault("loops", {}):

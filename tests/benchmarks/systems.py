@@ -59,6 +59,7 @@ from twin.timeline import Step
 from twin.windows import Grid, Window
 
 RESULTS = Path(__file__).parent / "results" / "systems.json"
+COMPILED = Path(__file__).parent / "cache" / "systems"  # the true model of the turbofan takes a minute to compile
 OBJECTIVES = Path(__file__).parents[2] / "notebooks" / "objectives"
 ROWS, STARTS, STEP, BETWEEN = 60, 24, 0.5, 100  # rows ahead, moments, share of the test moves, rows between moments
 UNSEEN = 1500  # rows of telemetry for the free runs
@@ -234,4 +235,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     warnings.filterwarnings("ignore")
+    jax.config.update("jax_compilation_cache_dir", str(COMPILED))
     main()

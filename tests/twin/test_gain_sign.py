@@ -12,9 +12,9 @@ from twin.errors import QuestionError
 from twin.gain_sign import signs
 from twin.judge import leans_on
 from twin.plant import Plant, Role, Tag
-from twin.report import summary
 from twin.responses import step_responses
 from twin.sign_check import sign_check
+from twin.summary import summary
 from twin.telemetry import Telemetry
 from twin.train import Options, Twin, fit
 

@@ -17,6 +17,7 @@ from twin.responses import member_responses
 from twin.telemetry import Telemetry
 from twin.trust import Reason
 
+OUTSIDE = 4.0  # distance from the trained region, in its own radii, from which the twin does not plan
 STUDENT = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36}  # two-sided 95 %, by degrees of freedom
 
 

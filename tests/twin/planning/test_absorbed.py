@@ -6,15 +6,20 @@ import jax
 import numpy as np
 import pytest
 
-from tests.twin.conftest import GAINS, KEEP, PLANT
+from tests.twin.conftest import GAINS, HISTORY, KEEP, PLANT
 from twin.calibrate import calibrate, renew
+from twin.dynamics.ensemble import jepas
+from twin.dynamics.jepa import Sizes
 from twin.dynamics.offset_free import ROWS
 from twin.objective import Objective, Setpoint
 from twin.optimize import plan
-from twin.planning.absorbed import BACK, lasting
+from twin.planning.absorbed import BACK, forecasts, lasting
 from twin.planning.backoff import BackOff
 from twin.telemetry import Telemetry
-from twin.trust import HINDCAST
+from twin.timeline import Step
+from twin.training.correction import recent
+from twin.trust import HINDCAST, Surprise
+from twin.windows import Grid
 
 GAIN, NOISE = sum(GAINS) / 2, 0.3
 AT_52 = Objective({"temperature": Setpoint(52.0)})
@@ -139,3 +144,69 @@ def test_live_telemetry_raises_what_counts_as_a_surprise_and_never_lowers_it(twi
     after = renew(twin, record, telemetry(3000, noise, seed=7)).surprise
     np.testing.assert_array_equal(after.size, record.surprise.size)
     assert after.threshold[0] / record.surprise.threshold[0] == pytest.approx(times, rel=0.3 if times > 1 else 0)
+
+
+def with_residual(hand_made, reach, horizon):
+    """The twin made by hand with latents that add to its CV, trusted up to `reach` from the middle, in model units."""
+    learned = jepas(Sizes(1, 2, HISTORY), 2, seed=0)
+    latent = learned.share.shape[-1]
+    learned.g2.kernel[...] = learned.g2.kernel[...].at[..., -latent:].set(0.05)
+    region = replace(hand_made.region, whiten=np.eye(5, dtype=np.float32) / reach)
+    return replace(hand_made, horizon=horizon, dynamics=replace(hand_made.dynamics, residuals=learned, region=region))
+
+
+def planned_then_lived(twin, before, steps, rows):
+    """The rows since a plan under given moves, which brought what it foretold; and those without the residual."""
+    at = np.datetime64("2026-01-01", "ns") + np.arange(len(before) + rows) * np.timedelta64(10, "s")
+    still = np.column_stack([before, np.full(len(before), 20.0), np.full(len(before), 50.0)])
+    history = Telemetry(PLANT, at[: len(before)], still, np.zeros(len(before), np.int64))
+    found = []
+    for who in (twin, replace(twin, dynamics=replace(twin.dynamics, residuals=None))):
+        made = plan(who, history, AT_52, horizon_s=10.0 * twin.horizon, manual_mvs={"flow": steps})
+        assert made.status != "abstained"
+        flow, temperature = (
+            np.resize(part, twin.horizon) for part in (made.moves["flow"], made.cvs["temperature"].mean)
+        )
+        filled = [np.r_[part, np.full(max(rows - len(part), 0), part[-1])][:rows] for part in (flow, temperature)]
+        lived = np.column_stack([filled[0], np.full(rows, 20.0), filled[1]])
+        found.append(Telemetry(PLANT, at, np.vstack([still, lived]), np.zeros(len(at), np.int64)))
+    return found
+
+
+def levels(*moves):
+    """Steps from (row, value)."""
+    return [Step(10.0 * (row - 1), value) for row, value in moves]
+
+
+DOWN = levels((1, 55.0), (2, 50.0), (3, 45.0), (4, 40.0))
+LATER = levels(
+    (1, 45.0), (6, 40.0), (30, 45.0), (31, 50.0), (32, 55.0), (33, 60.0), (35, 55.0), (36, 50.0), (37, 45.0), (38, 40.0)
+)
+
+
+@pytest.mark.parametrize(
+    ("reach", "horizon", "before", "steps"),
+    [
+        # Planned on the top of a pulse: held there the inputs would lie √(0.5² + 2²) / 0.9 = 2.3 times as far out.
+        (0.9, 20, [40.0] * 99 + [60.0], DOWN),
+        # On the top of a pulse now, 34 rows later: held, 61.5 / 60 = 1.03 is 4.7 times, of the plan's 0.21 0.9 times.
+        (0.22, 60, [40.0] * 100, LATER),
+    ],
+)
+def test_pulses_are_forecast_again_as_by_the_plan_that_saw_them_end(hand_made, reach, horizon, before, steps):
+    twin = with_residual(hand_made, reach, horizon)
+    as_planned, without = planned_then_lived(twin, np.array(before), steps, HINDCAST + int(BACK.max()))
+    surprise = Surprise(np.ones((HINDCAST, 1)), np.ones(1))
+    assert lasting(twin, as_planned, surprise)["temperature"] < 1e-8
+    assert lasting(twin, without, surprise)["temperature"] > 1e-4
+
+
+def test_calibration_forecasts_under_moves_as_a_plan_that_means_to_make_them(hand_made):
+    """The gate is that of the moves' mean over the horizon, 0.15 and not 2."""
+    twin = with_residual(hand_made, 0.9, 20)
+    as_planned, _ = planned_then_lived(twin, np.array([40.0] * 99 + [60.0]), DOWN, 20)
+    grid = Grid.of(as_planned, twin.scaler)
+    ends = np.array([99])
+    future = grid.future(ends, 20)
+    foretold = forecasts(twin.dynamics, *recent(grid, ends, twin.history), future.w)
+    np.testing.assert_allclose(foretold, future.y, atol=1e-5)

@@ -1,0 +1,99 @@
+"""The model card in a few sentences: what a twin is good for and what it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+STATUS = {"kept": "kept", "bound": "kept against the rows", "broken": "BROKEN", "unknown": "unknown"}
+PEERS = {"persistence": "persistence", "arx": "ARX"}
+
+
+def summary(card: dict[str, Any]) -> list[str]:
+    """Sentences, in the order of a reader's questions: errors, bands, corrections, DVs, what the telemetry cannot show.
+
+    Args:
+        card: of a twin (`twin.evaluate.report`).
+    """
+    backtest = card["backtest"]
+    lines = [f"Backtest on {backtest['windows']} windows, {backtest['how']}."]
+    for peer, name in PEERS.items():
+        ratio = [_mean(cv["rmse"]["twin"]) / max(_mean(cv["rmse"][peer]), 1e-12) for cv in backtest["cvs"].values()]
+        better, median = sum(r < 1 for r in ratio), float(np.median(ratio))
+        lines.append(
+            f"Against {name}: better on {better} of {len(ratio)} CVs;"
+            f" its mean error over the horizon is {median:.2f} of {name}'s (median CV)."
+        )
+    measured = np.mean([cv["coverage"]["measured"] for cv in backtest["cvs"].values()])
+    asked = next(iter(backtest["cvs"].values()))["coverage"]["asked"]
+    lines.append(f"Bands asked to hold {asked:.0%} of the values held {measured:.1%} out of fold.")
+    lines.append(card["training"]["residual"]["why"])
+    if "common" in card["training"]:
+        common = card["training"]["common"]
+        kept = "It starts from its fleet" if common["kept"] == "common" else "Its fleet was of no help"
+        lines.append(f"{kept} ({common['units']} units): {common['why']}.")
+    lines.append(_correction(card["training"]["correction"]))
+    lines += [*_disturbances(card)]
+    lines += [f"Effect of {name} unknown: {why}." for name, why in card["unknown_effects"].items()]
+    lines += [*_signs(card)]
+    sampling = card["training"].get("sampling", {"errors": []})
+    lines += [sampling["why"]] if sampling["errors"] else []
+    lines += [*_doubts(card)]
+    return lines
+
+
+def _doubts(card: dict[str, Any]) -> Iterator[str]:
+    """What the telemetry cannot show, MV by MV, a sentence for each reason."""
+    known = card.get("identifiability", {"mvs": {}, "tied": []})
+    for name, found in known["mvs"].items():
+        told = [r["detail"] for r in found["reasons"] if r["code"] not in ("never_moved", "tied")]
+        if told:
+            yield f"Effects of {name} are {found['verdict']}: {'; '.join(told)}."
+    for tie in known["tied"]:
+        sums = " + ".join(f"{weight:g} {name}" for name, weight in tie["weights"].items())
+        yield f"{sums} stayed at {tie['constant']:.4g}: only moves that keep that sum have been seen."
+
+
+def _disturbances(card: dict[str, Any]) -> Iterator[str]:
+    """What is expected of each DV whose course nobody announces."""
+    for name, found in card.get("disturbances", {}).items():
+        if found["order"]:
+            share = found["error"] / max(found["held"], 1e-300)
+            yield (
+                f"{name}, where nobody says what it will do, is expected to return to its mean as in training:"
+                f" out of fold the error of that is {share:.2f} of holding its last value."
+            )
+        else:
+            yield f"{name}, where nobody says what it will do, is expected to hold its last value."
+
+
+def _signs(card: dict[str, Any]) -> Iterator[str]:
+    """Signs of gains that were asked for: those that need a word, and the others together."""
+    kept = []
+    for mv, of_mv in card.get("gain_sign", {"effects": {}})["effects"].items():
+        for cv, found in of_mv.items():
+            if found["status"] == "kept" and "taken" not in found["why"]:
+                kept.append(f"{mv} → {cv} ({found['asked']:+d})")
+            else:
+                yield f"Sign {found['asked']:+d} of {mv} → {cv} is {STATUS[found['status']]}: {found['why']}."
+    if kept:
+        points = card["gain_sign"]["points"]
+        yield f"Signs kept at all of {points} operating points, by every member: {', '.join(kept)}."
+
+
+def _correction(correction: dict[str, Any]) -> str:
+    share, told = correction["share"], dict(zip(correction["shares"], correction["errors"], strict=True))
+    beyond = "" if correction["outside"] == share else f" Outside of the trained region {correction['outside']:.0%} is."
+    if not share:
+        why = "Forecasts are not corrected for the constant error of the last rows: out of fold that does not help."
+        return why + beyond
+    return (
+        f"Forecasts are corrected for {share:.0%} of the constant error of the last rows,"
+        f" which brings the out-of-fold error to {told[share]:.2f} of that without.{beyond}"
+    )
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values))
