@@ -253,7 +253,11 @@ def _assemble(manifest: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) ->
 
     plant = Plant.from_json(manifest["plant"])
     told = manifest.get("branches", {})
-    branches = tuple(Branch(name, told=tuple(told[name]), **part(f"branches.{i}")) for i, name in enumerate(told))
+    modelled = {tag.vector for tag in plant.cvs}
+    branches = tuple(
+        Branch(name, told=tuple(told[name]), modelled=name in modelled, **part(f"branches.{i}"))
+        for i, name in enumerate(told)
+    )
     return Twin(
         id=manifest["id"],
         plant=replace(plant, branches=branches),

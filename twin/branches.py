@@ -4,7 +4,8 @@ A frame has many elements and few degrees of freedom. Its components are the pri
 Control Eng. Practice 3 (1995) 403), which describe what varies, and behind them one for each CV that they do not tell
 as well as the frame can: a step of partial least squares on what is left (Wold et al., Chemom. Intell. Lab. Syst. 58
 (2001) 109). From there on components are CVs of the twin: measured at the frame's own rate, masked where a frame is
-missing, read by backbone and encoder, forecast, and watched by the trust layer.
+missing, read by backbone and encoder, forecast, and watched by the trust layer. Where most rows are without a frame
+that would be linear models of staircases: there the components tell the CVs that they can, and are no CVs themselves.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ NOISE = 2.0  # times the median variance of a direction: below it a component is
 FEWEST = 20  # frames
 PAYS = 0.95  # a further component is taken where a CV is told by it with this share of the error without it
 BLOCKS = 5  # of the cross-validation
-RARE = 0.5  # of the rows: a CV that is measured in fewer is inferred from frames that tell it
+RARE = 0.5  # of the rows: a CV that is measured in fewer is inferred from frames that tell it; frames in fewer are rare
 TELLS = 0.5  # of its standard deviation: a frame whose regression errs by less tells a CV
 FRAMES = 20_000  # at most; of more, evenly spread ones are taken
 
@@ -75,16 +76,19 @@ def fit(telemetry: Telemetry, vector: str) -> Branch:
         if measured < RARE and _told(at @ directions, y):
             inferred[tag.name] = _fitted(at @ directions, y)
     inference = np.column_stack(list(inferred.values())) if inferred else np.empty((0, 0))
-    return Branch(vector, mean, directions, tuple(inferred), inference)
+    modelled = not inferred or len(whole) >= RARE * len(frames)
+    return Branch(vector, mean, directions, tuple(inferred), inference, modelled)
 
 
 def _pairs(x: np.ndarray, whole: np.ndarray, telemetry: Telemetry, cv: int) -> tuple[np.ndarray, np.ndarray]:
-    """(n, elements) frames and (n,) values of a CV at the same moment: between two frames that are no further apart
-    than they mostly are, straight from one to the other."""
+    """(n, elements) frames and (n,) values of a CV at the same moment: between two frames straight from one to the
+    other, no further from the nearer one than half of the gap that a moment mostly lies in."""
     rows = np.flatnonzero(np.isfinite(telemetry.y[:, cv]))
     last = np.searchsorted(whole, rows, side="right") - 1
     following = np.minimum(last + (whole[last] < rows), len(whole) - 1)
-    near = (last >= 0) & (whole[following] >= rows) & (whole[following] - whole[last] <= np.median(np.diff(whole)))
+    gaps = np.diff(whole)
+    near = (last >= 0) & (whole[following] >= rows)
+    near &= np.minimum(rows - whole[last], whole[following] - rows) <= np.median(np.repeat(gaps, gaps)) / 2
     near &= telemetry.run[whole[last]] == telemetry.run[whole[following]]
     rows, last, following = (part[near][:: -(-max(int(near.sum()), 1) // FRAMES)] for part in (rows, last, following))
     share = (rows - whole[last]) / np.maximum(whole[following] - whole[last], 1)

@@ -55,9 +55,12 @@ def recent_rows(twin: Twin, history: Telemetry, rows: int) -> Telemetry:
 
 
 def _rare(twin: Twin) -> np.ndarray:
-    """(tags,) which CVs were without a value for as long as a window in training."""
+    """(tags,) which CVs were without a value for as long as a window in training, or would be if frames did not tell
+    them."""
     cvs = np.array([tag.role is Role.CV for tag in twin.plant.tags])
-    rare: np.ndarray = cvs & (twin.seen.absent >= twin.min_history_rows) | _of_vectors(twin)
+    told = {name for branch in twin.plant.branches for name in branch.told}
+    inferred = np.array([tag.name in told for tag in twin.plant.tags])
+    rare: np.ndarray = cvs & (twin.seen.absent >= twin.min_history_rows) | inferred | _of_vectors(twin)
     return rare
 
 

@@ -147,7 +147,8 @@ def calculated(telemetry: Telemetry) -> Telemetry:
     for branch in plant.branches:
         frames = telemetry.values[:, plant.vectors[branch.vector]]
         components = branch.read(frames)
-        telemetry.values[:, [plant.column(name) for name in branch.names]] = components
+        if branch.modelled:
+            telemetry.values[:, [plant.column(name) for name in branch.names]] = components
         for name, inferred in zip(branch.told, branch.infer(components).T if branch.told else (), strict=True):
             column = plant.column(name)
             telemetry.values[:, column] = fill(telemetry.values[:, column], inferred)

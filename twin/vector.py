@@ -19,6 +19,7 @@ class Branch:
         weights: (elements, components) float64: a component is the frame less the mean along its column.
         told: CVs that are measured rarely and that a frame tells: between two values they are inferred from it.
         inference: (components + 1, told) float64: their regression on the components, the constant last.
+        modelled: whether the components are CVs of the twin; where not, frames speak by the CVs they tell alone.
     """
 
     vector: str
@@ -26,11 +27,12 @@ class Branch:
     weights: np.ndarray
     told: tuple[str, ...] = ()
     inference: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    modelled: bool = True
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the components, counted from 1."""
-        return tuple(f"{self.vector}#{i + 1}" for i in range(self.weights.shape[1]))
+        """Of the components that are CVs, counted from 1."""
+        return tuple(f"{self.vector}#{i + 1}" for i in range(self.weights.shape[1] if self.modelled else 0))
 
     def read(self, frames: np.ndarray) -> np.ndarray:
         """(n, elements) to (n, components); a frame of which too much is missing has none (NaN)."""

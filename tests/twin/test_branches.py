@@ -114,6 +114,30 @@ def test_a_laboratory_that_never_samples_with_a_frame_is_told_between_two() -> N
     assert read.plant.branches[0].told == ("grade",)
     at = np.arange(0, 3000, 10)
     np.testing.assert_allclose(read.y[at, 0], 30.0 + 4.0 * slow[at], atol=0.1)
+    assert read.plant.components == ()  # most rows are without a frame: it speaks by the grade alone
+    assert read.plant.names == telemetry.plant.names
+
+
+def test_frames_that_come_now_and_then_tell_a_laboratory_that_is_near_one() -> None:
+    telemetry, patterns, _ = frames(4000, 7)
+    slow = np.sin(np.arange(4000) / 25.0)
+    values = telemetry.values.copy()
+    values[:, 1:21] = 5.0 + np.outer(slow, patterns[0])
+    values[:, 21] = 30.0 + 4.0 * slow
+    arrived = np.random.default_rng(8).random(4000) < 0.1
+    values[~arrived, 1:21] = np.nan
+    values[np.arange(4000) % 45 != 4, 21] = np.nan
+    read = with_components(replace(telemetry, values=values))
+    assert read.plant.branches[0].told == ("grade",)
+    assert read.plant.components == ()
+    error = read.y[arrived, 0] - (30.0 + 4.0 * slow[arrived])
+    assert np.sqrt(np.mean(error**2)) < 0.4  # of a deviation of 2.8
+
+
+def test_components_of_rare_frames_that_tell_nothing_are_cvs() -> None:
+    telemetry, _, _ = frames(1500, 3)
+    telemetry.values[np.arange(1500) % 10 != 0, 1:21] = np.nan
+    assert len(with_components(telemetry).plant.components) > 0  # the grade is measured in every row
 
 
 def test_a_cv_that_the_frames_do_not_tell_is_not_inferred() -> None:
@@ -170,6 +194,47 @@ def test_a_twin_knows_from_the_spectrum_what_the_laboratory_has_not_said_yet(
         laboratory = test.y[: end + 1, 0]
         held.append(laboratory[np.isfinite(laboratory)][-1] - truth[end + 1])
     assert np.sqrt(np.mean(np.square(errors))) < 0.35 * np.sqrt(np.mean(np.square(held)))
+
+
+def test_without_laboratory_and_spectrometer_the_last_that_was_known_is_held(
+    reactor: tuple[Twin, Telemetry, np.ndarray],
+) -> None:
+    twin, test, _ = reactor
+    values = test.values.copy()
+    values[250:, list(test.plant.vectors["spectrum"])] = np.nan
+    values[250:, test.plant.column("product")] = np.nan
+    assert twin.min_history_rows < 51
+    answer = forecast(twin, replace(test, values=values).rows(slice(0, 301)), 200.0)
+    assert np.isfinite(answer.baseline["product"].mean).all()
+    assert "product" in {reason.tag for reason in answer.trust.reasons if reason.code == "stale"}
+
+
+@pytest.fixture(scope="module")
+def rarely_seen() -> tuple[Twin, Telemetry, np.ndarray]:
+    """The same with a spectrum in every tenth row."""
+    plant = NirReactor(laboratory_rows=30, frame_rows=10)
+    twin = train(plant.telemetry(1500, 0)[0], Options(budget_s=4.0))
+    return twin, *plant.telemetry(600, 1)
+
+
+def test_a_twin_of_rare_frames_forecasts_what_they_tell(
+    rarely_seen: tuple[Twin, Telemetry, np.ndarray], tmp_path: Path
+) -> None:
+    twin, test, truth = rarely_seen
+    assert [tag.name for tag in twin.plant.cvs] == [tag.name for tag in test.plant.cvs]
+    artifact.save(twin, tmp_path / "twin")
+    loaded = artifact.load(tmp_path / "twin")
+    assert (loaded.plant.names, loaded.plant.branches[0].told) == (twin.plant.names, ("product",))
+    errors, held = [], []
+    for end in range(200, 520, 16):
+        history = test.rows(slice(0, end + 1))
+        answer = forecast(twin, history, 10 * test.plant.sample_period_s)
+        again = forecast(loaded, history, 10 * test.plant.sample_period_s)
+        np.testing.assert_array_equal(answer.baseline["product"].mean, again.baseline["product"].mean)
+        errors.append(answer.baseline["product"].mean[0] - truth[end + 1])
+        laboratory = test.y[: end + 1, 0]
+        held.append(laboratory[np.isfinite(laboratory)][-1] - truth[end + 1])
+    assert np.sqrt(np.mean(np.square(errors))) < 0.6 * np.sqrt(np.mean(np.square(held)))
 
 
 def test_a_twin_keeps_its_branches_in_its_artifact(reactor: tuple[Twin, Telemetry, np.ndarray], tmp_path: Path) -> None:
