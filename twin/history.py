@@ -32,7 +32,10 @@ def check_history(twin: Twin, history: Telemetry) -> Telemetry:
         )
         raise HistoryError.at(("history",), msg)
     window = recent.values[-twin.min_history_rows :]
-    known = np.isfinite(window).any(axis=0) | _rare(twin) | _of_vectors(twin)
+    known = np.isfinite(window).any(axis=0)
+    if known.all():
+        return recent
+    known |= _rare(twin)
     absent = [tag for tag, some in zip(twin.plant.names, known, strict=True) if not some]
     if absent:
         raise HistoryError.at(("history", absent[0]), f"no value in the last {twin.min_history_rows} rows")
@@ -43,9 +46,10 @@ def recent_rows(twin: Twin, history: Telemetry, rows: int) -> Telemetry:
     """The last `rows` rows of the last run. A CV that is measured more rarely than that holds its last value, from
     however far back, as in training; without any in the history it is unknown."""
     recent = history.last_run(rows)
-    missing = ~np.isfinite(recent.values).any(axis=0) & _rare(twin) if len(recent) else np.zeros(0, bool)
-    if not missing.any():
+    missing = ~np.isfinite(recent.values).any(axis=0)
+    if not len(recent) or not missing.any():
         return recent
+    missing &= _rare(twin)
     values = recent.values.copy()
     for column in np.flatnonzero(missing):
         known = np.flatnonzero(np.isfinite(history.values[:, column]))

@@ -11,18 +11,20 @@ import numpy as np
 
 from twin.artifact import Twin
 from twin.dynamics.ensemble import Ensemble
-from twin.dynamics.region import Region
 from twin.history import present_inputs, recent_rows
 from twin.rollout import rollout
 from twin.shift import mean_errors
 from twin.telemetry import Telemetry
 from twin.trust import Reason, Trust, verdict
-from twin.windows import Grid, Window, latest
+from twin.windows import Grid, Window
 
 MARGIN = 0.05  # of the trained range of an input, beyond which a value counts as not seen
 MOVED = 0.01  # of the trained range of an MV: a smaller change leans on nothing
 NAMED, STANDS_OUT = 3, 2.0  # CVs that a shift names, and the usual mean errors from which one stands out
+BUCKET = 4  # answers are judged in multiples of so many, so that few shapes are compiled
 LEANS = 0.1  # deviations of a CV: an answer leans on an effect that moves it so far
+
+Errors = tuple[np.ndarray, np.ndarray]  # (rows, CVs) of a forecast, model units, and where the CVs were measured
 
 
 def judge(
@@ -38,14 +40,11 @@ def judge(
         lasting: of a plan, `planning.absorbed.lasting`; asked where the process does not behave as it did.
         unsure: of a plan, CVs that it may steer the wrong way.
     """
-    window = Window(*(part[0] for part in latest(history, twin.scaler, twin.history)))
-    # The region looks at the mean of the planned inputs only: one row of it keeps the shape, whatever the horizon.
-    mean = twin.scaler.w_in(inputs.mean(axis=1, keepdims=True))
-    distances = np.asarray(_distances(twin.region, window, np.pad(mean, ((0, -len(mean) % 4), (0, 0), (0, 0)))))
-    surprise, shift = _surprise(twin, history), _shift(twin, history)
+    present = present_inputs(twin, history)
+    last, horizon, distances = _looked_back(twin, history, inputs)
+    surprise, shift = _surprise(twin, last), _shift(twin, horizon)
     changed = shift[0] > 1 or any(ratio > 1 for ratio in surprise.values())
     absorbed = lasting() if changed else None
-    present = present_inputs(twin, history)
     recent = history.last_run(len(history))
     stale, frozen = twin.seen.stale(recent), twin.seen.frozen(recent)
     return [
@@ -62,11 +61,6 @@ def judge(
         )
         for planned, distance in zip(inputs, distances, strict=False)
     ]
-
-
-@jax.jit
-def _distances(region: Region, window: Window, inputs: jax.Array) -> jax.Array:
-    return jax.vmap(lambda w: region.distance(window, w))(inputs)
 
 
 def leans_on(twin: Twin, planned: np.ndarray, present: np.ndarray) -> list[Reason]:
@@ -135,19 +129,17 @@ def _beyond(twin: Twin, inputs: np.ndarray) -> dict[str, tuple[float, float, flo
     return found
 
 
-def _surprise(twin: Twin, history: Telemetry) -> dict[str, float]:
+def _surprise(twin: Twin, errors: Errors | None) -> dict[str, float]:
     """CV → how badly the last rows were forecast from the rows before; empty where history is too short."""
-    surprise = twin.calibration.surprise
-    errors = hindcast(twin, history, len(surprise.size))
     if errors is None:
         return {}
-    return {tag.name: float(r) for tag, r in zip(twin.plant.cvs, surprise.ratio(*errors), strict=True)}
+    ratios = twin.calibration.surprise.ratio(*errors)
+    return {tag.name: float(ratio) for tag, ratio in zip(twin.plant.cvs, ratios, strict=True)}
 
 
-def _shift(twin: Twin, history: Telemetry) -> tuple[float, dict[str, str]]:
+def _shift(twin: Twin, errors: Errors | None) -> tuple[float, dict[str, str]]:
     """How far forecasts over the last horizon were off to one side, and which CVs by how much; 0 where unknown."""
     shift = twin.calibration.shift
-    errors = None if shift is None else hindcast(twin, history, twin.horizon)
     if shift is None or errors is None:
         return 0.0, {}
     means = mean_errors(errors[0][None], errors[1][None])
@@ -158,20 +150,41 @@ def _shift(twin: Twin, history: Telemetry) -> tuple[float, dict[str, str]]:
     return float(shift.ratio(means)[0]), told
 
 
-def hindcast(twin: Twin, history: Telemetry, rows: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Errors (rows, CVs), model units, of a forecast of the last rows from those before, without a correction, and
-    where they were measured; None where history is too short."""
+def _looked_back(
+    twin: Twin, history: Telemetry, inputs: np.ndarray
+) -> tuple[Errors | None, Errors | None, np.ndarray]:
+    """Errors of forecasts of the last rows, and of the last horizon, from those before, without a correction; None
+    where history is too short. And how far from the trained region the present lies with each of the inputs."""
+    spans = (len(twin.calibration.surprise.size), twin.horizon)
+    rows = max(spans)
     recent = recent_rows(twin, history, twin.history + rows)
-    if len(recent) < twin.history + rows:
-        return None
-    grid = Grid.of(recent, twin.scaler)
-    start = np.array([twin.history - 1])
-    window = Window(*(part[0] for part in grid.window(start, twin.history)))
-    future = grid.future(start, rows)
-    y = np.asarray(_hindcast(twin.dynamics, window, jnp.asarray(future.w[0])))
-    return future.y[0] - y, future.mask[0]
+    grid, end = Grid.of(recent, twin.scaler), len(recent) - 1
+    starts = np.maximum(end - np.array(spans), twin.history - 1)
+    windows = grid.window(np.append(starts, end), twin.history)
+    w = grid.w[np.minimum(starts[:, None] + np.arange(1, rows + 1), end)]
+    # The region looks at the mean of the planned inputs only.
+    means = [past[:span].mean(axis=0) for past, span in zip(w, spans, strict=True)]
+    planned = twin.scaler.w_in(inputs.mean(axis=1))
+    planned = np.pad(planned, ((0, -len(planned) % BUCKET), (0, 0)))
+    y, distances = map(np.asarray, _look_back(twin.dynamics, windows, w, np.stack(means), planned))
+
+    def errors(i: int) -> Errors | None:
+        first, after = end + 1 - spans[i], slice(end + 1 - spans[i], end + 1)
+        return (grid.y[after] - y[i, : spans[i]], grid.mask[after]) if first >= twin.history else None
+
+    return errors(0), errors(1), distances
 
 
 @jax.jit
-def _hindcast(dynamics: Ensemble, window: Window, w: jax.Array) -> jax.Array:
-    return rollout(dynamics, dynamics.begin(window, w), w)
+def _look_back(
+    dynamics: Ensemble, windows: Window, w: jax.Array, means: jax.Array, planned: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """CVs (2, K, CVs) that follow the first two windows (3, L, ·) under inputs w (2, K, inputs), gated as means (2,
+    inputs) are; distances (answers,) of the last window with planned (answers, inputs)."""
+    past, present = (jax.tree.map(lambda part, which=which: part[which], windows) for which in (slice(2), 2))
+
+    def hindcast(window: Window, w: jax.Array, mean: jax.Array) -> jax.Array:
+        return rollout(dynamics, dynamics.begin(window, mean[None]), w)
+
+    y = jax.vmap(hindcast)(past, w, means)
+    return y, jax.vmap(lambda mean: dynamics.region.distance(present, mean[None]))(planned)

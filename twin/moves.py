@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -24,7 +25,7 @@ class Envelope:
     period_s: float
     max_move: float = math.inf
 
-    @property
+    @cached_property
     def reach(self) -> float:
         """The largest change in a row."""
         return min(self.rate_per_s * self.period_s, self.max_move)

@@ -197,20 +197,23 @@ def plan(
     if reasons:
         return _abstain(question, history, now, reasons)
     program = question.program(history, beyond_trained_range)
-    recent = recent_windows(twin, history)
-    model, start, distance = _estimate(twin.dynamics, *recent, program.foreseen(program.start(earlier)))
+    recent, x = recent_windows(twin, history), program.start(earlier)
+    model, start, distance = _estimate(twin.dynamics, *recent, program.foreseen(x))
     if not beyond_trained_range and distance > OUTSIDE:  # perhaps only if MVs stayed as they are, as in a pulse
         earlier = np.tile(usual(twin).mean(axis=1), (question.rows, 1))
-        model, start, distance = _estimate(twin.dynamics, *recent, program.foreseen(program.start(earlier)))
+        x = program.start(earlier)
+        model, start, distance = _estimate(twin.dynamics, *recent, program.foreseen(x))
     unsure: list[Reason] = []
     if not beyond_trained_range and distance > OUTSIDE:
         detail = f"the present lies {distance:.1f} times as far out as the trained region reaches"
         return _abstain(question, history, now, [Reason("outside_region", detail)])
     if not beyond_trained_range and distance > 1:
-        unsure = unsteered(twin, history, question.steered(), program.free, float(distance))
-        program = program.within(usual(twin)) if unsure else program
+        unsure = unsteered(twin, history, question.steered(), program.free, distance)
+        if unsure:
+            program = program.within(usual(twin))
+            x = program.start(earlier)
     deadline = Deadline(math.inf if deadline_ms is None else begun + deadline_ms / 1000, looks)
-    solved = _solve(program, model, start, program.start(earlier), deadline, solver)
+    solved = _solve(program, model, start, x, deadline, solver)
     if solved is None:
         detail = f"no plan could be verified within the deadline of {deadline_ms:g} ms"
         return _abstain(question, history, now, [Reason("deadline", detail)])
@@ -255,7 +258,7 @@ def _iterate(improve: Any, problem: Problem, solution: Solution, deadline: Deadl
     found = None
     while not deadline.passed():
         before = int(solution.iterations)
-        found = solution = improve(problem, solution, np.int32(chunk))
+        found = solution = Solution(*map(np.asarray, improve(problem, solution, np.int32(chunk))))
         done = int(solution.iterations)
         ended = done - before < chunk or done - first >= ITERATIONS[solver]
         if float(solution.residual) <= TOLERANCE or ended:
@@ -263,14 +266,22 @@ def _iterate(improve: Any, problem: Problem, solution: Solution, deadline: Deadl
     return found
 
 
-@jax.jit
 def _estimate(
-    dynamics: Ensemble, windows: Window, whole: jax.Array, w: jax.Array
-) -> tuple[OffsetFree, State, jax.Array]:
+    dynamics: Ensemble, windows: Window, whole: np.ndarray, w: np.ndarray
+) -> tuple[OffsetFree, State, float]:
     """The twin without its constant errors, its present state, and how far out that is with inputs w (K, inputs)."""
+    drift, bias, state, distance = _constants(dynamics, windows, whole, w)
+    return OffsetFree(dynamics, drift, bias), state, float(distance)
+
+
+@jax.jit
+def _constants(
+    dynamics: Ensemble, windows: Window, whole: jax.Array, w: jax.Array
+) -> tuple[State, jax.Array, State, jax.Array]:
+    """What `_estimate` finds; the twin itself is not given back, as its arrays are many."""
     last = jax.tree.map(lambda part: part[-1], windows)
     model, state = estimate(dynamics, windows, whole, lambda window: dynamics.begin(window, w))
-    return model, state, dynamics.region.distance(last, w)
+    return model.drift, model.bias, state, dynamics.region.distance(last, w)
 
 
 @partial(jax.jit, static_argnames="solver")
@@ -315,7 +326,7 @@ def _answer(
     y = twin.scaler.y_out(_verify(model, start, twin.scaler.w_in(padded)))[: question.rows]
     if not np.isfinite(y).all():
         return _abstain(question, history, None, [Reason("diverged", "the forecast of the plan is not finite")])
-    low, high = question.margins()
+    low, high = question.margins
     times = future_times(twin, history.at, question.rows)
     values = np.vstack([program.present, moves])
     bands = (y - low, y + high)

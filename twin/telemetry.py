@@ -7,7 +7,7 @@ no window ever crosses it. Missing values are NaN here; `windows` decides how th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
@@ -46,7 +46,7 @@ class Telemetry:
     def __len__(self) -> int:
         return len(self.times)
 
-    @property
+    @cached_property
     def at(self) -> pd.Timestamp:
         """The time of the last row."""
         if not len(self):
@@ -65,7 +65,7 @@ class Telemetry:
 
     def rows(self, index: slice | np.ndarray) -> Telemetry:
         """Some of the rows."""
-        return replace(self, times=self.times[index], values=self.values[index], run=self.run[index])
+        return Telemetry(self.plant, self.times[index], self.values[index], self.run[index])
 
     def last_run(self, rows: int) -> Telemetry:
         """The last `rows` rows of the last run (fewer where it is shorter)."""

@@ -47,7 +47,7 @@ def horizon_rows(twin: Twin, horizon_s: float) -> int:
 def future_times(twin: Twin, at: pd.Timestamp, rows: int) -> pd.DatetimeIndex:
     """The times of the rows after `at`."""
     period = round(twin.plant.sample_period_s * 1e9)
-    return pd.DatetimeIndex(at.value + period * np.arange(1, rows + 1)).tz_localize("UTC")
+    return pd.DatetimeIndex((at.value + period * np.arange(1, rows + 1)).view("datetime64[ns]"), tz="UTC")
 
 
 def iso(times: pd.DatetimeIndex) -> list[str]:

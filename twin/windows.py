@@ -49,7 +49,7 @@ class Grid:
         mask = np.isfinite(telemetry.y).astype(np.float32)
         y = scaler.y_in(hold(telemetry.y, telemetry.run))
         w = scaler.w_in(hold(telemetry.w, telemetry.run))
-        return cls(np.nan_to_num(y, nan=0.0), np.nan_to_num(w, nan=0.0), mask, telemetry.run)
+        return cls(_known(y), _known(w), mask, telemetry.run)
 
     def ends(self, history: int, horizon: int) -> np.ndarray:
         """(n,) rows t with `history` rows up to t and `horizon` rows after it in one run."""
@@ -65,6 +65,12 @@ class Grid:
         """The `horizon` rows after each of `ends`: a leading axis (n,)."""
         rows = np.asarray(ends)[:, None] + np.arange(1, horizon + 1)
         return Future(self.w[rows], self.y[rows], self.mask[rows])
+
+
+def _known(values: np.ndarray) -> np.ndarray:
+    """Zero, the mean of training, for what is missing throughout its run."""
+    known = np.isfinite(values)
+    return values if known.all() else np.where(known, values, np.float32(0.0))
 
 
 def hold(values: np.ndarray, run: np.ndarray) -> np.ndarray:
@@ -83,8 +89,8 @@ def latest(history: Telemetry, scaler: Scaler, rows: int, count: int = 1) -> Win
     grid = Grid.of(history, scaler)
     need = rows + count - 1
     pad = max(need - len(history), 0)
-    y = np.pad(grid.y[-need:], ((pad, 0), (0, 0)), mode="edge")
-    w = np.pad(grid.w[-need:], ((pad, 0), (0, 0)), mode="edge")
-    mask = np.pad(grid.mask[-need:], ((pad, 0), (0, 0)))
-    padded = Grid(y, w, mask, np.zeros(need, np.int64))
-    return padded.window(np.arange(rows - 1, need), rows)
+    if pad:
+        y = np.pad(grid.y, ((pad, 0), (0, 0)), mode="edge")
+        w = np.pad(grid.w, ((pad, 0), (0, 0)), mode="edge")
+        grid = Grid(y, w, np.pad(grid.mask, ((pad, 0), (0, 0))), np.zeros(need, np.int64))
+    return grid.window(np.arange(len(grid.run) - count, len(grid.run)), rows)

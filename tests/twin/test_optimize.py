@@ -314,7 +314,7 @@ def test_weights_far_apart_have_a_plan(hand_made, weight):
 def test_new_questions_never_recompile(hand_made):
     warm_up(hand_made)
     jitted = (
-        optimize._estimate, optimize._improve, optimize._verify, optimize.slopes, judge._hindcast, judge._distances,
+        optimize._constants, optimize._improve, optimize._verify, optimize.slopes, judge._look_back,
         absorbed.forecasts,
     )  # fmt: skip
     now, known = pd.Timestamp.now("UTC"), hand_made.calibration

@@ -261,7 +261,7 @@ def test_what_makes_no_sense_is_refused(hand_made, objective, limits, word):
 
 def test_none_of_it_compiles_anew(hand_made):
     warm_up(hand_made)
-    jitted = (optimize._estimate, optimize._improve, optimize._verify)
+    jitted = (optimize._constants, optimize._improve, optimize._verify)
     compiled = [function._cache_size() for function in jitted]
     objective = Objective(
         {"flow": Setpoint(44.0)}, {"temperature": -0.1}, {"flow": 0.5}, {"temperature": Zone(49, 52)},

@@ -26,6 +26,7 @@ class Blocking(NamedTuple):
     ramp: np.ndarray
 
 
+@lru_cache(4096)
 def starts(control: int, blocks: int) -> np.ndarray:
     """The rows, from 0, at which blocks start: at most `blocks` of them within `control` rows."""
     count = min(blocks, max(control, 1))
@@ -33,7 +34,9 @@ def starts(control: int, blocks: int) -> np.ndarray:
     found = [0]
     for i, row in enumerate(wanted[1:], start=1):  # near rows would coincide: each block has a row of its own
         found.append(min(max(row, found[-1] + 1), control - count + i))
-    return np.array(found)
+    rows = np.array(found)
+    rows.flags.writeable = False
+    return rows
 
 
 def blocking(first: np.ndarray, control: int, horizon: int, blocks: int, slowest: float) -> Blocking:

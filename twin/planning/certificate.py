@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -91,44 +92,30 @@ def certify(
         coverage: of the bands, one-sided and per step.
     """
     entries = []
+    low, high = (np.broadcast_to(edge, cvs[0].shape) for edge in (cv_limits.low, cv_limits.high))
     for i, tag in enumerate(plant.cvs):
         of_cv = {"coverage": coverage, "rank": int(cv_limits.rank[i]), "hard": bool(cv_limits.hard[i])}
-        sides = (_column(cv_limits.low, i, len(times)), _column(cv_limits.high, i, len(times)))
-        entries += _sides(tag, times, cvs[0][:, i], cvs[1][:, i], sides, of_cv)
+        if np.isfinite(low[:, i]).all():
+            values = cvs[0][:, i]
+            entries.append(_ramped(tag, "low", low[:, i], values, values - low[:, i], times, of_cv))
+        if np.isfinite(high[:, i]).all():
+            values = cvs[1][:, i]
+            entries.append(_ramped(tag, "high", high[:, i], values, high[:, i] - values, times, of_cv))
+    moved = np.abs(np.diff(mvs, axis=0))
     for i, (tag, limits) in enumerate(zip(plant.mvs, mv_limits, strict=True)):
         of_mv = {"coverage": 1.0, "rank": None, "hard": True}
-        asked = tuple(np.full(len(times), edge) for edge in limits.asked)
-        entries += _sides(tag, times, mvs[1:, i], mvs[1:, i], asked, of_mv)
-        rate, period_s = limits.envelope.rate_per_s, limits.envelope.period_s
-        if np.isfinite(rate):
-            speed = np.abs(np.diff(mvs[:, i])) / period_s
+        values, moves, (least, greatest) = mvs[1:, i], moved[:, i], limits.asked
+        if math.isfinite(least):
+            entries.append(_entry(tag, "low", least, values, values < least, times, of_mv))
+        if math.isfinite(greatest):
+            entries.append(_entry(tag, "high", greatest, values, values > greatest, times, of_mv))
+        rate, most = limits.envelope.rate_per_s, limits.envelope.max_move
+        if math.isfinite(rate):
+            speed = moves / limits.envelope.period_s
             entries.append(_entry(tag, "rate", rate, speed, speed > rate, times, of_mv))
-        most = limits.envelope.max_move
-        if np.isfinite(most):
-            moves = np.abs(np.diff(mvs[:, i]))
+        if math.isfinite(most):
             entries.append(_entry(tag, "move", most, moves, moves > most, times, of_mv))
     return tuple(entries)
-
-
-def _column(limits: np.ndarray, i: int, rows: int) -> np.ndarray:
-    """(K,) of limits (CVs,) or (K, CVs)."""
-    return np.broadcast_to(limits, (rows, limits.shape[-1]))[:, i]
-
-
-def _sides(
-    tag: Tag,
-    times: pd.DatetimeIndex,
-    low: np.ndarray,
-    high: np.ndarray,
-    limits: tuple[np.ndarray, ...],
-    of_tag: dict[str, Any],
-) -> list[Entry]:
-    found = []
-    if np.isfinite(limits[0]).all():
-        found.append(_ramped(tag, "low", limits[0], low, low - limits[0], times, of_tag))
-    if np.isfinite(limits[1]).all():
-        found.append(_ramped(tag, "high", limits[1], high, limits[1] - high, times, of_tag))
-    return found
 
 
 def _ramped(
@@ -158,6 +145,8 @@ def _entry(
     of_tag: dict[str, Any],
 ) -> Entry:
     worst = float(values.min() if side == "low" else values.max())
-    rows = np.flatnonzero(broken)
-    span = (times[rows[0]], times[rows[-1]]) if len(rows) else None
+    span = None
+    if broken.any():
+        rows = np.flatnonzero(broken)
+        span = times[rows[0]], times[rows[-1]]
     return Entry(tag=tag.name, side=side, limit=float(limit), worst=worst, span=span, **of_tag)

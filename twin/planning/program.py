@@ -212,8 +212,8 @@ class Program:
             levels[:, : len(ends)] = wanted / self.mv_span[:, None]
         change, before = self.change, np.zeros(len(levels))
         for b in range(self.blocks):
-            near = np.clip(levels[:, b], before - change[:, b], before + change[:, b])
-            levels[:, b] = before = np.clip(near, low[:, b], high[:, b])
+            near = np.minimum(np.maximum(levels[:, b], before - change[:, b]), before + change[:, b])
+            levels[:, b] = before = np.minimum(np.maximum(near, low[:, b]), high[:, b])
         return _single((levels * self.free[:, None]).ravel())
 
     def foreseen(self, x: np.ndarray) -> np.ndarray:
@@ -317,7 +317,7 @@ class Program:
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
-    return np.where(np.isfinite(values), values, np.sign(np.nan_to_num(values)) * FAR)
+    return np.nan_to_num(values, posinf=FAR, neginf=-FAR)
 
 
 def _single(values: np.ndarray) -> np.ndarray:

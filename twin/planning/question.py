@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ class Question:
     Attributes:
         rows: K.
         control: rows in which MVs may move.
+        span: (CVs + inputs,) of `spans`.
         steps: DV → steps that are announced.
         held: (MVs,) bool.
         manual: MV → the steps its operator will take; those MVs are held, as far as the planner is concerned.
@@ -45,6 +47,7 @@ class Question:
     twin: Twin
     rows: int
     control: int
+    span: np.ndarray
     terms: Terms
     mvs: tuple[MvLimits, ...]
     cvs: CvLimits
@@ -96,8 +99,9 @@ class Question:
                     raise QuestionError.at((field_name,), f"{name} is a {plant.tag(name).role.upper()}, no MV")
         mvs, cvs = merge(plant, limits)
         held = np.array([tag.name in hold_mvs or tag.name in manual for tag in plant.mvs])
-        asked = terms(objective, plant, rows, spans(twin))
-        return cls(twin, rows, control, asked, mvs, cvs, steps, held, coverage, back_off, manual)
+        span = spans(twin)
+        asked = terms(objective, plant, rows, span)
+        return cls(twin, rows, control, span, asked, mvs, cvs, steps, held, coverage, back_off, manual)
 
     def without(self, names: Sequence[str]) -> Question:
         """The same question with nothing asked of some CVs."""
@@ -136,11 +140,11 @@ class Question:
         """The optimisation from the present values of a history."""
         twin, mvs = self.twin, len(self.twin.plant.mvs)
         present = present_inputs(twin, history)
-        low, high = self.margins()
+        low, high = self.margins
         cvs = self.ramped(history)
         return Program(
             scaler=twin.scaler,
-            span=spans(twin),
+            span=self.span,
             terms=self.terms,
             limits=cvs,
             low_margin=low,
@@ -174,6 +178,7 @@ class Question:
             raise QuestionError.at(("state",), "must be the `state` of an earlier answer for this plant")
         return moves[passed:] if 0 <= passed < len(moves) else None
 
+    @cached_property
     def margins(self) -> tuple[np.ndarray, np.ndarray]:
         """(K, CVs) how far below, and above, its forecast a CV may lie at the coverage: engineering units, >= 0.
 
@@ -192,7 +197,7 @@ class Question:
         """The CVs' limits (K, CVs), from where the CVs are now where a ramp was asked for."""
         plant = self.twin.plant
         present = history.values[-1, plant.columns(plant.cvs)]
-        return self.cvs.ramped(present, *self.margins(), plant.sample_period_s)
+        return self.cvs.ramped(present, *self.margins, plant.sample_period_s)
 
     def _manual(self, present: np.ndarray) -> np.ndarray:
         """(K, MVs) where MVs in manual will be asked to be, the present value for the others."""
