@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from twin.artifact import Twin
@@ -150,9 +149,7 @@ def _shift(twin: Twin, errors: Errors | None) -> tuple[float, dict[str, str]]:
     return float(shift.ratio(means)[0]), told
 
 
-def _looked_back(
-    twin: Twin, history: Telemetry, inputs: np.ndarray
-) -> tuple[Errors | None, Errors | None, np.ndarray]:
+def _looked_back(twin: Twin, history: Telemetry, inputs: np.ndarray) -> tuple[Errors | None, Errors | None, np.ndarray]:
     """Errors of forecasts of the last rows, and of the last horizon, from those before, without a correction; None
     where history is too short. And how far from the trained region the present lies with each of the inputs."""
     spans = (len(twin.calibration.surprise.size), twin.horizon)

@@ -266,9 +266,7 @@ def _iterate(improve: Any, problem: Problem, solution: Solution, deadline: Deadl
     return found
 
 
-def _estimate(
-    dynamics: Ensemble, windows: Window, whole: np.ndarray, w: np.ndarray
-) -> tuple[OffsetFree, State, float]:
+def _estimate(dynamics: Ensemble, windows: Window, whole: np.ndarray, w: np.ndarray) -> tuple[OffsetFree, State, float]:
     """The twin without its constant errors, its present state, and how far out that is with inputs w (K, inputs)."""
     drift, bias, state, distance = _constants(dynamics, windows, whole, w)
     return OffsetFree(dynamics, drift, bias), state, float(distance)

@@ -7,6 +7,7 @@ is the one whose only coefficient is 1.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -56,11 +57,10 @@ class DisturbanceModel:
         lags = np.pad(past, edge, mode="edge")[..., -self.rows :, :] - self.mean
         present = past[..., -1, :]
         low, high = np.minimum(self.low, present), np.maximum(self.high, present)
-        out = np.empty((*past.shape[:-2], rows, past.shape[-1]))
-        for k in range(rows):
-            deviation = np.einsum("...pd,dp->...d", lags, self.coefficients)
-            out[..., k, :] = np.clip(self.mean + deviation, low, high)
-            lags = np.concatenate([lags[..., 1:, :], deviation[..., None, :]], axis=-2)
+        deviations = np.einsum(
+            "...pd,kpd->...kd", lags, _ahead(np.asarray(self.coefficients, np.float64).tobytes(), self.rows, rows)
+        )
+        out = np.clip(self.mean + deviations, low[..., None, :], high[..., None, :])
         holds = self.holds
         out[..., holds] = present[..., None, holds]  # to the last bit
         return out
@@ -70,3 +70,13 @@ class DisturbanceModel:
         """(DVs,) which of them hold."""
         held: np.ndarray = (self.coefficients[:, -1] == 1) & (self.coefficients[:, :-1] == 0).all(axis=1)
         return held
+
+
+@lru_cache(64)
+def _ahead(coefficients: bytes, lags: int, rows: int) -> np.ndarray:
+    """(rows, P, DVs) what each of the last P deviations comes to in each of the next rows."""
+    of_lags = np.frombuffer(coefficients, np.float64).reshape(-1, lags)
+    found = np.repeat(np.eye(lags)[:, :, None], len(of_lags), axis=2)  # (P and rows, P, DVs)
+    for _ in range(rows):
+        found = np.concatenate([found, np.einsum("pbd,dp->bd", found[-lags:], of_lags)[None]])
+    return found[lags:]
