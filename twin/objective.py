@@ -204,14 +204,14 @@ def cost_by_term(
     ends = np.concatenate([extrapolation(len(y), len(y)) @ y, w[-1]])
     steady = terms.steady_weight * ((ends - terms.steady_target) / span) ** 2
     kinds = (
-        ("setpoints", tracking, terms.weight.any(axis=0)),
-        ("zones", outside, terms.zone_weight.any(axis=0)),
-        ("steady_state", steady, terms.steady_weight > 0),
-        ("prices", prices, terms.price.any(axis=0)),
+        ("setpoints", tracking, terms.weight),
+        ("zones", outside, terms.zone_weight),
+        ("steady_state", steady, terms.steady_weight[None]),
+        ("prices", prices, terms.price),
     )
-    for kind, cost, asked in kinds:
-        named = zip(plant.cvs + plant.inputs, cost.tolist(), asked.tolist(), strict=False)  # zones are of CVs only
-        out |= {f"{kind}.{tag.name}": value for tag, value, counts in named if counts}
+    for kind, cost, given in kinds:
+        named = zip(plant.cvs + plant.inputs, cost, given.T, strict=False)  # zones are of CVs only
+        out |= {f"{kind}.{tag.name}": float(value) for tag, value, weights in named if weights.any()}
     return out | {f"move_suppression.{tag.name}": float(v) for tag, v in zip(plant.mvs, calm, strict=True)}
 
 
