@@ -28,11 +28,16 @@ class Setpoint:
     """A target of a CV (or the resting value of an MV): one value, or a trajectory of one value a period.
 
     Past the end of a trajectory its last value is held.
+
+    Attributes:
+        last: what the squared error of the last row weighs beside the mean of all rows; by default the objective's
+            `terminal_weight` times the weight.
     """
 
     value: float | None = None
     trajectory: Sequence[float] | None = None
     weight: float = 1.0
+    last: float | None = None
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,8 @@ def terms(objective: Objective, plant: Plant, rows: int, span: np.ndarray) -> Te
             raise QuestionError.at(loc, f"{name} is a DV; only a CV can be given a setpoint (or an MV, to rest at)")
         target[:, columns.index(tag)] = _path(setpoint, rows, loc)
         weight[:, columns.index(tag)] = given = _weight(setpoint.weight, (*loc, "weight")) / rows
-        weight[-1, columns.index(tag)] += last * given * rows
+        own = None if setpoint.last is None else _weight(setpoint.last, (*loc, "last"))
+        weight[-1, columns.index(tag)] += last * given * rows if own is None else own
     for name, value in objective.prices.items():
         loc = ("objective", "prices", name)
         column, hours = columns.index(_tag(plant, name, loc)), plant.sample_period_s / 3600

@@ -86,3 +86,14 @@ def test_what_makes_no_sense_is_refused(objective, word):
     with pytest.raises(QuestionError, match=word) as refused:
         terms(objective, PLANT, 3, SPAN)
     assert refused.value.problems[0].loc[0] == "objective"
+
+
+@pytest.mark.parametrize(("everywhere", "own", "expected"), [(0.0, 5.0, 5.0), (7.0, 5.0, 5.0), (7.0, None, 21.0)])
+def test_the_last_row_of_a_setpoint_may_weigh_what_it_says_itself(everywhere, own, expected):
+    """An error of a tenth of the span of 50 in the last of 4 rows: 0.01 · (3 / 4 + what the last row weighs)."""
+    objective = Objective({"t": Setpoint(2.0, weight=3.0, last=own)}, terminal_weight=everywhere)
+    y, w = np.array([[2.0, 0.0]] * 3 + [[7.0, 0.0]]), np.zeros((4, 3))
+    costs = cost_by_term(terms(objective, PLANT, 4, SPAN), PLANT, SPAN, y, w, np.zeros(3))
+    assert costs["setpoints.t"] == pytest.approx(0.01 * (0.75 + expected))
+    with pytest.raises(QuestionError, match="cannot be negative"):
+        terms(Objective({"t": Setpoint(2.0, last=-1.0)}), PLANT, 4, SPAN)

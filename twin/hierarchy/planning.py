@@ -2,8 +2,11 @@
 
 The slow plan weighs what takes long: prices, inventories, zones. Its CV path becomes the setpoints of the fast plan and
 its MV path where the MVs rest (Scattolini, Architectures for distributed and hierarchical model predictive control,
-Journal of Process Control 19, 2009, section 4); rate limits, limits and their back-off are the fast plan's own. The
-flat plan, the fast twin alone over its calibrated horizon, is made too: it is the fallback, and told beside.
+Journal of Process Control 19, 2009, section 4). Under prices the fast plan has its own horizon as they have it, and the
+slow path as setpoints of its end (Rawlings, Angeli and Bates, Fundamentals of economic model predictive control, CDC
+2012): averages know no step, and a path to follow would blur what pays within a slow row. Rate limits, limits and their
+back-off are the fast plan's own. The flat plan, the fast twin alone over its calibrated horizon, is made too: it is
+the fallback, and told beside.
 """
 
 from __future__ import annotations
@@ -23,14 +26,15 @@ from twin.hierarchy.stride import averaged, means
 from twin.hierarchy.training import back_off
 from twin.history import expected_inputs, present_inputs
 from twin.limits import CvLimits, Limit, merge
-from twin.objective import SUPPRESSION, Objective, Setpoint, cost_by_term, terms
+from twin.objective import Objective, Setpoint, Terms, cost_by_term, terms
 from twin.optimize import Plan
 from twin.planning.question import spans
 from twin.predict import Scenario, under
 from twin.telemetry import Telemetry
 from twin.timeline import Step, horizon_rows, staircase
 
-RESTS = 0.1  # weight of the slow MV path beside that of the CV path, 1
+RESTS = 0.1  # weight of the slow MV path beside that of the CV path, 1; under prices beside what they may come to
+ENDS = 400.0  # under prices: an end missed by a twentieth of its span costs what they may come to over the fast horizon
 NEARLY = 1e-3  # spans: limits that two plans leave so much alike are kept alike
 WORSE = 0.01  # of the flat plan's cost: by more, over the whole horizon, the guided plan is not used
 MEASURE = (
@@ -230,12 +234,11 @@ class _Scales:
         given, share = self.objective, self.fast_s / self.horizon_s
         if not given.prices:
             return given
-        calm = {tag.name: share * given.move_suppression.get(tag.name, SUPPRESSION) for tag in self.twin.plant.mvs}
         return replace(
             given,
             setpoints={tag: replace(s, weight=share * s.weight) for tag, s in given.setpoints.items()},
             zones={tag: replace(zone, weight=share * zone.weight) for tag, zone in given.zones.items()},
-            move_suppression={**given.move_suppression, **calm},
+            move_suppression={tag: share * weight for tag, weight in given.move_suppression.items()},
         )
 
     def _coarse(self) -> Objective:
@@ -273,34 +276,58 @@ class _Scales:
         return staircase(steps, present, self.rows * self.twin.stride, period_s, ("disturbances", tag))
 
     def _guide(self, slow: Plan) -> Objective:
-        """What the slow plan asks of the fast one: its CV path, with the weights asked, and its MV path to rest at.
+        """What the slow plan asks of the fast one: its CV path, and its MV path to rest at.
 
-        Without prices a setpoint asked stays what it is: the fast twin knows better how to get there.
+        A setpoint asked stays what it is: the fast twin knows better how to get there.
         """
-        twin, given = self.twin, self.objective.setpoints
-        rows = math.ceil(self.fast_s / twin.plant.sample_period_s - 1e-9)
-        ends = np.arange(1, rows + 1)
-        middles = twin.stride * (np.arange(len(slow.times)) + 0.5)
-        setpoints = {}
-        for tag in twin.plant.cvs:
-            if tag.name in given and not self.objective.prices:
-                setpoints[tag.name] = given[tag.name]
-                continue
-            now = self.history.values[-1, twin.plant.column(tag.name)]
-            path = slow.cvs[tag.name].mean
-            start = now if np.isfinite(now) else path[0]
-            wanted = np.interp(ends, np.r_[0.0, middles], np.r_[start, path])
-            weight = given[tag.name].weight if tag.name in given else 1.0
-            setpoints[tag.name] = Setpoint(trajectory=wanted.tolist(), weight=weight)
-        for tag in twin.plant.mvs:
-            levels = slow.moves[tag.name]
-            if tag.name in given and not self.objective.prices:
-                setpoints[tag.name] = given[tag.name]
-            elif levels is not None:
-                rests = np.repeat(levels, twin.stride)[:rows]
-                setpoints[tag.name] = Setpoint(trajectory=rests.tolist(), weight=RESTS)
+        near, plant = self._near(), self.twin.plant
+        asked = terms(near, plant, math.ceil(self.fast_s / plant.sample_period_s - 1e-9), spans(self.twin))
+        swing = float(np.abs(asked.price).sum(axis=0) @ spans(self.twin))
+        if swing > 0:
+            return self._guide_under_prices(near, asked, slow, swing)
+        rows = len(asked.target)
+        setpoints = {tag: Setpoint(trajectory=path.tolist()) for tag, path in self._paths(slow, rows).items()}
+        setpoints = {**self._rests(slow, rows, RESTS), **setpoints, **self.objective.setpoints}
         calm = self.objective.move_suppression
         return Objective(setpoints, move_suppression=calm, zones=self.objective.zones)
+
+    def _guide_under_prices(self, near: Objective, asked: Terms, slow: Plan, swing: float) -> Objective:
+        """The objective of the fast horizon alone, and in its last row the CVs where the slow plan has them by then.
+
+        Args:
+            near, asked: that objective, and its terms.
+            swing: what its prices may come to.
+        """
+        twin, rows = self.twin, len(asked.target)
+        ends = {}
+        for i, (tag, path) in enumerate(self._paths(slow, rows).items()):
+            if tag in near.setpoints and near.terminal_weight:  # an end is asked
+                continue
+            until = asked.target[:-1, i] if tag in near.setpoints else path[:-1]
+            weight = near.setpoints[tag].weight if tag in near.setpoints else 0.0
+            ends[tag] = Setpoint(trajectory=[*until.tolist(), float(path[-1])], weight=weight, last=ENDS * swing)
+        mvs = twin.plant.mvs
+        calm = {tag.name: float(rows * weight) for tag, weight in zip(mvs, asked.suppression, strict=True)}
+        setpoints = {**self._rests(slow, rows, RESTS * swing), **near.setpoints, **ends}
+        return replace(near, setpoints=setpoints, move_suppression=calm)
+
+    def _paths(self, slow: Plan, rows: int) -> dict[str, np.ndarray]:
+        """CV → (rows,) the slow plan's CVs at the fast rate, from where they are now."""
+        middles = self.twin.stride * (np.arange(len(slow.times)) + 0.5)
+        found = {}
+        for tag, band in ((tag.name, slow.cvs[tag.name]) for tag in self.twin.plant.cvs):
+            now = self.history.values[-1, self.twin.plant.column(tag)]
+            start = now if np.isfinite(now) else band.mean[0]
+            found[tag] = np.interp(np.arange(1, rows + 1), np.r_[0.0, middles], np.r_[start, band.mean])
+        return found
+
+    def _rests(self, slow: Plan, rows: int, weight: float) -> dict[str, Setpoint]:
+        """The slow plan's MVs at the fast rate."""
+        return {
+            tag: Setpoint(trajectory=np.repeat(levels, self.twin.stride)[:rows].tolist(), weight=weight)
+            for tag, levels in slow.moves.items()
+            if levels is not None
+        }
 
     def _cost(self, made: Plan) -> dict[str, float]:
         """What a fast plan costs by the objective asked, over its own rows."""
