@@ -164,7 +164,7 @@ def _write_twin(twin: Twin, folder: Path) -> str:
 
 def _write_parts(folder: Path, told: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:
     """Write both files; the digest of the manifest."""
-    weights = save_tensors({name: np.ascontiguousarray(value) for name, value in tensors.items()})
+    weights = save_tensors({name: np.asarray(value, order="C") for name, value in tensors.items()})
     manifest = {"format": FORMAT, **told}
     manifest |= {"weights_sha256": hashlib.sha256(weights).hexdigest(), "libraries": libraries()}
     manifest["sha256"] = _digest(manifest)

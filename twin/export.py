@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def export(twin: Twin) -> bytes:
 
 
 def _encode(twin: Twin) -> Any:
-    """(rows, their count) → (x, z, n, drifts of them, bias, last window), as `forecasting.forecaster` begins."""
+    """(rows, their count) → (x, z, n, p, drifts of them, bias, last window), as `forecasting.forecaster` begins."""
     dynamics, L = twin.dynamics, twin.history
 
     def encode(y: jax.Array, w: jax.Array, mask: jax.Array, count: jax.Array) -> tuple[jax.Array, ...]:
@@ -75,7 +76,7 @@ def _encode(twin: Twin) -> Any:
         decay = CALM ** jnp.arange(len(whole) - 1, -1, -1, dtype=jnp.float32)
         kept = model.scaled((decay @ whole) / decay.sum())
         drift = kept.drift
-        return (state.x, state.z, state.n, drift.x, drift.z, drift.n, kept.bias, y[-L:], w[-L:])
+        return (*_parts(state), *_parts(drift), kept.bias, y[-L:], w[-L:])
 
     return encode
 
@@ -84,17 +85,27 @@ def _rollout(twin: Twin) -> Any:
     dynamics, (inside, outside) = twin.dynamics, twin.correction
 
     def roll(state: tuple[jax.Array, ...], planned: jax.Array) -> jax.Array:
-        x, z, n, dx, dz, dn, bias, y, past = state
-        model = OffsetFree(dynamics, State(dx, dz, jnp.zeros(()), dn), bias)
+        *both, bias, y, past = state
+        now, drift = _state(both[:4], jnp.ones(())), _state(both[4:], jnp.zeros(()))
+        model = OffsetFree(dynamics, drift, bias)
         window = Window(y, past, jnp.ones_like(y))  # type: ignore[arg-type]
 
         def one(w: jax.Array) -> jax.Array:
             gate = dynamics.region.gate(window, w)
-            return rollout(model.scaled(outside + gate * (inside - outside)), State(x, z, gate, n), w)
+            return rollout(model.scaled(outside + gate * (inside - outside)), now._replace(gate=gate), w)
 
         return jax.vmap(one)(planned)
 
     return roll
+
+
+def _parts(state: State) -> tuple[jax.Array, ...]:
+    return state.x, state.z, state.n, state.p
+
+
+def _state(parts: Sequence[jax.Array], gate: jax.Array) -> State:
+    x, z, n, p = parts
+    return State(x, z, gate, n, p)
 
 
 def _arrays(twin: Twin) -> bytes:

@@ -1,7 +1,7 @@
 """What a new twin may take over from an earlier one of its plant: its latent residual, to train on from there.
 
 A member that goes on from earlier weights has seen what they were trained on. So rows that an earlier fold held out
-are held out by the same fold again, and only rows since are dealt anew: out-of-fold errors stay honest. The linear
+are held out by the same fold again, and only rows since are dealt anew: out-of-fold errors stay honest. The
 backbones are least squares over all rows and need no start.
 """
 
@@ -32,6 +32,7 @@ class Inheritance:
         history, horizon: rows, kept.
         known: (N,) int the fold that held out each row of the new telemetry, -1 for rows that are new.
         residuals: where to start from.
+        curved: whether they are around a polynomial.
     """
 
     twin: str
@@ -40,6 +41,7 @@ class Inheritance:
     horizon: int
     known: np.ndarray
     residuals: Jepa
+    curved: bool = False
 
 
 def inherit(twin: Twin, telemetry: Telemetry) -> Inheritance:
@@ -54,7 +56,7 @@ def inherit(twin: Twin, telemetry: Telemetry) -> Inheritance:
     if names[0] != names[1] or ours.sample_period_s != theirs.sample_period_s:
         raise _refused(twin, "it has other tags, roles or another sample period")
     if twin.dynamics.residuals is None:
-        raise _refused(twin, "it has no latent residual to start from, only linear backbones, which need no start")
+        raise _refused(twin, "it has no latent residual to start from, only backbones, which need no start")
     blocks = twin.card["training"].get("blocks")
     if not blocks:
         raise _refused(twin, "it does not tell which rows each fold held out")
@@ -66,8 +68,8 @@ def inherit(twin: Twin, telemetry: Telemetry) -> Inheritance:
         ratio = new / old
         if (ratio > ALIKE).any() or (ratio < 1 / ALIKE).any() or (np.abs(mean - before) > ALIKE * old).any():
             raise _refused(twin, "the plant now runs elsewhere, or a unit has changed")
-    known = labels(blocks, telemetry.times)
-    return Inheritance(twin.id, twin.scaler, twin.history, twin.horizon, known, twin.dynamics.residuals)
+    known, curved = labels(blocks, telemetry.times), twin.dynamics.polynomials is not None
+    return Inheritance(twin.id, twin.scaler, twin.history, twin.horizon, known, twin.dynamics.residuals, curved)
 
 
 def _refused(twin: Twin, why: str) -> TwinError:

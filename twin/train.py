@@ -23,6 +23,7 @@ from twin.dynamics.ensemble import Ensemble
 from twin.dynamics.jepa import Jepa
 from twin.dynamics.lti import Lti, padded
 from twin.dynamics.noise import Linear, parts
+from twin.dynamics.polynomial import Polynomial
 from twin.errors import QuestionError, TrainingError
 from twin.fleet.start import Joining, Start
 from twin.gain_sign import signs
@@ -31,17 +32,19 @@ from twin.inheritance import Inheritance, blocks, inherit
 from twin.scaling import Scaler
 from twin.sign_check import sign_check
 from twin.telemetry import Telemetry
+from twin.training import polynomial
 from twin.training.backbone import ROUNDS, Arx, Score, choose, select
 from twin.training.backtest import backtest
 from twin.training.checkpoint import Checkpoint, Standing, fingerprint
 from twin.training.correction import SHARES, out_of_fold
 from twin.training.disturbances import expected
 from twin.training.disturbances import fit as fit_disturbances
+from twin.training.extrapolation import extrapolating
 from twin.training.folds import COUNT, ROWS, Folds, sizes, split, spread
 from twin.training.noise import Chosen, with_noise
 from twin.training.reduction import reduce
 from twin.training.region import trained_region
-from twin.training.residual import Cases, Evaluation, Recipe, Trainer, alarms, cases
+from twin.training.residual import JUDGED, Base, Cases, Evaluation, Recipe, Trainer, alarms, cases
 from twin.training.sampling import sampling
 from twin.training.signed import breaks, keep_signs
 from twin.training.signs import operating_points, shares, shrunk
@@ -54,6 +57,8 @@ PAYS = 0.95  # the residual ships where it brings the out-of-fold error to this 
 AS_GOOD = 0.999  # the same of a fleet's residual, for which other units have spoken already
 CALIBRATED = 300  # held-out windows a fold that calibrate the bands
 REFERENCES = 4000  # windows at most, of which the one nearest to the middle is kept
+RACE = 400  # steps after which a residual around the linear part must be better than the polynomial alone
+OVERTAKEN = "overtaken by the polynomial"
 UNCHANGED = 0.05  # of its own error: by how much a forecast may change when states are taken out of the backbone
 
 
@@ -144,10 +149,20 @@ def fit(
     grid = Grid.of(telemetry, scaler)
     report(Progress(0, STEPS, 0.0, options.budget_s))
     scores: list[Score] = []
-    for done, scores in enumerate(select(grid, folds), start=1):
+    rounds = len(ROUNDS) + polynomial.ROUNDS
+
+    def chosen_so_far(done: int, error: float) -> None:
         left = max(options.budget_s - (clock() - started), 0.0)
-        report(Progress(0, STEPS, BACKBONE_SHARE * done / len(ROUNDS), left, {"backbone": scores[0].error}))
-    plan = _Plan(grid, folds, Recipe(pure=options.pure), options.seed, _learnable(known, telemetry))
+        report(Progress(0, STEPS, BACKBONE_SHARE * done / rounds, left, {"backbone": error}))
+
+    for done, scores in enumerate(select(grid, folds), start=1):
+        chosen_so_far(done, scores[0].error)
+    curved: polynomial.Fitted | None = None
+    asked = _learnable(known, telemetry)
+    if asked is None:  # signs of gains are kept by linear models
+        for done, curved in enumerate(polynomial.select(grid, folds), start=len(ROUNDS) + 1):
+            chosen_so_far(done, min(scores[0].error, curved.error if curved else np.inf))
+    plan = _Plan(grid, folds, Recipe(pure=options.pure), options.seed, asked)
     own = plan.around(choose(scores, grid.y.shape[1], grid.w.shape[1]))
     if inherited is not None or shared is not None:
         checkpoint = None
@@ -159,16 +174,20 @@ def fit(
             checkpoint.keep(standing, of)
 
     pace = Pace(options.budget_s, started, report, clock, keep)
-    if shared is None:
-        way, trained = own, _trained(own.trainer, plan.recipe, pace, standing, inherited)
-    else:
+    if inherited is not None:
+        way, trained = _warm(own, plan, curved, pace, inherited)
+    elif shared is not None:
         way, trained = _better(own, plan.around(shared.scores(grid)[0], noise=False), shared, plan.recipe, pace)
         scores = [way.chosen, *scores] if way is not own else scores
+    else:
+        way, trained = _raced(own, plan, curved, pace, standing)
     curve, best, stopped, spent, began = trained
-    linear, chosen, pays = way.linear, way.chosen, PAYS if way is own else AS_GOOD
+    linear, chosen, pays = way.linear, way.chosen, PAYS if way.chosen is own.chosen else AS_GOOD
     names = [tag.name for tag in telemetry.plant.cvs]
     best, taken, ships, only = _within_signs(best, plan.asked, way.trainer, linear.backbones, grid, folds, names, pays)
-    dynamics = _ensemble(linear.backbones, best, ships, grid, folds)
+    dynamics = replace(_ensemble(linear.backbones, best, ships, grid, folds), polynomials=way.polynomials)
+    if curved is not None and way.polynomials is not None and not ships:
+        dynamics = replace(dynamics, region=extrapolating(dynamics.region, grid, folds, chosen.candidate, curved.form))
     if shared is not None and way is not own:
         dynamics = replace(dynamics, region=shared.region)
     disturbances, told_of_dvs = fit_disturbances(telemetry, folds)
@@ -183,6 +202,7 @@ def fit(
         card["training"]["residual"]["why"] += f" It does so for {', '.join(only)} alone, and ships for no other CV."
     card["training"] |= {"blocks": blocks(telemetry, folds.label), "apart": folds.apart, **began}
     card["training"]["noise_model"] = _noise_card(telemetry, linear)
+    card["training"]["polynomial"] = _polynomial_card(curved, own, way, asked)
     card["training"]["sampling"] = sampling(grid, telemetry.plant.sample_period_s)
     card["disturbances"] = told_of_dvs
     card["training"]["correction"] = {
@@ -219,13 +239,14 @@ def fit(
 
 
 class _Way(NamedTuple):
-    """A linear part that may become a twin: as it was chosen, with its noise model, the gains that are bound by sign,
-    and the training of the residual around it."""
+    """A backbone that may become a twin: its linear part as it was chosen, with its noise model, the gains that are
+    bound by sign, the polynomial part where there is one, and the training of the residual around them."""
 
     chosen: Score
     linear: Chosen
     bound: np.ndarray | None
     trainer: Trainer
+    polynomials: Polynomial | None = None
 
     def error(self, best: Evaluation, pays: float) -> float:
         """Out of fold, model units: the mean over rows and CVs, without the residual unless it `pays`."""
@@ -251,8 +272,25 @@ class _Plan(NamedTuple):
         linear = Chosen(tuple(chosen.fits), [None] * cvs, np.zeros(cvs))
         if noise:
             linear = with_noise(self.grid, self.folds, chosen.fits)
-        trainer = Trainer(self.grid, self.folds, linear.backbones, self.recipe, self.seed, self.asked)
-        return _Way(chosen, linear, bound, trainer)
+        return _Way(chosen, linear, bound, self._trainer(linear.backbones))
+
+    def bent(self, way: _Way, curved: polynomial.Fitted) -> _Way:
+        """The same with a residual around the polynomial."""
+        stacked = jax.tree.map(lambda *a: jnp.stack(a), *curved.fits)
+        return way._replace(trainer=self._trainer(curved.fits), polynomials=stacked)
+
+    def error(self, models: Sequence[Base]) -> float:
+        """Mean NRMSE out of fold over CVs and rows, each model on the windows its fold holds out."""
+        held = [spread(self.folds.held_out(fold), JUDGED) for fold in range(COUNT)]
+        judged = [cases(self.grid, self.folds, *case) for case in zip(models, held, strict=True)]
+        squares = np.sum(
+            [(c.future.mask * (c.future.y - np.asarray(c.y_lin)) ** 2).sum(axis=0) for c in judged], axis=0
+        )
+        known = np.maximum(np.sum([c.future.mask.sum(axis=0) for c in judged], axis=0), 1.0)
+        return float(np.sqrt(squares / known).mean())
+
+    def _trainer(self, base: tuple[Base, ...]) -> Trainer:
+        return Trainer(self.grid, self.folds, base, self.recipe, self.seed, self.asked)
 
 
 def _from_fleet(fleet: Joining, telemetry: Telemetry, options: Options, start: Twin | None) -> Start:
@@ -266,9 +304,7 @@ def _from_fleet(fleet: Joining, telemetry: Telemetry, options: Options, start: T
     return Start.of(fleet, telemetry)
 
 
-def _better(
-    own: _Way, common: _Way, shared: Start, recipe: Recipe, pace: Pace
-) -> tuple[_Way, tuple[list[dict[str, Any]], Evaluation, str, float, dict[str, Any]]]:
+def _better(own: _Way, common: _Way, shared: Start, recipe: Recipe, pace: Pace) -> tuple[_Way, _Trained]:
     """Of the unit's own linear part with a fresh residual, and the fleet's with the fleet's, the way with the lesser
     error out of fold; each has half of the time."""
     half = replace(pace, budget_s=0.5 * pace.budget_s, share=0.5)
@@ -397,6 +433,7 @@ class Pace:
         budget_s, started, report, clock: as `fit` has them.
         keep: what is done with where training stands.
         done, share: of the residual's part of the progress bar: what lies behind, and what this training is.
+        curved: whether it is around the polynomial.
     """
 
     budget_s: float
@@ -406,15 +443,41 @@ class Pace:
     keep: Callable[[Standing], None] = lambda _: None
     done: float = 0.0
     share: float = 1.0
+    curved: bool = False
 
 
-def _trained(
-    trainer: Trainer, recipe: Recipe, pace: Pace, standing: Standing | None, inherited: Inheritance | None
-) -> tuple[list[dict[str, Any]], Evaluation, str, float, dict[str, Any]]:
-    """The out-of-fold curve, the evaluation at its least, why training stopped, when it began by the clock, and what
-    the card says of its start."""
-    if inherited is None:
-        return *_train(trainer, recipe, pace, standing), {}
+_Trained = tuple[list[dict[str, Any]], Evaluation, str, float, dict[str, Any]]
+
+
+def _raced(
+    own: _Way, plan: _Plan, curved: polynomial.Fitted | None, pace: Pace, standing: Standing | None
+) -> tuple[_Way, _Trained]:
+    """A residual around the linear part; around the polynomial where that alone forecasts better than the first after
+    `RACE` steps. With the way: the curve, the best evaluation, why training stopped, and when it began by the clock."""
+    error = np.inf if curved is None else plan.error(curved.fits)
+    if not (standing and standing.curved):
+        trained = _train(own.trainer, plan.recipe, pace, standing, beat=error / float(own.trainer.scale.mean()))
+        if curved is None or trained[2] != OVERTAKEN:
+            return own, (*trained, {})
+        standing = None
+    assert curved is not None  # noqa: S101
+    way = plan.bent(own, curved)
+    return way, (*_train(way.trainer, plan.recipe, replace(pace, curved=True), standing), {})
+
+
+def _warm(
+    own: _Way, plan: _Plan, curved: polynomial.Fitted | None, pace: Pace, inherited: Inheritance
+) -> tuple[_Way, _Trained]:
+    """The way around what an earlier twin's residual was trained around, as far as that still pays."""
+    way = own
+    if curved is not None and inherited.curved:
+        pays = plan.error(curved.fits) <= PAYS * float(own.trainer.scale.mean())
+        way = plan.bent(own, curved) if pays else own
+    return way, _trained_on(way.trainer, plan.recipe, pace, inherited)
+
+
+def _trained_on(trainer: Trainer, recipe: Recipe, pace: Pace, inherited: Inheritance) -> _Trained:
+    """An earlier residual trained on and a fresh one, in half of the time each: the better one."""
     half = replace(pace, budget_s=0.5 * pace.budget_s, share=0.5)
     warm = _train(trainer, recipe, half, start=inherited.residuals)
     fresh = _train(trainer, recipe, replace(half, started=pace.clock(), done=0.5))
@@ -429,9 +492,18 @@ def _trained(
 
 
 def _train(
-    trainer: Trainer, recipe: Recipe, pace: Pace, standing: Standing | None = None, start: Jepa | None = None
+    trainer: Trainer,
+    recipe: Recipe,
+    pace: Pace,
+    standing: Standing | None = None,
+    start: Jepa | None = None,
+    beat: float = np.inf,
 ) -> tuple[list[dict[str, Any]], Evaluation, str, float]:
-    """The out-of-fold curve, the evaluation at its least, why training stopped, and when it began by the clock."""
+    """The out-of-fold curve, the evaluation at its least, why training stopped, and when it began by the clock.
+
+    Args:
+        beat: the error to be reached within `RACE` steps, or within the time; training is overtaken where it is not.
+    """
     curve: list[dict[str, Any]] = []
     best: Evaluation | None = None
     budget_s, started, clock = pace.budget_s, pace.started, pace.clock
@@ -458,8 +530,11 @@ def _train(
         eta += budget_s * (1 - pace.done - pace.share) / pace.share
         pace.report(Progress(now.step, STEPS, fraction, eta, told, alarms(now.losses, recipe)))
         over = moment is None or moment.schedule.ended or now_s >= until
+        if PAYS * best.out_of_fold > beat and (now.step >= RACE or over):
+            return curve, best, OVERTAKEN, started
         if moment and 0 < now.step < STEPS and not over:  # the last is not kept: there would be nothing to go on with
-            pace.keep(Standing(moment, best, curve, now_s - started, compiled - started, until - started))
+            spans = (now_s - started, compiled - started, until - started)
+            pace.keep(Standing(moment, best, curve, *spans, pace.curved))
     assert best is not None  # noqa: S101
     assert moment is not None  # noqa: S101
     stopped = "no longer improved" if moment.schedule.ended else "steps" if moment.step >= STEPS else "time"
@@ -481,6 +556,23 @@ def _noise_card(telemetry: Telemetry, linear: Chosen) -> dict[str, Any]:
         for tag, setting, gain in zip(telemetry.plant.cvs, linear.settings, linear.gains, strict=True)
         if setting is not None
     }
+
+
+def _polynomial_card(
+    curved: polynomial.Fitted | None, own: _Way, way: _Way, asked: np.ndarray | None
+) -> dict[str, Any]:
+    """Whether the polynomial part ships, and why."""
+    if asked is not None:
+        return {"ships": False, "why": "None was fitted, as signs of gains are asked: linear models keep them."}
+    if curved is None:
+        return {"ships": False, "why": "None was fitted: too few rows for so many tags."}
+    ships, of_linear = way.polynomials is not None, curved.error / own.chosen.error
+    found = f"The best {curved.form.name} has {100 * of_linear:.0f} % of the linear part's error out of fold"
+    why = f"{found}, less than a residual around the linear part reached: it ships." if ships else f"{found}. "
+    if not ships:
+        why += "A residual around the linear part is better." if of_linear < 1 else "It does not ship."
+    told = {"name": curved.form.name, "terms": int(curved.fits[0].weights.shape[0]), "error": curved.error}
+    return {"ships": ships, **told, "of_linear": of_linear, "why": why}
 
 
 def _judged(grid: Grid, folds: Folds, fits: tuple[Lti, ...]) -> list[Cases]:

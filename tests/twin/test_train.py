@@ -139,7 +139,7 @@ def test_the_better_of_an_earlier_residual_and_a_fresh_one_is_kept(
         ticks = iter(range(1000))
         pace = Pace(6.0, 0.0, lambda _: None, lambda ticks=ticks: float(next(ticks)))
         inherited = Inheritance("before", scaler, 8, 16, np.zeros(800, int), start)
-        curve, best, _, _, told = train._trained(trainer, Recipe(), pace, None, inherited)
+        curve, best, _, _, told = train._trained_on(trainer, Recipe(), pace, inherited)
         assert told["start"]["kept"] == kept
         assert best.out_of_fold == min(told["start"]["out_of_fold"].values())
         if kept == "warm":

@@ -1,14 +1,17 @@
-"""The world model a twin ships: a few nested members (linear backbone and JEPA residual), averaged.
+"""The world model a twin ships: a few nested members (backbone and JEPA residual), averaged.
 
-    y = mean over members of  y_lin + gate · c,   y_lin = plant's model + noise model
+    y     = mean over members of  y_lin + gate · (y_base + c − y_lin)
+    y_lin = linear model of the plant + noise model
+    y_base = polynomial model of the plant, or y_lin where there is none
 
-Where the residual does not pay, members are the backbones alone and z is empty; so are the modes n without a noise
+What is learned beyond the linear model counts by the gate: in full inside of the trained region, less outside. Where
+a part does not pay it is missing, and its states are empty: z without residual, p without polynomial, n without noise
 model.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +21,7 @@ import numpy as np
 from twin.dynamics.jepa import Jepa, Sizes
 from twin.dynamics.lti import Lti
 from twin.dynamics.noise import Noise
+from twin.dynamics.polynomial import Polynomial
 from twin.dynamics.region import Region
 from twin.windows import Window
 
@@ -25,20 +29,22 @@ from twin.windows import Window
 class State(NamedTuple):
     """The state of all members.
 
-    x and z may be shifted by a constant (an estimated disturbance) between steps; the gate is one number a
+    x, z and p may be shifted by a constant (an estimated disturbance) between steps; the gate is one number a
     scenario, is carried unchanged and must not be shifted.
 
     Attributes:
         x: (members, n) of the backbones.
         z: (members, latent + CVs) of the residuals; (members, 0) without.
-        gate: () in (0, 1]: the share of the residual that counts.
+        gate: () in (0, 1]: the share that counts of what is learned beyond the linear model.
         n: (members, J, CVs) the modes of the noise models; (members, 0, CVs) without.
+        p: (members, m) of the polynomials; (members, 0) without.
     """
 
     x: jax.Array
     z: jax.Array
     gate: jax.Array
     n: jax.Array
+    p: jax.Array
 
 
 @jax.tree_util.register_dataclass
@@ -51,12 +57,19 @@ class Ensemble:
         residuals: a `Jepa` likewise, or None: the backbones alone.
         region: where it was trained.
         noise: a `Noise` whose arrays have a leading axis (members,), or None.
+        polynomials: a `Polynomial` likewise, or None: residuals are around the linear models.
     """
 
     backbones: Lti
     residuals: Jepa | None
     region: Region
     noise: Noise | None = None
+    polynomials: Polynomial | None = None
+
+    @property
+    def linear(self) -> Ensemble:
+        """What counts where the gate is shut: the linear models with their noise models."""
+        return replace(self, residuals=None, polynomials=None)
 
     @property
     def members(self) -> int:
@@ -70,11 +83,14 @@ class Ensemble:
         """The state at the last row of the window (L, ·) with the gate fully open."""
         x = jax.vmap(lambda backbone: backbone.encode(window))(self.backbones)
         n, z = jnp.zeros((self.members, 0, self.backbones.c.shape[1])), jnp.zeros((self.members, 0))
+        p = z
         if self.noise is not None:
             n = jax.vmap(lambda noise: noise.encode(window))(self.noise)
         if self.residuals is not None:
             z = jax.vmap(lambda residual: residual.encode(window))(self.residuals)
-        return State(x, z, jnp.ones(()), n)
+        if self.polynomials is not None:
+            p = jax.vmap(lambda polynomial: polynomial.encode(window))(self.polynomials)
+        return State(x, z, jnp.ones(()), n, p)
 
     def step(self, state: State, w: jax.Array) -> State:
         """The state one row later, under that row's inputs w (inputs,)."""
@@ -82,13 +98,16 @@ class Ensemble:
         state = state._replace(x=x)
         if self.noise is not None:
             state = state._replace(n=jax.vmap(Noise.step)(self.noise, state.n))
+        if self.polynomials is not None:
+            p = jax.vmap(lambda polynomial, p: polynomial.step(p, w))(self.polynomials, state.p)
+            state = state._replace(p=p)
         if self.residuals is None:
             return state
 
         def member(residual: Jepa, z: jax.Array, y: jax.Array) -> jax.Array:
             return residual.step(z, residual.drive(y, w))
 
-        return state._replace(z=jax.vmap(member)(self.residuals, state.z, self._linear(state)))
+        return state._replace(z=jax.vmap(member)(self.residuals, state.z, self._base(state)))
 
     def read(self, state: State) -> jax.Array:
         """The CVs (CVs,) of the state's row: the members' mean."""
@@ -97,9 +116,10 @@ class Ensemble:
     def read_members(self, state: State) -> jax.Array:
         """(members, CVs): what each member says."""
         y = self._linear(state)
-        if self.residuals is None:
-            return y
-        return y + state.gate * jax.vmap(Jepa.correction)(self.residuals, state.z)
+        beyond = self._base(state) - y
+        if self.residuals is not None:
+            beyond = beyond + jax.vmap(Jepa.correction)(self.residuals, state.z)
+        return y + state.gate * beyond
 
     def roll(self, state: State, w: jax.Array, drift: State | None = None) -> jax.Array:
         """CVs (K, CVs) that follow a state under inputs w (K, inputs): `rollout`, in fewer operations a row."""
@@ -116,18 +136,25 @@ class Ensemble:
         """
         off = jax.tree.map(jnp.zeros_like, state) if drift is None else drift
 
-        def linear(carry: tuple, w: jax.Array) -> tuple[tuple, tuple]:
-            x, n = carry
+        def base(carry: tuple, w: jax.Array) -> tuple[tuple, tuple]:
+            x, n, p = carry
             x = jax.vmap(lambda backbone, x: backbone.step(x, w))(self.backbones, x) + off.x
             n = n if self.noise is None else jax.vmap(Noise.step)(self.noise, n) + off.n
-            return (x, n), (x, n)
+            if self.polynomials is not None:
+                p = jax.vmap(lambda polynomial, p: polynomial.step(p, w))(self.polynomials, p) + off.p
+            return (x, n, p), (x, n, p)
 
-        x, n = jax.lax.scan(linear, (state.x, state.n), w)[1]
-        y = jax.vmap(lambda x, n: self._linear(state._replace(x=x, n=n)))(x, n)
+        x, n, p = jax.lax.scan(base, (state.x, state.n, state.p), w)[1]
+
+        def read(x: jax.Array, n: jax.Array, p: jax.Array) -> tuple[jax.Array, jax.Array]:
+            row = state._replace(x=x, n=n, p=p)
+            return self._linear(row), self._base(row)
+
+        y, around = jax.vmap(read)(x, n, p)
         residuals = self.residuals
         if residuals is None:
-            return y
-        stepped = y - (jax.vmap(lambda backbone, x: backbone.C @ x)(self.backbones, off.x) + off.n.sum(axis=1))[None]
+            return y + state.gate * (around - y)
+        stepped = around - self._base(off, constant=False)[None]
         inputs = jnp.broadcast_to(w[:, None], (*y.shape[:2], w.shape[1]))
         pushed = jax.vmap(Jepa.drive, (0, 1, 1), 1)(residuals, stepped, inputs)
 
@@ -136,10 +163,18 @@ class Ensemble:
             return z, z
 
         z = jax.lax.scan(latent, state.z, pushed)[1]
-        return y + state.gate * jax.vmap(Jepa.correction, (0, 1), 1)(residuals, z)
+        return y + state.gate * (around - y + jax.vmap(Jepa.correction, (0, 1), 1)(residuals, z))
 
-    def _linear(self, state: State) -> jax.Array:
-        return jax.vmap(Lti.read)(self.backbones, state.x) + state.n.sum(axis=1)
+    def _linear(self, state: State, constant: bool = True) -> jax.Array:
+        """(members, CVs); of a shift of the state without the `constant` of the readout."""
+        y = jax.vmap(lambda backbone, x: backbone.C @ x)(self.backbones, state.x) + state.n.sum(axis=1)
+        return y + self.backbones.c if constant else y
+
+    def _base(self, state: State, constant: bool = True) -> jax.Array:
+        """(members, CVs) what residuals are around."""
+        if self.polynomials is None:
+            return self._linear(state, constant)
+        return jax.vmap(Polynomial.read)(self.polynomials, state.p)
 
     def architecture(self) -> dict[str, Any]:
         """What `skeleton` needs to lay out the arrays of this ensemble again: JSON."""
@@ -151,6 +186,7 @@ class Ensemble:
             "states": states,
             "residual": self.residuals is not None,
             "modes": 0 if self.noise is None else int(self.noise.decay.shape[1]),
+            "polynomial": None if self.polynomials is None else self.polynomials.shape(),
             "sizes": asdict(sizes),
         }
 
@@ -168,7 +204,9 @@ def skeleton(architecture: dict[str, Any]) -> Ensemble:
         decay = jnp.zeros((members, modes, cvs))
         noise = Noise(decay, jnp.zeros((*decay.shape, shapes["E"][1])), decay) if modes else None
         residuals = jepas(sizes, members, seed=0) if architecture["residual"] else None
-        return Ensemble(backbones, residuals, Region(jnp.zeros(d), jnp.zeros((d, d))), noise)
+        shape = architecture.get("polynomial")
+        polynomials = None if shape is None else Polynomial.empty(members, cvs, inputs, **shape)
+        return Ensemble(backbones, residuals, Region(jnp.zeros(d), jnp.zeros((d, d))), noise, polynomials)
 
     return jax.eval_shape(empty)
 
@@ -185,6 +223,7 @@ def assemble(architecture: dict[str, Any], tensors: dict[str, np.ndarray]) -> En
     Raises:
         ValueError: an array is missing, unknown or of another shape.
     """
+    tensors = {"region.reach": np.ones((), np.float32), **tensors}  # twins of before have none
     shapes, tree = jax.tree_util.tree_flatten_with_path(skeleton(architecture))
     names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in shapes]
     if set(names) != set(tensors):

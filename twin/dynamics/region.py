@@ -1,13 +1,14 @@
 """The trained region: how far a window and the planned inputs lie from what training has shown.
 
 The distance is Mahalanobis's, of the means of a window's CVs and inputs and of the planned inputs; its unit is
-the distance that 99 % of the training windows keep. The gate shrinks the learned residual outside, where
-it is a guess, and leaves the linear backbone (whose extrapolation an engineer can foresee) as it is.
+the distance that 99 % of the training windows keep. The gate shrinks what is learned beyond the linear backbone
+outside, where it is a guess, and leaves that backbone (whose extrapolation an engineer can foresee) as it is. A
+polynomial that was found to extrapolate better than it does keeps its share as far as it was found to.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import jax
 import jax.numpy as jnp
@@ -27,10 +28,12 @@ class Region:
     Attributes:
         centre: (d,).
         whiten: (d, d); the distance is the length of whiten @ (features - centre).
+        reach: () at least 1: the distance up to which the gate is open.
     """
 
     centre: jax.Array
     whiten: jax.Array
+    reach: jax.Array = field(default_factory=lambda: jnp.ones(()))
 
     @classmethod
     def fit(cls, window: Window, w: np.ndarray) -> Region:
@@ -45,7 +48,7 @@ class Region:
 
     def widened(self, factor: float) -> Region:
         """The same around what lies `factor` times as far."""
-        return Region(self.centre, self.whiten / np.float32(factor))
+        return replace(self, whiten=self.whiten / np.float32(factor))
 
     def distance(self, window: Window, w: jax.typing.ArrayLike) -> jax.Array:
         """The distance (a scalar) of a window (L, ·) and planned inputs w (K, inputs): above 1 is outside."""
@@ -54,5 +57,6 @@ class Region:
         return jnp.linalg.norm(self.whiten @ (features - self.centre))
 
     def gate(self, window: Window, w: jax.typing.ArrayLike) -> jax.Array:
-        """The share (a scalar in (0, 1]) of the residual to trust: 1 inside, the distance to the power -4 outside."""
-        return jnp.maximum(self.distance(window, w), 1.0) ** -4
+        """The share (a scalar in (0, 1]) to trust of what is learned beyond the linear backbone: 1 within reach, and
+        outside the distance over the reach to the power -4."""
+        return jnp.maximum(self.distance(window, w) / self.reach, 1.0) ** -4

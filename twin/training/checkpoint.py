@@ -25,7 +25,7 @@ from twin.telemetry import Telemetry
 from twin.training.residual import Evaluation, Moment
 from twin.training.schedule import Schedule
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Standing:
         curve: all evaluations so far, JSON.
         spent_s, compiled_s, until_s: on the clock of the budget since training began: now, when the first chunk was
             compiled, and when training is to stop.
+        curved: whether the residual is around a polynomial.
     """
 
     moment: Moment
@@ -46,6 +47,7 @@ class Standing:
     spent_s: float
     compiled_s: float
     until_s: float
+    curved: bool = False
 
 
 class Checkpoint:
@@ -83,6 +85,7 @@ class Checkpoint:
             "spent_s": standing.spent_s,
             "compiled_s": standing.compiled_s,
             "until_s": standing.until_s,
+            "curved": standing.curved,
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         new = self.path.with_suffix(".new")
@@ -134,6 +137,7 @@ def _standing(told: Mapping[str, Any], arrays: list[np.ndarray], start: Moment) 
         float(told["spent_s"]),
         float(told["compiled_s"]),
         float(told["until_s"]),
+        bool(told["curved"]),
     )
 
 

@@ -68,8 +68,8 @@ def out_of_fold(
     residuals, mask = under(measured), np.concatenate([future.mask for future in futures])
     chosen, errors = _choice(residuals, mask)
     outside = chosen
-    if dynamics.residuals is not None:
-        outside, _ = _choice(under(measured, replace(dynamics, residuals=None)), mask)
+    if dynamics.residuals is not None or dynamics.polynomials is not None:
+        outside, _ = _choice(under(measured, dynamics.linear), mask)
     fold = np.repeat(np.arange(len(held_out)), [len(ends) for ends in held_out])
     unannounced = None if expected is None else under([expected(ends) for ends in held_out])[chosen]
     return OutOfFold(SHARES[chosen], SHARES[outside], errors, residuals[chosen], mask, fold, residuals[0], unannounced)
@@ -86,9 +86,9 @@ def _choice(residuals: np.ndarray, mask: np.ndarray) -> tuple[int, tuple[float, 
 
 def member(dynamics: Ensemble, number: int) -> Ensemble:
     """One member as an ensemble of its own."""
-    parts = (dynamics.backbones, dynamics.residuals, dynamics.noise)
-    backbones, residuals, noise = jax.tree.map(lambda leaf: leaf[number : number + 1], parts)
-    return replace(dynamics, backbones=backbones, residuals=residuals, noise=noise)
+    every = ("backbones", "residuals", "noise", "polynomials")
+    parts = {name: getattr(dynamics, name) for name in every}
+    return replace(dynamics, **jax.tree.map(lambda leaf: leaf[number : number + 1], parts))
 
 
 def recent(grid: Grid, ends: np.ndarray, history: int) -> tuple[Window, np.ndarray]:

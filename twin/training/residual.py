@@ -19,6 +19,7 @@ import optax
 from twin.dynamics.ensemble import jepas
 from twin.dynamics.jepa import TARGET_ROWS, Jepa, Sizes
 from twin.dynamics.noise import Linear, parts
+from twin.dynamics.polynomial import Polynomial
 from twin.regularizers import COLLAPSED, anisotropic, effective_rank, infonce, sigreg, sparse, subspace, vicreg
 from twin.rollout import rollout
 from twin.training.folds import COUNT, Folds, spread
@@ -32,6 +33,8 @@ PADDED = 0.1  # share of training windows with a part of their history missing
 JUDGED = 128  # windows a fold on the out-of-fold curve
 CHUNK = 25  # training steps a jitted call, with an evaluation at its end
 
+
+Base = Linear | Polynomial  # what a residual is around
 
 KEEPERS = ("sigreg", "vicreg", "ema", "infonce", "sparse", "subspace", "anisotropic", "none")
 
@@ -133,7 +136,7 @@ class Evaluation(NamedTuple):
     moment: Moment | None = None
 
 
-def cases(grid: Grid, folds: Folds, backbone: Linear, ends: np.ndarray, pads: np.ndarray | None = None) -> Cases:
+def cases(grid: Grid, folds: Folds, backbone: Base, ends: np.ndarray, pads: np.ndarray | None = None) -> Cases:
     """The windows that end at `ends` (n,), the first `pads` (n,) rows of each padded as if never measured."""
     window, future = grid.window(ends, folds.history), grid.future(ends, folds.horizon)
     if pads is not None:
@@ -145,7 +148,7 @@ def cases(grid: Grid, folds: Folds, backbone: Linear, ends: np.ndarray, pads: np
 
 
 @jax.jit
-def _free_run(backbone: Linear, window: Window, w: jax.Array) -> jax.Array:
+def _free_run(backbone: Base, window: Window, w: jax.Array) -> jax.Array:
     return jax.vmap(lambda past, w: rollout(backbone, backbone.encode(past), w))(window, w)
 
 
@@ -424,7 +427,7 @@ class Trainer(Members):
         self,
         grid: Grid,
         folds: Folds,
-        backbones: tuple[Linear, ...],
+        backbones: tuple[Base, ...],
         recipe: Recipe,
         seed: int,
         asked: np.ndarray | None = None,
@@ -457,11 +460,18 @@ def padding(rng: np.random.Generator, history: int, count: int) -> np.ndarray:
     return pads
 
 
-def _steps(backbones: tuple[Linear, ...], asked: np.ndarray, horizon: int) -> Steps:
+def _steps(backbones: tuple[Base, ...], asked: np.ndarray, horizon: int) -> Steps:
     """A leading axis (members,)."""
-    linear = np.stack([step_answers(parts(model)[0], len(asked), horizon).swapaxes(0, 1) for model in backbones])
+    linear = np.stack([_of_plant(model, len(asked), horizon) for model in backbones])
     of_all = np.broadcast_to(asked, (len(backbones), *asked.shape))
     return Steps(jnp.asarray(of_all, jnp.float32), jnp.asarray(linear, jnp.float32))
+
+
+def _of_plant(model: Base, mvs: int, horizon: int) -> np.ndarray:
+    """(MVs, K, CVs) step responses of the linear model of the plant."""
+    if isinstance(model, Polynomial):
+        raise TypeError("signs of gains are asked of linear models")
+    return step_answers(parts(model)[0], mvs, horizon).swapaxes(0, 1)
 
 
 def _rmse(y: jax.Array, future: Future) -> jax.Array:

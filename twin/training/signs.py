@@ -13,7 +13,7 @@ them too.
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -199,7 +199,7 @@ def shares(dynamics: Ensemble, points: Points, asked: np.ndarray, horizon: int) 
     """
     mvs = np.flatnonzero(np.isfinite(asked).any(axis=1))
     both = answers(dynamics, points, mvs, horizon)
-    linear = answers(replace(dynamics, residuals=None), points, mvs, horizon)
+    linear = answers(dynamics.linear, points, mvs, horizon)
     sign = asked[mvs]
     with np.errstate(invalid="ignore", divide="ignore"):
         base, added = sign * linear.ends, sign * (both.ends - linear.ends)
