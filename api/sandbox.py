@@ -23,7 +23,8 @@ from twin.sandbox.practice import UsualPractice
 from twin.sandbox.processes import SIMULATED, TwinProcess, lesson
 from twin.sandbox.scenario import Scenario
 from twin.sandbox.trials import trials
-from twin.train import Options, Progress, fit
+from twin.train import Options, fit
+from twin.training.pace import Progress
 
 ROWS = 4000  # of telemetry that a twin of a simulated plant learns from
 

@@ -10,7 +10,7 @@ import resource
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -20,10 +20,8 @@ import numpy as np
 from twin.artifact import Twin, libraries
 from twin.branches import with_components
 from twin.dynamics.ensemble import Ensemble
-from twin.dynamics.jepa import Jepa
-from twin.dynamics.lti import Lti, padded
+from twin.dynamics.lti import padded
 from twin.dynamics.noise import Linear, parts
-from twin.dynamics.polynomial import Polynomial
 from twin.errors import QuestionError, TrainingError
 from twin.fleet.start import Joining, Start
 from twin.gain_sign import signs
@@ -41,25 +39,17 @@ from twin.training.disturbances import expected
 from twin.training.disturbances import fit as fit_disturbances
 from twin.training.extrapolation import extrapolating
 from twin.training.folds import COUNT, ROWS, Folds, sizes, split, spread
-from twin.training.noise import Chosen, with_noise
-from twin.training.reduction import reduce
+from twin.training.noise import Chosen
+from twin.training.pace import BACKBONE_SHARE, PAYS, STEPS, Pace, Progress, Report
 from twin.training.region import trained_region
-from twin.training.residual import JUDGED, Base, Cases, Evaluation, Recipe, Trainer, alarms, cases
+from twin.training.residual import Cases, Evaluation, Recipe, Trainer
 from twin.training.sampling import sampling
-from twin.training.signed import breaks, keep_signs
 from twin.training.signs import operating_points, shares, shrunk
 from twin.trust import Calibration, Seen
+from twin.ways import AS_GOOD, CALIBRATED, Plan, Way, better, held_out, raced, warm
 from twin.windows import Grid, Window
 
-STEPS = 10_000  # of training at most
-BACKBONE_SHARE = 0.15  # of the progress bar
-PAYS = 0.95  # the residual ships where it brings the out-of-fold error to this share of the backbone's
-AS_GOOD = 0.999  # the same of a fleet's residual, for which other units have spoken already
-CALIBRATED = 300  # held-out windows a fold that calibrate the bands
 REFERENCES = 4000  # windows at most, of which the one nearest to the middle is kept
-RACE = 400  # steps after which a residual around the linear part must be better than the polynomial alone
-OVERTAKEN = "overtaken by the polynomial"
-UNCHANGED = 0.05  # of its own error: by how much a forecast may change when states are taken out of the backbone
 
 
 @dataclass(frozen=True)
@@ -81,29 +71,6 @@ class Options:
     seed: int = 0
     pure: bool = False
     gain_sign: Mapping[str, Mapping[str, int]] | None = None
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far training is.
-
-    Attributes:
-        step, total: training steps; total is what remains at most.
-        fraction: 0 to 1, of all the work.
-        eta_s: seconds that remain, by the budget or the pace, whichever ends first.
-        losses: the last losses, and `out_of_fold`: the error on held-out blocks, 1 for the backbone alone.
-        alarms: what speaks of collapsed embeddings.
-    """
-
-    step: int
-    total: int
-    fraction: float
-    eta_s: float
-    losses: dict[str, float] = field(default_factory=dict)
-    alarms: tuple[str, ...] = ()
-
-
-Report = Callable[[Progress], None]
 
 
 def fit(
@@ -162,7 +129,7 @@ def fit(
     if asked is None:  # signs of gains are kept by linear models
         for done, curved in enumerate(polynomial.select(grid, folds), start=len(ROUNDS) + 1):
             chosen_so_far(done, min(scores[0].error, curved.error if curved else np.inf))
-    plan = _Plan(grid, folds, Recipe(pure=options.pure), options.seed, asked)
+    plan = Plan(grid, folds, Recipe(pure=options.pure), options.seed, asked)
     own = plan.around(choose(scores, grid.y.shape[1], grid.w.shape[1]))
     if inherited is not None or shared is not None:
         checkpoint = None
@@ -175,13 +142,13 @@ def fit(
 
     pace = Pace(options.budget_s, started, report, clock, keep)
     if inherited is not None:
-        way, trained = _warm(own, plan, curved, pace, inherited)
+        way, run, began = warm(own, plan, curved, pace, inherited)
     elif shared is not None:
-        way, trained = _better(own, plan.around(shared.scores(grid)[0], noise=False), shared, plan.recipe, pace)
+        way, run, began = better(own, plan.around(shared.scores(grid)[0], noise=False), shared, plan.recipe, pace)
         scores = [way.chosen, *scores] if way is not own else scores
     else:
-        way, trained = _raced(own, plan, curved, pace, standing)
-    curve, best, stopped, spent, began = trained
+        way, run, began = raced(own, plan, curved, pace, standing)
+    curve, best = run.curve, run.best
     linear, chosen, pays = way.linear, way.chosen, PAYS if way.chosen is own.chosen else AS_GOOD
     names = [tag.name for tag in telemetry.plant.cvs]
     best, taken, ships, only = _within_signs(best, plan.asked, way.trainer, linear.backbones, grid, folds, names, pays)
@@ -195,8 +162,8 @@ def fit(
     def alone(ends: np.ndarray) -> np.ndarray:
         return expected(disturbances, scaler, grid, ends, folds.horizon)
 
-    held_out = [spread(folds.held_out(f), CALIBRATED) for f in range(COUNT)]
-    judged = out_of_fold(dynamics, grid, folds, held_out, alone if told_of_dvs else None)
+    ends = [spread(folds.held_out(f), CALIBRATED) for f in range(COUNT)]
+    judged = out_of_fold(dynamics, grid, folds, ends, alone if told_of_dvs else None)
     card = _card(telemetry, folds, scaler, scores, chosen, curve, best, ships, plan.recipe)
     if only:
         card["training"]["residual"]["why"] += f" It does so for {', '.join(only)} alone, and ships for no other CV."
@@ -212,11 +179,11 @@ def fit(
         "errors": judged.errors,
     }
     best_arx = next(score for score in scores if isinstance(score.candidate, Arx))
-    arx = _judged(grid, folds, best_arx.fits)
+    arx = held_out(grid, folds, best_arx.fits)
     residuals = {"twin": judged.residuals, "arx": _linear(arx), "persistence": _persistence(arx)}
     card["backtest"] = backtest(telemetry.plant, scaler, residuals, judged.mask, judged.fold)
-    card["training"]["stopped_by"] = stopped
-    card["training"]["seconds"] = clock() - spent
+    card["training"]["stopped_by"] = run.stopped
+    card["training"]["seconds"] = clock() - run.started
     card["training"]["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     twin = Twin(
         id=uuid.uuid4().hex[:12],
@@ -238,61 +205,6 @@ def fit(
     return replace(twin, card={**card, "identifiability": identifiability(twin, telemetry)})
 
 
-class _Way(NamedTuple):
-    """A backbone that may become a twin: its linear part as it was chosen, with its noise model, the gains that are
-    bound by sign, the polynomial part where there is one, and the training of the residual around them."""
-
-    chosen: Score
-    linear: Chosen
-    bound: np.ndarray | None
-    trainer: Trainer
-    polynomials: Polynomial | None = None
-
-    def error(self, best: Evaluation, pays: float) -> float:
-        """Out of fold, model units: the mean over rows and CVs, without the residual unless it `pays`."""
-        return float(self.trainer.scale.mean()) * (best.out_of_fold if best.out_of_fold <= pays else 1.0)
-
-
-class _Plan(NamedTuple):
-    """What all ways share: rows and folds, how residuals are trained, the signs of gains that are asked."""
-
-    grid: Grid
-    folds: Folds
-    recipe: Recipe
-    seed: int
-    asked: np.ndarray | None
-
-    def around(self, chosen: Score, noise: bool = True) -> _Way:
-        """The way around a linear part."""
-        bound = None
-        if self.asked is not None:
-            chosen, bound, _ = keep_signs(chosen, self.grid, self.folds, self.asked)
-        chosen = _reduced(chosen, self.grid, self.folds, self.asked)
-        cvs = self.grid.y.shape[1]
-        linear = Chosen(tuple(chosen.fits), [None] * cvs, np.zeros(cvs))
-        if noise:
-            linear = with_noise(self.grid, self.folds, chosen.fits)
-        return _Way(chosen, linear, bound, self._trainer(linear.backbones))
-
-    def bent(self, way: _Way, curved: polynomial.Fitted) -> _Way:
-        """The same with a residual around the polynomial."""
-        stacked = jax.tree.map(lambda *a: jnp.stack(a), *curved.fits)
-        return way._replace(trainer=self._trainer(curved.fits), polynomials=stacked)
-
-    def error(self, models: Sequence[Base]) -> float:
-        """Mean NRMSE out of fold over CVs and rows, each model on the windows its fold holds out."""
-        held = [spread(self.folds.held_out(fold), JUDGED) for fold in range(COUNT)]
-        judged = [cases(self.grid, self.folds, *case) for case in zip(models, held, strict=True)]
-        squares = np.sum(
-            [(c.future.mask * (c.future.y - np.asarray(c.y_lin)) ** 2).sum(axis=0) for c in judged], axis=0
-        )
-        known = np.maximum(np.sum([c.future.mask.sum(axis=0) for c in judged], axis=0), 1.0)
-        return float(np.sqrt(squares / known).mean())
-
-    def _trainer(self, base: tuple[Base, ...]) -> Trainer:
-        return Trainer(self.grid, self.folds, base, self.recipe, self.seed, self.asked)
-
-
 def _from_fleet(fleet: Joining, telemetry: Telemetry, options: Options, start: Twin | None) -> Start:
     """The start that a fleet is for these rows."""
     if start is not None:
@@ -302,25 +214,6 @@ def _from_fleet(fleet: Joining, telemetry: Telemetry, options: Options, start: T
     if options.pure:
         raise QuestionError.at(("options", "pure"), "a fleet's residual is not trained that way")
     return Start.of(fleet, telemetry)
-
-
-def _better(own: _Way, common: _Way, shared: Start, recipe: Recipe, pace: Pace) -> tuple[_Way, _Trained]:
-    """Of the unit's own linear part with a fresh residual, and the fleet's with the fleet's, the way with the lesser
-    error out of fold; each has half of the time."""
-    half = replace(pace, budget_s=0.5 * pace.budget_s, share=0.5)
-    theirs = _train(common.trainer, recipe, half, start=shared.residuals)
-    alone = _train(own.trainer, recipe, replace(half, started=pace.clock(), done=0.5))
-    errors = {"common": common.error(theirs[1], AS_GOOD), "own": own.error(alone[1], PAYS)}
-    kept = "common" if errors["common"] <= errors["own"] else "own"
-    fleet, (way, trained) = shared.fleet, (common, theirs) if kept == "common" else (own, alone)
-    taken = common.chosen.candidate.name
-    why = (
-        f"{taken}, residual from the fleet's ({theirs[1].step} steps on): {errors['common']:.4f} out of fold; "
-        f"a twin of these rows alone: {errors['own']:.4f}"
-    )
-    units = len(fleet.card["units"])
-    told = {"fleet": fleet.id, "units": units, "out_of_fold": errors, "kept": kept, "why": why, "linear": taken}
-    return way, (*trained[:3], pace.started, {"common": told})
 
 
 def _known(telemetry: Telemetry, options: Options, start: Twin | None) -> np.ndarray | None:
@@ -412,135 +305,6 @@ def _cv(telemetry: Telemetry, name: str) -> int:
     return [tag.name for tag in telemetry.plant.cvs].index(name)
 
 
-def _reduced(score: Score, grid: Grid, folds: Folds, asked: np.ndarray | None) -> Score:
-    """The same candidate with the states that its forecasts do not need taken out of its fits."""
-    judged = _judged(grid, folds, score.fits)
-    squares = np.mean([(case.future.mask * (case.future.y - case.y_lin) ** 2).mean(axis=0) for case in judged], axis=0)
-    near = UNCHANGED * np.sqrt(squares) + 1e-6
-    windows, w = [case.window for case in judged], [case.future.w for case in judged]
-    fits = tuple(reduce(score.fits, windows, w, near))
-    if asked is None:
-        return replace(score, fits=fits)
-    lost = breaks(fits, asked, folds.horizon) & ~breaks(score.fits, asked, folds.horizon)  # a small gain may get lost
-    return score if lost.any() else replace(score, fits=fits)
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How long training may take, and whom it tells.
-
-    Attributes:
-        budget_s, started, report, clock: as `fit` has them.
-        keep: what is done with where training stands.
-        done, share: of the residual's part of the progress bar: what lies behind, and what this training is.
-        curved: whether it is around the polynomial.
-    """
-
-    budget_s: float
-    started: float
-    report: Report
-    clock: Callable[[], float]
-    keep: Callable[[Standing], None] = lambda _: None
-    done: float = 0.0
-    share: float = 1.0
-    curved: bool = False
-
-
-_Trained = tuple[list[dict[str, Any]], Evaluation, str, float, dict[str, Any]]
-
-
-def _raced(
-    own: _Way, plan: _Plan, curved: polynomial.Fitted | None, pace: Pace, standing: Standing | None
-) -> tuple[_Way, _Trained]:
-    """A residual around the linear part; around the polynomial where that alone forecasts better than the first after
-    `RACE` steps. With the way: the curve, the best evaluation, why training stopped, and when it began by the clock."""
-    error = np.inf if curved is None else plan.error(curved.fits)
-    if not (standing and standing.curved):
-        trained = _train(own.trainer, plan.recipe, pace, standing, beat=error / float(own.trainer.scale.mean()))
-        if curved is None or trained[2] != OVERTAKEN:
-            return own, (*trained, {})
-        standing = None
-    assert curved is not None  # noqa: S101
-    way = plan.bent(own, curved)
-    return way, (*_train(way.trainer, plan.recipe, replace(pace, curved=True), standing), {})
-
-
-def _warm(
-    own: _Way, plan: _Plan, curved: polynomial.Fitted | None, pace: Pace, inherited: Inheritance
-) -> tuple[_Way, _Trained]:
-    """The way around what an earlier twin's residual was trained around, as far as that still pays."""
-    way = own
-    if curved is not None and inherited.curved:
-        pays = plan.error(curved.fits) <= PAYS * float(own.trainer.scale.mean())
-        way = plan.bent(own, curved) if pays else own
-    return way, _trained_on(way.trainer, plan.recipe, pace, inherited)
-
-
-def _trained_on(trainer: Trainer, recipe: Recipe, pace: Pace, inherited: Inheritance) -> _Trained:
-    """An earlier residual trained on and a fresh one, in half of the time each: the better one."""
-    half = replace(pace, budget_s=0.5 * pace.budget_s, share=0.5)
-    warm = _train(trainer, recipe, half, start=inherited.residuals)
-    fresh = _train(trainer, recipe, replace(half, started=pace.clock(), done=0.5))
-    kept = "warm" if warm[1].out_of_fold < fresh[1].out_of_fold else "fresh"
-    told = {"warm": warm[1].out_of_fold, "fresh": fresh[1].out_of_fold}
-    why = (
-        f"from {inherited.twin} on: {told['warm']:.3f} of the backbone's error out of fold; fresh: {told['fresh']:.3f}"
-    )
-    start = {"twin": inherited.twin, "out_of_fold": told, "before": warm[0][0]["out_of_fold"], "kept": kept, "why": why}
-    curve, best, stopped, _ = warm if kept == "warm" else fresh
-    return curve, best, stopped, pace.started, {"start": start}
-
-
-def _train(
-    trainer: Trainer,
-    recipe: Recipe,
-    pace: Pace,
-    standing: Standing | None = None,
-    start: Jepa | None = None,
-    beat: float = np.inf,
-) -> tuple[list[dict[str, Any]], Evaluation, str, float]:
-    """The out-of-fold curve, the evaluation at its least, why training stopped, and when it began by the clock.
-
-    Args:
-        beat: the error to be reached within `RACE` steps, or within the time; training is overtaken where it is not.
-    """
-    curve: list[dict[str, Any]] = []
-    best: Evaluation | None = None
-    budget_s, started, clock = pace.budget_s, pace.started, pace.clock
-    compiled, until, moment = started, started + 2 * budget_s, None
-    if standing:
-        curve, best, started, moment = standing.curve, standing.best, clock() - standing.spent_s, standing.moment
-        compiled, until = started + standing.compiled_s, started + standing.until_s
-
-    def spent() -> float:
-        return (clock() - compiled) / max(until - compiled, 1e-3)
-
-    for now in trainer.run(STEPS, spent, moment, start):
-        moment = now.moment
-        curve.append({"step": now.step, "out_of_fold": now.out_of_fold, **now.losses})
-        if best is None or now.out_of_fold < best.out_of_fold:
-            best = now._replace(moment=None)
-        now_s = clock()
-        if len(curve) == 2:  # compiled: however long the backbone and that took, half the budget is the residual's
-            compiled, until = now_s, max(started + budget_s, now_s + 0.5 * budget_s)
-        share = max(now.step / STEPS, min((now_s - compiled) / max(until - compiled, 1e-3), 1.0)) if now.step else 0.0
-        fraction = BACKBONE_SHARE + (1 - BACKBONE_SHARE) * (pace.done + pace.share * share)
-        told = now.losses | {"out_of_fold": now.out_of_fold}
-        eta = max(until - now_s, 0.0) if now.step else max(started + budget_s - now_s, 0.5 * budget_s)
-        eta += budget_s * (1 - pace.done - pace.share) / pace.share
-        pace.report(Progress(now.step, STEPS, fraction, eta, told, alarms(now.losses, recipe)))
-        over = moment is None or moment.schedule.ended or now_s >= until
-        if PAYS * best.out_of_fold > beat and (now.step >= RACE or over):
-            return curve, best, OVERTAKEN, started
-        if moment and 0 < now.step < STEPS and not over:  # the last is not kept: there would be nothing to go on with
-            spans = (now_s - started, compiled - started, until - started)
-            pace.keep(Standing(moment, best, curve, *spans, pace.curved))
-    assert best is not None  # noqa: S101
-    assert moment is not None  # noqa: S101
-    stopped = "no longer improved" if moment.schedule.ended else "steps" if moment.step >= STEPS else "time"
-    return curve, best, stopped, started
-
-
 def _ensemble(fits: tuple[Linear, ...], best: Evaluation, ships: bool, grid: Grid, folds: Folds) -> Ensemble:
     plants, noises = zip(*map(parts, fits), strict=True)
     states = max(len(lti.a) for lti in plants)
@@ -558,9 +322,7 @@ def _noise_card(telemetry: Telemetry, linear: Chosen) -> dict[str, Any]:
     }
 
 
-def _polynomial_card(
-    curved: polynomial.Fitted | None, own: _Way, way: _Way, asked: np.ndarray | None
-) -> dict[str, Any]:
+def _polynomial_card(curved: polynomial.Fitted | None, own: Way, way: Way, asked: np.ndarray | None) -> dict[str, Any]:
     """Whether the polynomial part ships, and why."""
     if asked is not None:
         return {"ships": False, "why": "None was fitted, as signs of gains are asked: linear models keep them."}
@@ -573,11 +335,6 @@ def _polynomial_card(
         why += "A residual around the linear part is better." if of_linear < 1 else "It does not ship."
     told = {"name": curved.form.name, "terms": int(curved.fits[0].weights.shape[0]), "error": curved.error}
     return {"ships": ships, **told, "of_linear": of_linear, "why": why}
-
-
-def _judged(grid: Grid, folds: Folds, fits: tuple[Lti, ...]) -> list[Cases]:
-    """The windows each fold holds out, forecast by the linear model fitted without them."""
-    return [cases(grid, folds, lti, spread(folds.held_out(f), CALIBRATED)) for f, lti in enumerate(fits)]
 
 
 def _linear(judged: list[Cases]) -> np.ndarray:

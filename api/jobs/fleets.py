@@ -21,7 +21,7 @@ from twin.errors import QuestionError
 from twin.fleet.learn import Learning, Source, learn
 from twin.store import Store
 from twin.telemetry import Telemetry
-from twin.train import Progress
+from twin.training.pace import Progress
 
 
 class FleetTraining:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.jobs.queue import Jobs
 from api.records.tables import JobRow
 from twin.errors import Cancelled
-from twin.train import Progress
+from twin.training.pace import Progress
 
 log = structlog.get_logger()
 

@@ -87,7 +87,8 @@ class Training:
             twin = fit_one(telemetry, options, told, checkpoint=checkpoint, start=start, fleet=self._joining(job))
         telemetry = twin.reads(telemetry)
         trained = twin.card["training"]
-        diary.note(f"backbone {trained['backbone']['name']}. {trained['polynomial']['why']} {trained['residual']['why']}")
+        diary.note(f"backbone {trained['backbone']['name']}. {trained['residual']['why']}")
+        diary.note(trained["polynomial"]["why"])
         if "common" in trained:
             diary.note(trained["common"]["why"])
         diary.note(f"stopped by {trained['stopped_by']}; {trained['peak_memory_mib']:.0f} MiB at most")

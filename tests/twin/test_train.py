@@ -14,14 +14,17 @@ from twin import train
 from twin.dynamics.ensemble import jepas
 from twin.dynamics.lti import arx
 from twin.errors import Cancelled, TrainingError
+from twin.inheritance import Inheritance
 from twin.plant import Plant, Role, Tag
 from twin.rollout import rollout
 from twin.scaling import Scaler
 from twin.telemetry import Telemetry
-from twin.train import Inheritance, Options, Pace, Progress, fit
+from twin.train import Options, fit
 from twin.training.folds import COUNT, split
+from twin.training.pace import Pace, Progress
 from twin.training.residual import CHUNK, KEEPERS, Cases, Draw, Evaluation, Recipe, Trainer, _steps, alarms, loss
 from twin.training.signs import FLOOR
+from twin.ways import trained_on
 from twin.windows import Grid
 
 PLANT = Plant("Curved", 5.0, (Tag("valve", Role.MV), Tag("spare", Role.MV), Tag("level", Role.CV)))
@@ -139,7 +142,7 @@ def test_the_better_of_an_earlier_residual_and_a_fresh_one_is_kept(
         ticks = iter(range(1000))
         pace = Pace(6.0, 0.0, lambda _: None, lambda ticks=ticks: float(next(ticks)))
         inherited = Inheritance("before", scaler, 8, 16, np.zeros(800, int), start)
-        curve, best, _, _, told = train._trained_on(trainer, Recipe(), pace, inherited)
+        (curve, best, _, _), told = trained_on(trainer, Recipe(), pace, inherited)
         assert told["start"]["kept"] == kept
         assert best.out_of_fold == min(told["start"]["out_of_fold"].values())
         if kept == "warm":

@@ -18,8 +18,9 @@ from twin.errors import QuestionError, TrainingError
 from twin.hierarchy.stride import ENOUGH, FEWEST, SHORTEST_STRIDE, averaged, settling_rows, stride_for
 from twin.planning.backoff import BackOff
 from twin.telemetry import Telemetry
-from twin.train import Options, Progress, Report
+from twin.train import Options
 from twin.training.checkpoint import Checkpoint
+from twin.training.pace import Progress, Report
 
 FAST = 0.7  # of the budget and of the progress; the rest is the slow twin's, which has fewer rows
 BACK_OFF = "back_off"  # in the slow twin's card: the calibration that slow plans keep limits by

@@ -18,8 +18,9 @@ from twin.dynamics.ensemble import arrays
 from twin.errors import Cancelled
 from twin.plant import Plant, Role, Tag
 from twin.telemetry import Telemetry
-from twin.train import Options, Progress, fit
+from twin.train import Options, fit
 from twin.training.checkpoint import Checkpoint, fingerprint
+from twin.training.pace import Progress
 from twin.training.residual import CHUNK
 
 PLANT = Plant("Curved", 5.0, (Tag("valve", Role.MV), Tag("level", Role.CV)))
