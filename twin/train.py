@@ -333,7 +333,7 @@ def _polynomial_card(curved: polynomial.Fitted | None, own: Way, way: Way, asked
     why = f"{found}, less than a residual around the linear part reached: it ships." if ships else f"{found}. "
     if not ships:
         why += "A residual around the linear part is better." if of_linear < 1 else "It does not ship."
-    told = {"name": curved.form.name, "terms": int(curved.fits[0].weights.shape[0]), "error": curved.error}
+    told = {"name": curved.form.name, "terms": curved.terms, "error": curved.error}
     return {"ships": ships, **told, "of_linear": of_linear, "why": why}
 
 

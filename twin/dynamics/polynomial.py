@@ -1,6 +1,6 @@
 """The polynomial backbone: a polynomial in the last rows says by how much the CVs move (polynomial NARX).
 
-    y' = y + φ(z) Θ        z = M [v, w'] + m,  φ = products of the entries of [1, z]
+    y' = y + T[z, …, z]        z = [1, M [v, w'] + m],  T[z, …, z] = sum of T_ij… z_i z_j …
 
 v are the CVs and inputs of the last rows, held within the ranges seen, as powers grow fast beyond them: a row's move
 stays below a bound however far a rollout goes. z are the last values and their differences, row by row, of unit size.
@@ -23,8 +23,7 @@ class Polynomial:
     """A polynomial world model whose state is v (n,) (a pytree; follows `dynamics.base.Dynamics`).
 
     Attributes:
-        factors: (terms, degree) int32, which entries of [1, z] each term multiplies.
-        weights: (terms, CVs) Θ.
+        table: (CVs, 1 + entries, …) T, an axis a degree.
         mix: (entries, n + inputs) M.
         shift: (entries,) m.
         low, high: (n + inputs,) the ranges of v and of the inputs to come.
@@ -32,8 +31,7 @@ class Polynomial:
         after: (n,) int32, where the next v stands in [y', w', v].
     """
 
-    factors: jax.Array
-    weights: jax.Array
+    table: jax.Array
     mix: jax.Array
     shift: jax.Array
     low: jax.Array
@@ -49,27 +47,26 @@ class Polynomial:
     def step(self, state: jax.Array, w: jax.Array) -> jax.Array:
         """The state (n,) one row later, under that row's inputs w (inputs,)."""
         z = self.mix @ jnp.clip(jnp.concatenate([state, w]), self.low, self.high) + self.shift
-        y = self.read(state) + jnp.concatenate([jnp.ones(1), z])[self.factors].prod(axis=-1) @ self.weights
-        return jnp.concatenate([y, w, state])[self.after]
+        z, move = jnp.concatenate([jnp.ones(1), z]), self.table
+        while move.ndim > 1:
+            move = move @ z
+        return jnp.concatenate([self.read(state) + move, w, state])[self.after]
 
     def read(self, state: jax.Array) -> jax.Array:
         """The CVs (CVs,) of the state's row."""
-        return state[: self.weights.shape[-1]]
+        return state[: self.table.shape[0]]
 
     def shape(self) -> dict[str, int]:
-        """What `empty` needs beside members and tags: JSON."""
-        terms, degree = self.factors.shape[-2:]
-        return {"terms": terms, "degree": degree, "entries": self.mix.shape[-2], "states": self.window.shape[-1]}
+        """What `empty` needs beside members and tags, of several members stacked: JSON."""
+        degree, entries = self.table.ndim - 2, self.mix.shape[-2]
+        return {"degree": degree, "entries": entries, "states": self.window.shape[-1]}
 
     @classmethod
-    def empty(
-        cls, members: int, cvs: int, inputs: int, terms: int, degree: int, entries: int, states: int
-    ) -> Polynomial:
+    def empty(cls, members: int, cvs: int, inputs: int, degree: int, entries: int, states: int) -> Polynomial:
         """Zeros in place of the arrays of several members, a leading axis (members,)."""
         columns = states + inputs
         return cls(
-            factors=jnp.zeros((members, terms, degree), jnp.int32),
-            weights=jnp.zeros((members, terms, cvs)),
+            table=jnp.zeros((members, cvs, *[1 + entries] * degree)),
             mix=jnp.zeros((members, entries, columns)),
             shift=jnp.zeros((members, entries)),
             low=jnp.zeros((members, columns)),

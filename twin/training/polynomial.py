@@ -102,6 +102,11 @@ class Fitted:
     error: float
     fits: tuple[Polynomial, ...]
 
+    @property
+    def terms(self) -> int:
+        """How many products."""
+        return int(np.count_nonzero(np.asarray(self.fits[0].table)[0]))
+
 
 def select(grid: Grid, folds: Folds) -> Iterator[Fitted | None]:
     """Fit and judge forms one by one; after each the best so far, None where there is none."""
@@ -133,7 +138,7 @@ def _held(fit: Polynomial, more: float) -> Polynomial:
 def _best(found: Sequence[Fitted]) -> Fitted | None:
     least = min((fitted.error for fitted in found), default=np.inf)
     near = [fitted for fitted in found if fitted.error <= PARSIMONY * least and np.isfinite(fitted.error)]
-    return min(near, key=lambda fitted: len(fitted.fits[0].weights), default=None)
+    return min(near, key=lambda fitted: fitted.terms, default=None)
 
 
 def _judged(form: Form, grid: Grid, folds: Folds, cases: Sequence[tuple[Window, Future]]) -> list[Fitted]:
@@ -168,11 +173,13 @@ class _Moments:
     """Products of the terms over the rows that one fold may learn from.
 
     Attributes:
-        model: without weights.
+        model: with an empty table.
+        factors: (terms, degree).
         gram: (terms, terms), across (terms, CVs) with the moves, count the rows.
     """
 
     model: Polynomial
+    factors: np.ndarray
     gram: np.ndarray
     across: np.ndarray
     count: int
@@ -191,9 +198,9 @@ class _Moments:
         w = grid.w[t[:, None] - np.arange(form.past)].reshape(len(t), -1)
         z = np.concatenate([y, w, grid.w[t + 1]], axis=1).astype(np.float64)
         model = _polynomial(form, z, cvs, inputs, folds.history)
-        phi = _terms(z, model)
+        phi = _entries(z, model)[:, form.factors(cvs, inputs)].prod(axis=2)
         moves = grid.y[t + 1].astype(np.float64) - grid.y[t]
-        return cls(model, phi.T @ phi, phi.T @ moves, len(t))
+        return cls(model, form.factors(cvs, inputs), phi.T @ phi, phi.T @ moves, len(t))
 
     def solved(self, penalty: float) -> Polynomial:
         """Ridge relative to each term's own size; a term that never moved gets no weight."""
@@ -202,7 +209,9 @@ class _Moments:
         shrink = np.full(len(size), penalty)
         shrink[0] = 0.0  # the constant
         solved = np.linalg.solve(scaled + np.diag(shrink + 1e-12), self.across / size[:, None] / self.count)
-        return replace(self.model, weights=jnp.asarray(solved / size[:, None], jnp.float32))
+        table = np.zeros(self.model.table.shape, np.float32)
+        table[(slice(None), *self.factors.T)] = (solved / size[:, None]).T
+        return replace(self.model, table=jnp.asarray(table))
 
 
 def _range(z: np.ndarray, form: Form, cvs: int, inputs: int) -> tuple[np.ndarray, np.ndarray]:
@@ -215,7 +224,7 @@ def _range(z: np.ndarray, form: Form, cvs: int, inputs: int) -> tuple[np.ndarray
 
 
 def _polynomial(form: Form, z: np.ndarray, cvs: int, inputs: int, history: int) -> Polynomial:
-    """The model without weights, for rows [v, w'] (n, ·)."""
+    """The model with an empty table, for rows [v, w'] (n, ·)."""
     low, high = _range(z, form, cvs, inputs)
     mix = form.mix(cvs, inputs)
     moved = z @ mix.T
@@ -231,8 +240,7 @@ def _polynomial(form: Form, z: np.ndarray, cvs: int, inputs: int, history: int) 
         begin = form.order * cvs
         older += [cvs + np.arange(inputs), v[begin : begin + (form.past - 1) * inputs]]
     return Polynomial(
-        factors=jnp.asarray(form.factors(cvs, inputs)),
-        weights=jnp.zeros((form.terms(cvs, inputs), cvs)),
+        table=jnp.zeros((cvs, *[1 + form.entries(cvs, inputs)] * form.degree)),
         mix=jnp.asarray(mix, jnp.float32),
         shift=jnp.asarray(-mix @ z.mean(axis=0), jnp.float32),
         low=jnp.asarray(low, jnp.float32),
@@ -242,29 +250,32 @@ def _polynomial(form: Form, z: np.ndarray, cvs: int, inputs: int, history: int) 
     )
 
 
-def _terms(z: np.ndarray, model: Polynomial) -> np.ndarray:
-    """(n, terms) of rows [v, w'] (n, ·), as float64."""
+def _entries(z: np.ndarray, model: Polynomial) -> np.ndarray:
+    """(n, 1 + entries) of rows [v, w'] (n, ·), as float64."""
     mix, shift, low, high = (np.asarray(p, np.float64) for p in (model.mix, model.shift, model.low, model.high))
-    whole = np.concatenate([np.ones((len(z), 1)), np.clip(z, low, high) @ mix.T + shift], axis=1)
-    factors = np.asarray(model.factors)
-    phi = whole[:, factors[:, -1]]
-    for d in range(factors.shape[1] - 1):
-        phi *= whole[:, factors[:, d]]
-    return phi
+    return np.concatenate([np.ones((len(z), 1)), np.clip(z, low, high) @ mix.T + shift], axis=1)
 
 
 def squares(model: Polynomial, window: Window, future: Future) -> np.ndarray:
     """(K, CVs) mean square free-run error over the windows; in numpy, so that no form needs compiling."""
-    weights, after = np.asarray(model.weights, np.float64), np.asarray(model.after)
-    cvs = weights.shape[1]
+    table, after = np.asarray(model.table, np.float64), np.asarray(model.after)
+    cvs = len(table)
     rows = np.concatenate([window.y, window.w], axis=-1)
     v = rows.reshape(len(rows), -1)[:, np.asarray(model.window)].astype(np.float64)
     total = np.empty(future.y.shape[1:])
     with np.errstate(over="ignore", invalid="ignore"):
         for k in range(future.w.shape[1]):
             w = future.w[:, k]
-            y = v[:, :cvs] + _terms(np.concatenate([v, w], axis=1), model) @ weights
+            y = v[:, :cvs] + _moves(table, _entries(np.concatenate([v, w], axis=1), model))
             v = np.concatenate([y, w, v], axis=1)[:, after]
             known = np.maximum(future.mask[:, k].sum(axis=0), 1.0)
             total[k] = (future.mask[:, k] * (y - future.y[:, k]) ** 2).sum(axis=0) / known
     return total
+
+
+def _moves(table: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """(n, CVs) of entries z (n, ·), degree by degree."""
+    out = z @ table.reshape(-1, z.shape[1]).T
+    for _ in range(table.ndim - 2):
+        out = (out.reshape(len(z), -1, z.shape[1]) * z[:, None]).sum(axis=2)
+    return out

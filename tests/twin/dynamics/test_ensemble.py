@@ -21,11 +21,9 @@ MEMBERS, STATES, CVS, INPUTS, HISTORY, ROWS, MODES = 3, 5, 2, 3, 4, 30, 2
 def polynomials(rng: np.random.Generator) -> Polynomial:
     """y' = 0.7 y + terms of degree 2 in [y, w']: the state is the last row's CVs."""
     entries = CVS + INPUTS
-    factors = np.array([[i, j] for i in range(entries + 1) for j in range(i, entries + 1)], np.int32)
-    weights = 0.1 * rng.normal(size=(MEMBERS, len(factors), CVS))
-    weights[:, 1 : 1 + CVS] -= 0.3 * np.eye(CVS)
+    table = 0.1 * rng.normal(size=(MEMBERS, CVS, entries + 1, entries + 1))
+    table[:, :, 0, 1 : 1 + CVS] -= 0.3 * np.eye(CVS)
     parts = {
-        "factors": factors,
         "mix": np.eye(entries),
         "shift": np.zeros(entries),
         "low": np.full(entries, -1.5),
@@ -34,7 +32,7 @@ def polynomials(rng: np.random.Generator) -> Polynomial:
         "after": np.arange(CVS),
     }
     arrays = {name: jnp.asarray(np.stack([part] * MEMBERS)) for name, part in parts.items()}
-    return Polynomial(weights=jnp.asarray(weights, jnp.float32), **arrays)
+    return Polynomial(table=jnp.asarray(table, jnp.float32), **arrays)
 
 
 def ensemble(residual: bool, noise: bool, polynomial: bool = False) -> Ensemble:

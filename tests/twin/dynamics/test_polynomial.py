@@ -9,8 +9,9 @@ from twin.windows import Window
 
 # one CV, one input; v = [y, y before, w]; z = [y, y − y before, w'] / [1, 1, 2]
 MODEL = Polynomial(
-    factors=jnp.array([[0, 0], [0, 1], [2, 3], [3, 3]]),  # 1, z1, z2 z3, z3²
-    weights=jnp.array([[0.5], [-0.1], [1.0], [0.25]]),
+    table=jnp.zeros((1, 4, 4))
+    .at[0, [0, 0, 2, 3], [0, 1, 3, 3]]
+    .set(jnp.array([0.5, -0.1, 1.0, 0.25])),  # 1, z1, z2 z3, z3²
     mix=jnp.array([[1.0, 0.0, 0.0, 0.0], [1.0, -1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.5]]),
     shift=jnp.zeros(3),
     low=jnp.array([-10.0, -10.0, -4.0, -4.0]),
