@@ -148,8 +148,9 @@ def _twin(task: Task) -> Trained:
     artifact.save(twin, task.keep)
     share = twin.corrections
     training = twin.card["training"]
+    curved = training["polynomial"]
     told = {
-        "kind": training["backbone"]["name"],
+        "kind": training["backbone"]["name"] + (f"; {curved['name']}" if curved["ships"] else ""),
         "residual_ships": training["residual"]["ships"],
         "correction": twin.correction,
         "stopping_step": training["stopping_step"],
