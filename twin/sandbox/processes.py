@@ -135,7 +135,11 @@ class TwinProcess:
     @cached_property
     def _wide(self) -> Any:
         """The dynamics in float64, as `Simulator` steps it."""
-        return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), self.twin.dynamics)
+
+        def wide(leaf: jax.Array) -> np.ndarray:
+            return np.asarray(leaf, np.float64 if jnp.issubdtype(leaf.dtype, jnp.floating) else None)
+
+        return jax.tree.map(wide, self.twin.dynamics)
 
     def _encoded(self) -> Any:
         return self._wide.encode(Window(*(np.asarray(part, np.float64) for part in self.twin.reference)))

@@ -16,6 +16,7 @@ STEPS = 10_000  # of training at most
 BACKBONE_SHARE = 0.15  # of the progress bar
 PAYS = 0.95  # a part ships where it brings the out-of-fold error to this share of that without it
 RACE = 400  # steps after which a residual around the linear part must be better than the polynomial alone
+CLEAR = 0.5  # the share of the error that decides a race which time ends before
 OVERTAKEN = "overtaken by the polynomial"
 
 
@@ -92,7 +93,8 @@ def train(
     Args:
         standing: where it stood, to be taken up there.
         start: weights (members, ·) to start from.
-        beat: the error to be reached within `RACE` steps, or within the time; training is overtaken where it is not.
+        beat: the error to be reached within `RACE` steps, or nearly within the time; training is overtaken where it is
+            not.
     """
     curve: list[dict[str, Any]] = []
     best: Evaluation | None = None
@@ -120,7 +122,8 @@ def train(
         eta += budget_s * (1 - pace.done - pace.share) / pace.share
         pace.report(Progress(now.step, STEPS, fraction, eta, told, alarms(now.losses, recipe)))
         over = moment is None or moment.schedule.ended or now_s >= until
-        if PAYS * best.out_of_fold > beat and (now.step >= RACE or over):
+        lead = PAYS if now.step >= RACE else CLEAR
+        if (now.step >= RACE or over) and lead * best.out_of_fold > beat:
             return Run(curve, best, OVERTAKEN, started)
         if moment and 0 < now.step < STEPS and not over:  # the last is not kept: there would be nothing to go on with
             spans = (now_s - started, compiled - started, until - started)
