@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from twin.dynamics.polynomial import Polynomial
 from twin.errors import QuestionError
 from twin.limits import merge
 from twin.plants.quadruple_tank import QuadrupleTank
@@ -140,6 +144,29 @@ def test_the_objectives_of_the_systems_are_scenarios(file):
             ask = scenario.ask(plant, row)
             assert ask.setpoints or ask.prices
             merge(plant, ask.limits)  # no limit wider than the plant's
+
+
+def test_a_twin_with_a_polynomial_part_can_be_the_plant(hand_made):
+    """y' = 0.9 y + 0.1 w + 0.05 w² in model units, alone as the gate is open: from rest under w = 1."""
+    table = jnp.zeros((1, 3, 3)).at[0, [0, 0, 2], [1, 2, 2]].set(jnp.array([-0.1, 0.1, 0.05]))
+    part = Polynomial(
+        table=table,
+        mix=jnp.eye(2, 3),
+        shift=jnp.zeros(2),
+        low=jnp.full(3, -10.0),
+        high=jnp.full(3, 10.0),
+        window=jnp.array([9]),
+        after=jnp.array([0]),
+    )
+    members = hand_made.dynamics.members
+    polynomials = jax.tree.map(lambda leaf: jnp.stack([leaf] * members), part)
+    process = TwinProcess(replace(hand_made, dynamics=replace(hand_made.dynamics, polynomials=polynomials)))
+    with jax.enable_x64(True):
+        state, y = process.rest(), []
+        for _ in range(2):
+            state = process.step(state, jnp.array([50.0, 20.0, 0.0]))
+            y.append(float(process.read(state)[0]))
+    np.testing.assert_allclose(y, [50 + 2 * 0.15, 50 + 2 * 0.285], rtol=1e-6)
 
 
 def test_answers_beyond_limits_and_rates_are_counted(hand_made):
