@@ -216,7 +216,7 @@ def cost_by_term(
         ("prices", prices, terms.price),
     )
     for kind, cost, given in kinds:
-        named = zip(plant.cvs + plant.inputs, cost, given.T, strict=False)  # zones are of CVs only
+        named = zip((plant.cvs + plant.inputs)[: len(cost)], cost, given.T, strict=True)  # zones are of CVs only
         out |= {f"{kind}.{tag.name}": float(value) for tag, value, weights in named if weights.any()}
     return out | {f"move_suppression.{tag.name}": float(v) for tag, v in zip(plant.mvs, calm, strict=True)}
 

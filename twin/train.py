@@ -40,7 +40,7 @@ from twin.training.disturbances import fit as fit_disturbances
 from twin.training.extrapolation import extrapolating
 from twin.training.folds import COUNT, ROWS, Folds, sizes, split, spread
 from twin.training.noise import Chosen
-from twin.training.pace import BACKBONE_SHARE, PAYS, STEPS, Pace, Progress, Report
+from twin.training.pace import BACKBONE_SHARE, PAYS, RACE, STEPS, Pace, Progress, Report
 from twin.training.region import trained_region
 from twin.training.residual import Cases, Evaluation, Recipe, Trainer
 from twin.training.sampling import sampling
@@ -126,7 +126,7 @@ def fit(
         chosen_so_far(done, scores[0].error)
     curved: polynomial.Fitted | None = None
     asked = _learnable(known, telemetry)
-    if asked is None:  # signs of gains are kept by linear models
+    if asked is None and shared is None:  # signs of gains are kept by linear models, and a fleet's are linear
         for done, curved in enumerate(polynomial.select(grid, folds), start=len(ROUNDS) + 1):
             chosen_so_far(done, min(scores[0].error, curved.error if curved else np.inf))
     plan = Plan(grid, folds, Recipe(pure=options.pure), options.seed, asked)
@@ -169,7 +169,7 @@ def fit(
         card["training"]["residual"]["why"] += f" It does so for {', '.join(only)} alone, and ships for no other CV."
     card["training"] |= {"blocks": blocks(telemetry, folds.label), "apart": folds.apart, **began}
     card["training"]["noise_model"] = _noise_card(telemetry, linear)
-    card["training"]["polynomial"] = _polynomial_card(curved, own, way, asked)
+    card["training"]["polynomial"] = _polynomial_card(curved, own, way, asked is not None, shared is not None)
     card["training"]["sampling"] = sampling(grid, telemetry.plant.sample_period_s)
     card["disturbances"] = told_of_dvs
     card["training"]["correction"] = {
@@ -322,17 +322,21 @@ def _noise_card(telemetry: Telemetry, linear: Chosen) -> dict[str, Any]:
     }
 
 
-def _polynomial_card(curved: polynomial.Fitted | None, own: Way, way: Way, asked: np.ndarray | None) -> dict[str, Any]:
+def _polynomial_card(
+    curved: polynomial.Fitted | None, own: Way, way: Way, signs_asked: bool, from_fleet: bool
+) -> dict[str, Any]:
     """Whether the polynomial part ships, and why."""
-    if asked is not None:
-        return {"ships": False, "why": "None was fitted, as signs of gains are asked: linear models keep them."}
     if curved is None:
-        return {"ships": False, "why": "None was fitted: too few rows for so many tags."}
+        why = "too few rows for so many tags"
+        why = "signs of gains are asked, and linear models keep them" if signs_asked else why
+        why = "twins from a fleet have linear models" if from_fleet else why
+        return {"ships": False, "why": f"No polynomial was fitted: {why}."}
     ships, of_linear = way.polynomials is not None, curved.error / own.chosen.error
-    found = f"The best {curved.form.name} has {100 * of_linear:.0f} % of the linear part's error out of fold"
-    why = f"{found}, less than a residual around the linear part reached: it ships." if ships else f"{found}. "
-    if not ships:
-        why += "A residual around the linear part is better." if of_linear < 1 else "It does not ship."
+    verb = "ships" if ships else "does not ship"
+    why = (
+        f"The best {curved.form.name} has {100 * of_linear:.0f} % of the linear part's error out of fold. It {verb}: "
+        f"what counts is whether it alone forecasts better than a residual around the linear part after {RACE} steps."
+    )
     told = {"name": curved.form.name, "terms": curved.terms, "error": curved.error}
     return {"ships": ships, **told, "of_linear": of_linear, "why": why}
 

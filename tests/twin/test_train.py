@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from twin import train
+from twin import artifact, train
 from twin.dynamics.ensemble import jepas
 from twin.dynamics.lti import arx
 from twin.errors import Cancelled, TrainingError
@@ -78,6 +79,22 @@ def test_the_card_says_what_was_chosen_and_why(linear: train.Twin) -> None:
     assert sum(training["folds"]) == 600
     assert (training["correction"]["share"], training["correction"]["outside"]) == linear.correction
     assert training["correction"]["errors"][0] == 1.0
+
+
+def test_a_plant_whose_law_is_a_polynomial_gets_one(linear: train.Twin, tmp_path: Path) -> None:
+    """At rest the level is valve + 2 valve²; at the two ends no linear model comes near both."""
+    twin = fit(_telemetry(800, curvature=2.0), QUICK)
+    told = twin.card["training"]["polynomial"]
+    assert told["ships"]
+    assert told["of_linear"] < 0.5
+    artifact.save(twin, tmp_path / "twin")
+    scaler = twin.scaler
+    for dynamics in (twin.dynamics, artifact.load(tmp_path / "twin").dynamics):
+        for valve in (-0.8, 0.8):
+            w = scaler.w_in(np.tile([valve, 3.0], (100, 1)))
+            rest = scaler.y_out(np.asarray(rollout(dynamics, dynamics.encode(twin.reference), w)))[-1, 0]
+            assert rest == pytest.approx(valve + 2 * valve**2, abs=0.05)
+    assert not linear.card["training"]["polynomial"]["ships"]
 
 
 def test_few_rows_shrink_the_windows_and_runs_are_not_crossed() -> None:

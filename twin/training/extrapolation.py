@@ -2,7 +2,8 @@
 
 Powers may carry a law of the process beyond what was seen, or nothing but an accident of the rows. The rows of the
 trained region's rim are taken away, the polynomial and the linear model are fitted on what is left, and both forecast
-the rim. Where the polynomial is no worse there, its share is kept as far outside of the whole region.
+the rim. Where the polynomial is no worse there, its share is kept as far outside of the whole region (unless a residual
+stands around it, which was not asked).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from twin.dynamics.region import SHARE, Region
-from twin.training.backbone import Data, Named
+from twin.training.backbone import Arx, Data, Named, Subspace
 from twin.training.backbone import squares as linear_squares
 from twin.training.folds import Folds, spread
 from twin.training.polynomial import Form, fitted, squares
@@ -36,13 +37,15 @@ def extrapolating(region: Region, grid: Grid, folds: Folds, linear: Named, form:
     inner[(ends[outer][:, None] + np.arange(1 - folds.history, folds.horizon + 1)).reshape(-1)] = False
     within = folds.ends(inner, folds.history, folds.horizon)
     model = fitted(form, grid, replace(folds, label=np.where(inner, 1, 0)), 0)
-    if model is None or not len(within) or not hasattr(linear, "fit"):
+    if model is None or not len(within) or not isinstance(linear, Arx | Subspace):
         return region
     rim = spread(ends[outer], JUDGED)
     case = grid.window(rim, folds.history), grid.future(rim, folds.horizon)
     line = linear.fit(Data(grid, folds, inner))
     if not np.sqrt(squares(model, *case)).mean() <= np.sqrt(linear_squares(line, *case)).mean():
         return region
-    seen = np.quantile(away[np.isin(ends, within)], SHARE) if np.isin(ends, within).any() else 1.0
-    reach = np.quantile(away[outer], SHARE) / max(float(seen), 1e-3)
-    return replace(region, reach=jnp.float32(max(1.0, reach)))
+    known = away[np.isin(ends, within)]
+    if not len(known):
+        return region
+    reach = np.quantile(away[outer], SHARE) / np.quantile(known, SHARE)
+    return replace(region, reach=jnp.float32(max(1.0, float(reach))))

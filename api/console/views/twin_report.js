@@ -83,7 +83,7 @@ function Training({ training }) {
   const series = [{ label: "error on held-out blocks, 1 is the backbone alone", values: curve.map((c) => c.out_of_fold), colour: "s1" }];
   const watch = Object.entries(training.collapse ?? {}).map(([name, value]) => `${name.replace("_", " ")} ${number(value, 3)}`);
   return html`<section class="panel"><h2>How it was trained</h2>
-    <p>Backbone: ${training.backbone.name}. ${training.polynomial?.why} ${training.residual.why} Took ${duration(training.seconds)}.</p>
+    <p>Backbone: ${training.backbone.name}. ${training.polynomial?.why ?? ""} ${training.residual.why} Took ${duration(training.seconds)}.</p>
     ${training.sampling?.errors.length > 0 && html`<p>${training.sampling.why}</p>`}
     <${FromFleet} common=${training.common} />
     ${curve.length > 1 && html`<${Lines} title="Training" x=${curve.map((c) => c.step)} series=${series} xUnit="steps" rule=${1} /><${Key} series=${series} />`}

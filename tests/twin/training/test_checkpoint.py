@@ -81,6 +81,7 @@ def test_the_twin_is_the_one_that_no_stop_would_have_given(runs: Runs) -> None:
     whole, resumed = runs.whole.card["training"], runs.resumed.card["training"]
     assert resumed["curve"] == whole["curve"]
     assert (resumed["stopping_step"], resumed["stopped_by"]) == (whole["stopping_step"], "time")
+    assert resumed["polynomial"] == whole["polynomial"]
     for name, value in arrays(runs.whole.dynamics).items():
         np.testing.assert_array_equal(arrays(runs.resumed.dynamics)[name], value, err_msg=name)
 
