@@ -284,7 +284,7 @@ def _constants(
 
 @partial(jax.jit, static_argnames="solver")
 def _improve(
-    model: Dynamics,
+    model: OffsetFree,
     state: State,
     units: Units,
     problem: Problem,
@@ -295,7 +295,9 @@ def _improve(
 ) -> Solution:
     simulate = partial(outputs, model, state, units)
     if solver == "sqp":
-        return sqp.improve(simulate, problem, before, iterations, partial(responses, model, state, units))
+        linear = isinstance(model.inner, Ensemble) and model.inner.is_linear
+        shifted = partial(responses, model, state, units) if linear else None
+        return sqp.improve(simulate, problem, before, iterations, shifted)
     others = {"cem": cem.improve, "mppi": mppi.improve, "gradient": gradient.improve}
     return others[solver](simulate, problem, before, iterations)
 

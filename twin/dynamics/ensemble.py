@@ -72,6 +72,10 @@ class Ensemble:
         return replace(self, residuals=None, polynomials=None)
 
     @property
+    def is_linear(self) -> bool:
+        return self.residuals is None and self.polynomials is None
+
+    @property
     def members(self) -> int:
         return int(self.backbones.a.shape[0])
 

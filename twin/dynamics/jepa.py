@@ -109,12 +109,18 @@ class Jepa(nnx.Module):
         """
         feature = np.arange(z.shape[-1]) < z.shape[-1] - self.share.shape[-1]
         a = jnp.tanh(self.g1(jnp.where(feature, z, jax.lax.stop_gradient(z)) if pure else z) + drive)
-        new, u = self.g2(a), jax.nn.sigmoid(self.renew(a))
+        new, u = self._new(a)
         if pure:
-            behind = jax.lax.stop_gradient(a)
-            new = jnp.where(feature, new, self.g2(behind))
-            u = jnp.where(feature, u, jax.nn.sigmoid(self.renew(behind)))
+            behind = self._new(jax.lax.stop_gradient(a))
+            new, u = jnp.where(feature, new, behind[0]), jnp.where(feature, u, behind[1])
         return (1.0 - u) * z + jnp.where(feature, u, 1.0) * new
+
+    def _new(self, a: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """g2 and u of a hidden layer a (..., hidden), by one product: (..., latent + CVs) each."""
+        kernel = jnp.concatenate([self.g2.kernel[...], self.renew.kernel[...]], axis=-1)
+        joined = a @ kernel + jnp.concatenate([self.g2.bias[...], self.renew.bias[...]], axis=-1)
+        new, u = jnp.split(joined, 2, axis=-1)
+        return new, jax.nn.sigmoid(u)
 
     def parts(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Features (..., latent) and corrections (..., CVs) of latents (..., latent + CVs)."""

@@ -53,9 +53,9 @@ def outputs(model: Dynamics, state: State, units: Units, x: jax.Array) -> jax.Ar
 
 
 def responses(model: Dynamics, state: State, units: Units, x: jax.Array) -> jax.Array:
-    """(MVs · B, K + 1, CVs) rough sensitivities of `outputs`: those of a pulse of each MV in the first row, shifted.
+    """(MVs · B, K + 1, CVs) sensitivities of `outputs` of a linear model: a pulse of each MV in row 0, shifted.
 
-    They are exact of a linear model, and take one tangent an MV where exact ones take one a move.
+    They take one tangent an MV in place of one a move.
     """
     mvs, rows, blocks = units.rows.shape
     w = _inputs(units, x)

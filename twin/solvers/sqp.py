@@ -1,11 +1,11 @@
 """Condensed single-shooting sequential quadratic programming, Gauss–Newton.
 
 Each iteration solves one QP (`twin.solvers.qp`) and, where the whole step does not do, searches along it on the true
-merit, all lengths at once. Sensitivities may be rough (`program.responses`): then the QP's gradient is corrected by
-the exact one, of an adjoint, so that what is converged to is exact; where rough ones converge too slowly they are
-taken anew in each iteration, by forward tangents.
+merit, all lengths at once. Sensitivities, by forward tangents, are most of the work: they are kept while steps bring
+what they promise. Those of an earlier point are rough, so the QP's gradient is corrected by the exact one, of an
+adjoint: what is converged to is exact. Where they no longer do, every further iteration takes its own.
 Nocedal and Wright, Numerical Optimization (2006), chapter 18; Li and Biegler, Ind. Eng. Chem. Res. 27 (1988) 1421;
-for rough sensitivities Bock, Diehl, Kostina and Schlöder, Real-Time PDE-Constrained Optimization (2007) 3.
+for kept sensitivities Bock, Diehl, Kostina and Schlöder, Real-Time PDE-Constrained Optimization (2007) 3.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LENGTHS = (0.7, 0.45, 0.25, 0.12, 0.06, 0.025, 0.01, 0.003)  # of a step, tried 
 TIGHTER = 1e-4  # by how much QPs tighten the limits of outputs: the slack linearisation and rounding may use up
 DAMPING = 1e-6
 NOTHING = 1e-4  # share of the cost: a step that promises less is not taken
-SLOW = 0.2  # of what the last QP promised: where the next promises more, rough sensitivities do not do
+SLOW = 0.2  # of what the last QP promised: where the next promises more, the first sensitivities no longer do
 STALLED = 3  # iterations in a row without progress that end the search
 
 
@@ -38,7 +38,7 @@ class _At(NamedTuple):
 
 
 class _Search(NamedTuple):
-    """Between two iterations."""
+    """Between two iterations; `exact`: from here on each takes sensitivities anew."""
 
     solution: Solution
     at: _At
@@ -50,23 +50,23 @@ class _Search(NamedTuple):
 
 
 def improve(
-    simulate: Simulate, problem: Problem, before: Solution, iterations: jax.Array, rough: Simulate | None = None
+    simulate: Simulate, problem: Problem, before: Solution, iterations: jax.Array, linear: Simulate | None = None
 ) -> Solution:
     """Up to so many more iterations; fewer when the residual falls below `TOLERANCE` or nothing helps.
 
     Args:
-        rough: a function from moves (n,) to sensitivities (n, K, p) that may be rough.
+        linear: where outputs are linear in the moves, a function from moves (n,) to their sensitivities (n, K, p).
     """
     x = jnp.asarray(before.x)
-    given = None if rough is None else rough(x)
-    multiplier = jnp.zeros_like(problem.target)
-    damping, exact = before.memory[0, 0], before.memory[1, 0]
+    y, damping = simulate(x), before.memory[0, 0]
+    first = _tangents(simulate, x) if linear is None else linear(x)
+    gradient = jnp.tensordot(first, _slope(problem, y), 2)
     zero = jnp.asarray(0, jnp.int32)
-    first = _Search(
+    begun = _Search(
         Solution(*map(jnp.asarray, before)),
-        _look(simulate, problem, x, multiplier),
+        _At(y, jnp.zeros_like(y), gradient),
         jnp.where(damping > 0, damping, DAMPING),
-        exact > 0,
+        jnp.asarray(False),
         jnp.asarray(jnp.inf, x.dtype),
         zero,
         zero,
@@ -76,8 +76,8 @@ def improve(
         going = (search.solution.residual > TOLERANCE) & (search.stalled < STALLED)
         return (search.done < iterations) & going
 
-    last = jax.lax.while_loop(unfinished, lambda search: _iterate(simulate, problem, given, search), first)
-    memory = jnp.asarray(last.solution.memory).at[:, 0].set(jnp.stack([last.damping, last.exact.astype(x.dtype)]))
+    last = jax.lax.while_loop(unfinished, lambda search: _iterate(simulate, problem, first, search), begun)
+    memory = jnp.asarray(last.solution.memory).at[0, 0].set(last.damping)
     return last.solution._replace(memory=memory, penalty=penalty(problem, last.at.y))
 
 
@@ -92,18 +92,15 @@ def _slope(problem: Problem, y: jax.Array) -> jax.Array:
     return jnp.asarray(problem.weight) * 2.0 * (y - problem.target) + problem.price
 
 
-def _iterate(simulate: Simulate, problem: Problem, given: jax.Array | None, search: _Search) -> _Search:
-    x, at = jnp.asarray(search.solution.x), search.at
-    exact = search.exact if given is not None else jnp.asarray(True)
-    if given is None:
-        sensitivity = _tangents(simulate, x)
-    else:
-        sensitivity = jax.lax.cond(exact, lambda: _tangents(simulate, x), lambda: given)
+def _iterate(simulate: Simulate, problem: Problem, first: jax.Array, search: _Search) -> _Search:
+    """One more, with the `first` sensitivities (n, K, p) while they do."""
+    x, at, exact = jnp.asarray(search.solution.x), search.at, search.exact
+    sensitivity = jax.lax.cond(exact, lambda: _tangents(simulate, x), lambda: first)
     step, promised, removed, multiplier = _step(problem, x, search.damping, at, sensitivity)
     here = jnp.stack([cost(problem, x, at.y), penalty(problem, at.y)])
     residual = promised / (jnp.abs(here[0]) + FLOOR)
     residual = jnp.where(removed > 0.5 * here[1], jnp.maximum(residual, 2 * TOLERANCE), residual)
-    slow = ~exact & (promised > SLOW * search.promised)  # then the step is not to be trusted either
+    slow = ~exact & (promised > SLOW * search.promised)
     over = residual <= NOTHING
 
     def stay() -> tuple[jax.Array, _At]:
