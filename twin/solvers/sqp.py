@@ -175,7 +175,8 @@ def _step(
     weight = 2.0 * problem.weight.ravel()
     g = free * (at.gradient + problem.H @ x + problem.g) - flat @ at.multiplier.ravel()
     hessian = (flat * weight[None]) @ flat.T + problem.H * free[:, None] * free[None]
-    inside = _qp(problem, x, hessian + jnp.diag(damping + (1.0 - free)), g, at.y, flat)
+    size = jnp.abs(cost(problem, x, at.y)) + penalty(problem, at.y) + FLOOR
+    inside = _in_shares(_qp(problem, x, hessian + jnp.diag(damping + (1.0 - free)), g, at.y, flat), size)
     solved = qp.solve(inside, jnp.zeros_like(x), most=max(32, 3 * len(x) // 2))
     step = solved.x * free
     ahead = at.y + (step @ flat).reshape(at.y.shape)
@@ -183,8 +184,14 @@ def _step(
     change = g @ step + 0.5 * step @ hessian @ step
     removed = penalty(problem, at.y) - penalty(problem, ahead)
     promised = removed + zones - change
-    multiplier = solved.multiplier[2 * len(x) :].reshape(2, *at.y.shape).sum(axis=0)
+    multiplier = size * solved.multiplier[2 * len(x) :].reshape(2, *at.y.shape).sum(axis=0)
     return step, jnp.maximum(promised, 0.0), removed, multiplier
+
+
+def _in_shares(inside: qp.QP, size: jax.Array) -> qp.QP:
+    """The same QP, whose objective is in shares of `size`, as its solver stops by absolute tolerances."""
+    parts = {name: getattr(inside, name) / size for name in ("H", "g", "low_penalty", "high_penalty")}
+    return inside._replace(**parts, give=inside.give * size)
 
 
 def _outside(problem: Problem, y: jax.Array) -> jax.Array:

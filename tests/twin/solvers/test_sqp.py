@@ -171,3 +171,16 @@ def test_new_data_never_recompiles():
             iterations=int(rng.integers(1, 9)),
         )
     assert improve._cache_size() == compiled
+
+
+def test_small_costs_are_minimised_to_the_same_share():
+    """Outputs are the moves themselves, so that the best ones are the targets, cut at the bounds."""
+    target = 1e-3 * np.array([0.2, -0.4, 0.6, 0.1, -0.9, 0.3])
+    flat = {name: np.zeros((N, 1)) for name in Problem._fields[2:10]}
+    p = problem(
+        **flat, target=target[:, None], weight=np.full((N, 1), 1 / N), H=np.zeros((N, N)), x_low=np.full(N, -5e-4),
+        x_high=np.full(N, 5e-4),
+    )  # fmt: skip
+    solution = jax.jit(partial(sqp.improve, lambda x: x[:, None]))(p, begin(np.zeros(N, np.float32)), np.int32(30))
+    np.testing.assert_allclose(solution.x, np.clip(target, -5e-4, 5e-4), atol=1e-5)
+    assert float(solution.residual) <= TOLERANCE
