@@ -284,7 +284,7 @@ def _constants(
 
 @partial(jax.jit, static_argnames="solver")
 def _improve(
-    model: OffsetFree,
+    model: Dynamics,
     state: State,
     units: Units,
     problem: Problem,
@@ -295,8 +295,7 @@ def _improve(
 ) -> Solution:
     simulate = partial(outputs, model, state, units)
     if solver == "sqp":
-        linear = isinstance(model.inner, Ensemble) and model.inner.is_linear
-        shifted = partial(responses, model, state, units) if linear else None
+        shifted = partial(responses, model, state, units) if getattr(model, "is_linear", False) else None
         return sqp.improve(simulate, problem, before, iterations, shifted)
     others = {"cem": cem.improve, "mppi": mppi.improve, "gradient": gradient.improve}
     return others[solver](simulate, problem, before, iterations)

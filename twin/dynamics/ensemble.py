@@ -73,6 +73,7 @@ class Ensemble:
 
     @property
     def is_linear(self) -> bool:
+        """Whether CVs are linear in the inputs to come."""
         return self.residuals is None and self.polynomials is None
 
     @property

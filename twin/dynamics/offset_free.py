@@ -69,6 +69,10 @@ class OffsetFree:
         return self.inner.read(state) + self.bias
 
     @property
+    def is_linear(self) -> bool:
+        return getattr(self.inner, "is_linear", False)
+
+    @property
     def roll(self) -> Callable[[State, jax.Array], jax.Array] | None:
         """Rows together, where the world model inside can (`rollout`)."""
         own = getattr(self.inner, "roll", None)
