@@ -3,7 +3,7 @@
 The slow plan weighs what takes long: prices, inventories, zones. Its CV path becomes the setpoints of the fast plan and
 its MV path where the MVs rest (Scattolini, Architectures for distributed and hierarchical model predictive control,
 Journal of Process Control 19, 2009, section 4). Under prices the fast plan has its own horizon as they have it, and the
-slow path as setpoints of its end (Rawlings, Angeli and Bates, Fundamentals of economic model predictive control, CDC
+slow plan as setpoints of its end (Rawlings, Angeli and Bates, Fundamentals of economic model predictive control, CDC
 2012): averages know no step, and a path to follow would blur what pays within a slow row. Rate limits, limits and their
 back-off are the fast plan's own. The flat plan, the fast twin alone over its calibrated horizon, is made too: it is
 the fallback, and told beside.
@@ -21,7 +21,8 @@ import numpy as np
 
 from twin import optimize
 from twin.artifact import Twin
-from twin.errors import QuestionError
+from twin.errors import HistoryError, QuestionError
+from twin.hierarchy import handover
 from twin.hierarchy.stride import averaged, means
 from twin.hierarchy.training import back_off
 from twin.history import expected_inputs, present_inputs
@@ -298,28 +299,38 @@ class _Scales:
             near, asked: that objective, and its terms.
             swing: what its prices may come to.
         """
-        twin, rows = self.twin, len(asked.target)
-        ends = {}
-        for i, (tag, path) in enumerate(self._paths(slow, rows).items()):
-            if tag in near.setpoints and near.terminal_weight:  # an end is asked
-                continue
-            until = asked.target[:-1, i] if tag in near.setpoints else path[:-1]
-            weight = near.setpoints[tag].weight if tag in near.setpoints else 0.0
-            ends[tag] = Setpoint(trajectory=[*until.tolist(), float(path[-1])], weight=weight, last=ENDS * swing)
-        mvs = twin.plant.mvs
+        rows, ends, columns = len(asked.target), {}, [tag.name for tag in self.twin.plant.cvs]
+        for tag, end in self._ends(slow, rows).items():
+            if tag not in near.setpoints:
+                ends[tag] = Setpoint(end, weight=0.0, last=ENDS * swing)
+            elif not near.terminal_weight:  # otherwise an end is asked
+                until = asked.target[:-1, columns.index(tag)].tolist()
+                ends[tag] = replace(near.setpoints[tag], value=None, trajectory=[*until, end], last=ENDS * swing)
+        mvs = self.twin.plant.mvs
         calm = {tag.name: float(rows * weight) for tag, weight in zip(mvs, asked.suppression, strict=True)}
         setpoints = {**self._rests(slow, rows, RESTS * swing), **near.setpoints, **ends}
         return replace(near, setpoints=setpoints, move_suppression=calm)
 
     def _paths(self, slow: Plan, rows: int) -> dict[str, np.ndarray]:
         """CV → (rows,) the slow plan's CVs at the fast rate, from where they are now."""
-        middles = self.twin.stride * (np.arange(len(slow.times)) + 0.5)
         found = {}
         for tag, band in ((tag.name, slow.cvs[tag.name]) for tag in self.twin.plant.cvs):
             now = self.history.values[-1, self.twin.plant.column(tag)]
-            start = now if np.isfinite(now) else band.mean[0]
-            found[tag] = np.interp(np.arange(1, rows + 1), np.r_[0.0, middles], np.r_[start, band.mean])
+            found[tag] = handover.path(now if np.isfinite(now) else band.mean[0], band.mean, self.twin.stride, rows)
         return found
+
+    def _ends(self, slow: Plan, rows: int) -> dict[str, float]:
+        """CV → where the slow plan has it in the fast row `rows`; none where the fast twin cannot tell, nor plan."""
+        twin, stride = self.twin, self.twin.stride
+        reach = math.ceil(rows / stride) * stride
+        moves = [np.repeat(_known(slow, tag.name), stride)[:reach] for tag in twin.plant.mvs]
+        try:
+            w = np.hstack([np.stack(moves, axis=1), self._dvs(reach)])
+            ahead = under(twin, self.history, w[None], [], [], 0.9).baseline
+        except HistoryError:
+            return {}
+        ends = {tag: handover.end(slow.cvs[tag].mean, band.mean, stride, rows) for tag, band in ahead.items()}
+        return {tag: value for tag, value in ends.items() if math.isfinite(value)}
 
     def _rests(self, slow: Plan, rows: int, weight: float) -> dict[str, Setpoint]:
         """The slow plan's MVs at the fast rate."""
