@@ -327,10 +327,10 @@ def _polynomial_card(
 ) -> dict[str, Any]:
     """Whether the polynomial part ships, and why."""
     if curved is None:
-        why = "too few rows for so many tags"
+        why = "too few rows for so many tags, or none that comes to rest where inputs are held"
         why = "signs of gains are asked, and linear models keep them" if signs_asked else why
         why = "twins from a fleet have linear models" if from_fleet else why
-        return {"ships": False, "why": f"No polynomial was fitted: {why}."}
+        return {"ships": False, "why": f"There is no polynomial: {why}."}
     ships, of_linear = way.polynomials is not None, curved.error / own.chosen.error
     verb = "ships" if ships else "does not ship"
     why = (

@@ -2,11 +2,15 @@
 
 Candidates differ in how many rows of CVs and inputs enter, whether a row's own inputs do, the degree and the ridge.
 All products up to the degree are terms, so that plants of many tags get few rows and a low degree, or none.
+
+Telemetry whose inputs move all the time says little of where a plant comes to rest, and powers may know no rest at all
+in a corner of what was seen: the CVs run away there. So inputs are held, in corners above all, and a candidate counts
+only where the fits of all folds come to rest no further apart than it errs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
 
@@ -28,6 +32,9 @@ STILL = 1e-6  # deviation, in model units, of what never moved
 MARGINS = (0.5, 0.1)  # of a tag's range beside it, up to which its values are believed; the second is tried at last
 LAST = 3  # forms with which it is
 ROUNDS = len(ORDERS) + 1
+HELD = 5  # horizons that inputs are held
+RESTING = 64  # windows that this begins with, half of them those with the most unusual inputs
+TESTED = 12  # candidates at most, the best by their error
 PARSIMONY = 1.01  # fewer terms within 1 % of the best are preferred
 
 
@@ -115,6 +122,7 @@ def select(grid: Grid, folds: Folds) -> Iterator[Fitted | None]:
     held = [spread(folds.held_out(fold), WINDOWS) for fold in range(COUNT)]
     cases = [(grid.window(ends, folds.history), grid.future(ends, folds.horizon)) for ends in held]
     found: list[Fitted] = []
+    rests = _rests(grid, folds, np.concatenate(held))
     for order, input_order in ORDERS:
         for degree in DEGREES:
             for delay in (0, 1):
@@ -122,11 +130,11 @@ def select(grid: Grid, folds: Folds) -> Iterator[Fitted | None]:
                 few = form.terms(cvs, inputs) > min(MOST_TERMS, least / ROWS_A_TERM)
                 if not few and form.rows() <= folds.history:
                     found += _judged(form, grid, folds, cases)
-        yield _best(found)
+        yield _best(found, rests)
     for fitted in sorted(found, key=lambda fitted: fitted.error)[:LAST]:
         narrow = tuple(_held(fit, MARGINS[1] - MARGINS[0]) for fit in fitted.fits)
         found.append(Fitted(replace(fitted.form, margin=MARGINS[1]), _error(narrow, cases), narrow))
-    yield _best(found)
+    yield _best(found, rests)
 
 
 def _held(fit: Polynomial, more: float) -> Polynomial:
@@ -135,10 +143,31 @@ def _held(fit: Polynomial, more: float) -> Polynomial:
     return replace(fit, low=fit.low - more * width, high=fit.high + more * width)
 
 
-def _best(found: Sequence[Fitted]) -> Fitted | None:
-    least = min((fitted.error for fitted in found), default=np.inf)
-    near = [fitted for fitted in found if fitted.error <= PARSIMONY * least and np.isfinite(fitted.error)]
-    return min(near, key=lambda fitted: fitted.terms, default=None)
+def _best(found: Sequence[Fitted], rests: Callable[[Fitted], bool]) -> Fitted | None:
+    """That with the fewest terms of those that err least, of those that come to rest."""
+    finite = sorted((fitted for fitted in found if np.isfinite(fitted.error)), key=lambda fitted: fitted.error)
+    best = next((fitted for fitted in finite[:TESTED] if rests(fitted)), None)
+    if best is None:
+        return None
+    near = [fitted for fitted in finite if best.error <= fitted.error <= PARSIMONY * best.error and rests(fitted)]
+    return min(near, key=lambda fitted: fitted.terms)
+
+
+def _rests(grid: Grid, folds: Folds, ends: np.ndarray) -> Callable[[Fitted], bool]:
+    """Whether the fits of all folds come to rest at one place, where inputs stay as they are at some rows of `ends`."""
+    unusual = ends[np.argsort(-(grid.w[ends] ** 2).sum(axis=1))][: RESTING // 2]
+    begin = np.concatenate([spread(ends, RESTING // 2), unusual])
+    window, known = grid.window(begin, folds.history), dict[Form, bool]()
+    w = np.broadcast_to(grid.w[begin][:, None], (len(begin), HELD * folds.horizon, grid.w.shape[1]))
+
+    def rests(fitted: Fitted) -> bool:
+        if fitted.form not in known:
+            *_, at = zip(*(free_run(fit, window, w) for fit in fitted.fits), strict=True)
+            apart = np.sqrt(np.var(at, axis=0).mean())
+            known[fitted.form] = bool(apart <= fitted.error)
+        return known[fitted.form]
+
+    return rests
 
 
 def _judged(form: Form, grid: Grid, folds: Folds, cases: Sequence[tuple[Window, Future]]) -> list[Fitted]:
@@ -257,20 +286,27 @@ def _entries(z: np.ndarray, model: Polynomial) -> np.ndarray:
 
 
 def squares(model: Polynomial, window: Window, future: Future) -> np.ndarray:
-    """(K, CVs) mean square free-run error over the windows; in numpy, so that no form needs compiling."""
+    """(K, CVs) mean square free-run error over the windows."""
+    known = np.maximum(future.mask.sum(axis=0), 1.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        missed = [
+            (future.mask[:, k] * (y - future.y[:, k]) ** 2).sum(axis=0)
+            for k, y in enumerate(free_run(model, window, future.w))
+        ]
+        return np.stack(missed) / known
+
+
+def free_run(model: Polynomial, window: Window, w: np.ndarray) -> Iterator[np.ndarray]:
+    """(n, CVs) row by row under inputs w (n, K, inputs); in numpy, so that no form needs compiling."""
     table, after = np.asarray(model.table, np.float64), np.asarray(model.after)
     cvs = len(table)
     rows = np.concatenate([window.y, window.w], axis=-1)
     v = rows.reshape(len(rows), -1)[:, np.asarray(model.window)].astype(np.float64)
-    total = np.empty(future.y.shape[1:])
-    with np.errstate(over="ignore", invalid="ignore"):
-        for k in range(future.w.shape[1]):
-            w = future.w[:, k]
-            y = v[:, :cvs] + _moves(table, _entries(np.concatenate([v, w], axis=1), model))
-            v = np.concatenate([y, w, v], axis=1)[:, after]
-            known = np.maximum(future.mask[:, k].sum(axis=0), 1.0)
-            total[k] = (future.mask[:, k] * (y - future.y[:, k]) ** 2).sum(axis=0) / known
-    return total
+    for k in range(w.shape[1]):
+        with np.errstate(over="ignore", invalid="ignore"):
+            y = v[:, :cvs] + _moves(table, _entries(np.concatenate([v, w[:, k]], axis=1), model))
+        v = np.concatenate([y, w[:, k], v], axis=1)[:, after]
+        yield y
 
 
 def _moves(table: np.ndarray, z: np.ndarray) -> np.ndarray:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import jax
 import numpy as np
 import pytest
 
+from twin.dynamics.polynomial import Polynomial
 from twin.dynamics.region import Region
 from twin.rollout import rollout
 from twin.training.backbone import Arx
 from twin.training.extrapolation import extrapolating
 from twin.training.folds import Folds, split
-from twin.training.polynomial import Fitted, Form, fitted, select, squares
+from twin.training.polynomial import Fitted, Form, _rests, fitted, free_run, select, squares
 from twin.training.region import trained_region
 from twin.windows import Grid
 
@@ -134,3 +136,51 @@ def test_powers_that_bend_away_outside_do_not() -> None:
     for t in range(3999):
         y[t + 1] = 0.9 * y[t] + 0.1 * np.sin(2.5 * w[t + 1])
     assert _reach(_grid(y, w))[1] == 1.0
+
+
+def _first_order(keep: float, gain: float) -> Polynomial:
+    """y_{t+1} = keep · y_t + gain · w_{t+1}."""
+    return Polynomial(
+        table=np.array([[0.0, keep - 1.0, gain]]), mix=np.eye(2), shift=np.zeros(2), low=np.full(2, -9.0),
+        high=np.full(2, 9.0), window=np.array([14]), after=np.array([0]),
+    )  # fmt: skip
+
+
+def test_fits_that_do_not_come_to_rest_at_one_place_are_refused():
+    """With w held lags end at g · w, integrators at y + 100 · 0.1 · g · w: of gains 1 ± 0.02 and a mean square of w
+    of 1 and more the first are 0.02 to 0.04 apart, the second ten times that."""
+    grid = _spring()
+    folds = split(grid.run, 8, 20)
+    rests = _rests(grid, folds, folds.held_out(0))
+    gains = (0.98, 1.02, 0.98, 1.02)
+    lags = Fitted(Form(1, 1, 0, 1), 0.06, tuple(_first_order(0.9, 0.1 * g) for g in gains))
+    integrators = Fitted(Form(1, 1, 1, 1), 0.06, tuple(_first_order(1.0, 0.1 * g) for g in gains))
+    assert rests(lags)
+    assert not rests(integrators)
+
+
+def _store(rows_a_move: int) -> tuple[Grid, Callable[[np.ndarray], np.ndarray], Callable[[float], float]]:
+    """dy = 0.1 (w − √y), which comes to rest at w², with w between 0.2 and 2.2; and y and w to and from their units."""
+    rng = np.random.default_rng(5)
+    w = np.repeat(rng.uniform(0.2, 2.2, 2100 // rows_a_move), rows_a_move)
+    y = np.full(len(w), 1.4)
+    for t in range(len(w) - 1):
+        y[t + 1] = y[t] + 0.1 * (w[t + 1] - np.sqrt(y[t]))
+    noisy = (y - y.mean()) / y.std() + 1e-3 * rng.normal(size=len(y))
+    return _grid(noisy, (w - w.mean()) / w.std()), lambda x: x * y.std() + y.mean(), lambda u: (u - w.mean()) / w.std()
+
+
+def test_a_polynomial_comes_to_rest_where_the_process_does():
+    grid, level, unit = _store(25)
+    found, _ = _chosen(grid)
+    assert found is not None
+    history = _grid(np.zeros(8), np.zeros(8)).window(np.array([7]), 8)
+    for held in (0.6, 1.2, 1.8):
+        inputs = np.full((1, 400, 1), unit(held), np.float32)
+        ends = [level(list(free_run(fit, history, inputs))[-1])[0, 0] for fit in found.fits]
+        assert ends == pytest.approx([held**2] * 4, abs=0.1)
+
+
+def test_where_inputs_moved_too_fast_to_show_where_it_rests_there_is_none():
+    """Of w between 0.2 and 2.2 for three rows each y stays near 1.4: where w held leads, 0 to 4.8, was never seen."""
+    assert _chosen(_store(3)[0])[0] is None
