@@ -9,11 +9,12 @@ import numpy as np
 from twin.telemetry import Telemetry
 from twin.windows import hold
 
-MOVE = 0.01  # of an MV's range: a smaller change of a row is no move
+MOVE = 0.01  # of an MV's range: a smaller change since its last move is none
 FEW = 10  # moves: with fewer, an effect rests on hardly anything
 LAGS = 8  # rows: order of the persistent excitation asked for
 TINY = 1e-6  # of the largest eigenvalue: a direction that is not excited (a thousandth in amplitude)
 TIED = 1e-4  # variance of a combination of standardised MVs: below it is a constant
+STILL = 1e-9  # of the range of an MV's changes: a smaller one is rounding
 PAST = 3  # rows of CVs a controller is assumed to look at
 RIDGE = 1e-6
 TOLD = 0.02  # of the spread of the changes: where the own past leaves less, nothing is left for the CVs to tell
@@ -48,9 +49,23 @@ def _moves(telemetry: Telemetry, column: int) -> dict[str, Any]:
         return {"moves": 0, "min": None, "max": None, "range_used": None}
     low, high = float(seen.min()), float(seen.max())
     span = tag.high - tag.low if tag.low is not None and tag.high is not None else None
-    change = np.abs(np.diff(values))[np.diff(telemetry.run) == 0]
-    moves = int((change > MOVE * (high - low if span is None else min(span, high - low))).sum()) if high > low else 0
+    least = MOVE * (high - low if span is None else min(span, high - low))
+    moves = _count(values, telemetry.run, least) if high > low else 0
     return {"moves": moves, "min": low, "max": high, "range_used": None if span is None else (high - low) / span}
+
+
+def _count(values: np.ndarray, run: np.ndarray, least: float) -> int:
+    """How often values (N,) came further than `least` from where the last move had left them, or their run began: as
+    often for a slow ramp as for a fast one, however short the rows."""
+    count, last, of = 0, np.nan, None
+    for value, now in zip(values.tolist(), run.tolist(), strict=True):
+        if now != of:
+            last, of = value, now
+        elif abs(value - last) > least:
+            count, last = count + 1, value
+        elif last != last:  # no value yet
+            last = value
+    return count
 
 
 def _persistence(u: np.ndarray, run: np.ndarray) -> dict[str, int]:
@@ -113,7 +128,7 @@ def _echo(past: np.ndarray, own: np.ndarray, change: np.ndarray) -> float | None
     """Of one MV: CV rows before (n, m), its own rows before (n, PAST), its changes (n,)."""
     both = np.concatenate([past, own], axis=1)
     shares = []
-    for rows in (np.ones(len(change), bool), np.abs(change) > 1e-12):
+    for rows in (np.ones(len(change), bool), np.abs(change) > STILL * np.ptp(change)):
         target = change[rows]
         if not past.shape[1] or rows.sum() < 4 * both.shape[1] + 20 or not np.ptp(target):
             continue

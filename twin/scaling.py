@@ -9,6 +9,7 @@ import numpy as np
 from twin.telemetry import Telemetry
 
 FLAT = 1e-9  # a standard deviation below this share of the magnitude is a constant
+FARTHEST = 1e9  # model units: what lies beyond is told as so far, whose square float32 still holds
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Scaler:
 
     def y_in(self, y: np.ndarray) -> np.ndarray:
         """(..., CVs) engineering units to model units, float32."""
-        return ((y - self.y_mean) / self.y_scale).astype(np.float32)
+        return _single((y - self.y_mean) / self.y_scale)
 
     def y_out(self, y: np.ndarray) -> np.ndarray:
         """(..., CVs) model units to engineering units, float64."""
@@ -35,11 +36,15 @@ class Scaler:
 
     def w_in(self, w: np.ndarray) -> np.ndarray:
         """(..., inputs) engineering units to model units, float32."""
-        return ((w - self.w_mean) / self.w_scale).astype(np.float32)
+        return _single((w - self.w_mean) / self.w_scale)
 
     def w_out(self, w: np.ndarray) -> np.ndarray:
         """(..., inputs) model units to engineering units, float64."""
         return np.asarray(w, np.float64) * self.w_scale + self.w_mean
+
+
+def _single(values: np.ndarray) -> np.ndarray:
+    return np.clip(values, -FARTHEST, FARTHEST).astype(np.float32)
 
 
 def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

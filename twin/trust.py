@@ -337,6 +337,7 @@ def verdict(
     """
     reasons: list[tuple[float, Reason]] = []
     outside = calibrated = False
+    distance = _sure(distance)
     if distance > 1:
         outside = True
         detail = f"history and planned inputs lie {distance:.1f} times as far out as the trained region reaches"
@@ -344,7 +345,8 @@ def verdict(
     changed = _changed(surprise, shift)
     if lasting is not None:
         kept = [(MADE_UP_FOR if i == 0 else 1.0, reason) for i, (_, reason) in enumerate(sorted(changed, key=_factor))]
-        changed = kept + [(1 / ratio, _failing(tag, ratio)) for tag, ratio in lasting.items() if ratio > 1]
+        failing = {tag: _sure(ratio) for tag, ratio in lasting.items()}
+        changed = kept + [(1 / ratio, _failing(tag, ratio)) for tag, ratio in failing.items() if ratio > 1]
     outside = outside or bool(changed)
     reasons += changed
     for tag, (value, low, high) in beyond.items():
@@ -371,7 +373,8 @@ def verdict(
 def _changed(surprise: Mapping[str, float], shift: tuple[float, Mapping[str, str]]) -> list[tuple[float, Reason]]:
     """Why the process does not behave as it did, each with what it leaves of the score."""
     found = []
-    for tag, ratio in surprise.items():
+    shift = _sure(shift[0]), shift[1]
+    for tag, ratio in ((tag, _sure(ratio)) for tag, ratio in surprise.items()):
         if ratio > 1:
             detail = f"forecasts of the last rows missed {tag} by {math.sqrt(ratio):.1f} times the alarm size"
             found.append((1 / ratio, Reason("surprise", detail, tag)))
@@ -380,6 +383,11 @@ def _changed(surprise: Mapping[str, float], shift: tuple[float, Mapping[str, str
         detail = f"forecasts over the last horizon were off to one side, {math.sqrt(shift[0]):.1f} times the alarm size"
         found.append((1 / shift[0], Reason("shift", f"{detail}: {most}", next(iter(shift[1]), None))))
     return found
+
+
+def _sure(ratio: float) -> float:
+    """The same; what is no number was worked out from values too large for any: that is infinitely far."""
+    return math.inf if math.isnan(ratio) else ratio
 
 
 def _failing(tag: str, ratio: float) -> Reason:

@@ -63,6 +63,15 @@ def test_a_cv_that_does_not_follow_the_model_is_a_surprise(hand_made: Twin) -> N
     assert [(r.code, r.tag) for r in answer.trust.reasons] == [("surprise", "temperature")]
 
 
+@pytest.mark.parametrize("reading", [1e30, 1e39, 1.7e308])
+def test_a_reading_beyond_single_precision_is_far_outside_and_not_the_mean_of_training(hand_made, reading) -> None:
+    answer = forecast(hand_made, history_of(40.0, [50.0] * 19 + [reading]), 100.0)
+    assert (answer.trust.in_distribution, answer.trust.calibrated) == (False, False)
+    mean = answer.baseline["temperature"].mean
+    assert mean == pytest.approx(mean[0] * KEEP ** np.arange(10), rel=1e-3)  # it decays from far away
+    assert mean[0] > 1e6
+
+
 def test_disturbances_hold_from_their_row_on_and_do_nothing_here(hand_made: Twin) -> None:
     warm = Scenario("warm", disturbances={"ambient": [Step(0.0, 25.0)]})
     assert forecast(hand_made, history_of(40.0, 50.0), 50.0, [warm]).scenarios[0].change["temperature"].max() == 0.0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from twin.excitation import excitation
 from twin.plant import Plant, Role, Tag
 from twin.quality import LISTED, assess
 from twin.storage.batch import of_frame
@@ -117,6 +119,27 @@ def test_moves_are_counted() -> None:
     columns = healthy()
     expected = int((np.abs(np.diff(columns["u1"])) > 0.01 * np.ptp(columns["u1"])).sum())
     assert assess(of(columns))["mvs"]["u1"]["moves"] == expected > 90
+
+
+def test_an_mv_that_moves_slowly_against_the_rows_has_moved() -> None:
+    columns = healthy() | {"u1": 5 + 4 * np.sin(2 * np.pi * np.arange(N) / 1000)}  # at most 0.3 % of its range a row
+    report = assess(of(columns))
+    # Four periods travel the range eight times; a move is 1 % of it and less than one row's 0.31 % more.
+    assert 8 / 0.0132 - 8 < report["mvs"]["u1"]["moves"] <= 800
+    assert (report["mvs"]["u1"]["verdict"], report["warnings"]) == ("identifiable", [])
+
+
+@pytest.mark.parametrize("unit", [1e-14, 1e-6, 1e7])
+def test_an_mv_that_echoes_a_cv_is_told_in_any_unit(unit: float) -> None:
+    columns = healthy()
+    move = np.arange(N) % 10 == 0  # a controller ten times slower than the rows
+    follows = pd.Series(np.where(move, -np.roll(columns["y2"], 1), np.nan)).ffill().to_numpy()
+    plant = Plant("p", 1.0, tuple(Tag(t.name, t.role, t.unit) for t in PLANT.tags))
+    told = excitation(replace(of(columns | {"u3": unit * follows}), plant=plant))["mvs"]["u3"]["feedback_r2"]
+    assert told == pytest.approx(
+        excitation(replace(of(columns | {"u3": follows}), plant=plant))["mvs"]["u3"]["feedback_r2"]
+    )
+    assert told > 0.5
 
 
 def test_mvs_that_always_sum_to_a_constant_are_named() -> None:

@@ -90,6 +90,20 @@ def test_a_verdict_with_nothing_against_it_trusts() -> None:
     assert (trust.in_distribution, trust.score, trust.calibrated, trust.reasons) == (True, 1.0, True, ())
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"distance": float("nan"), "surprise": {}},
+        {"distance": 0.5, "surprise": {"y": float("nan")}},
+        {"distance": 0.5, "surprise": {}, "shift": (float("nan"), {})},
+        {"distance": 0.5, "surprise": {}, "lasting": {"y": float("nan")}},
+    ],
+)
+def test_a_verdict_trusts_nothing_that_is_no_number(told) -> None:
+    trust = verdict(**told)
+    assert (trust.in_distribution, trust.score, trust.calibrated) == (False, 0.0, False)
+
+
 def test_a_verdict_names_what_was_asked_outside_the_trained_range() -> None:
     trust = verdict(distance=0.9, surprise={"y": 4.0}, beyond={"u": (120.0, 0.0, 100.0)})
     assert not trust.in_distribution

@@ -24,6 +24,7 @@ LENGTHS = (0.7, 0.45, 0.25, 0.12, 0.06, 0.025, 0.01, 0.003)  # of a step, tried 
 TIGHTER = 1e-4  # by how much QPs tighten the limits of outputs: the slack linearisation and rounding may use up
 DAMPING = 1e-6
 NOTHING = 1e-4  # share of the cost: a step that promises less is not taken
+UNSOLVED = 1e-6  # what a QP leaves of its conditions: beyond it, its promise says nothing of what is left to save
 SLOW = 0.2  # of what the last QP promised: where the next promises more, the first sensitivities no longer do
 STALLED = 3  # iterations in a row without progress that end the search
 
@@ -96,10 +97,11 @@ def _iterate(simulate: Simulate, problem: Problem, first: jax.Array, search: _Se
     """One more, with the `first` sensitivities (n, K, p) while they do."""
     x, at, exact = jnp.asarray(search.solution.x), search.at, search.exact
     sensitivity = jax.lax.cond(exact, lambda: _tangents(simulate, x), lambda: first)
-    step, promised, removed, multiplier = _step(problem, x, search.damping, at, sensitivity)
+    step, promised, removed, multiplier, left = _step(problem, x, search.damping, at, sensitivity)
     here = jnp.stack([cost(problem, x, at.y), penalty(problem, at.y)])
     residual = promised / (jnp.abs(here[0]) + FLOOR)
-    residual = jnp.where(removed > 0.5 * here[1], jnp.maximum(residual, 2 * TOLERANCE), residual)
+    told = (removed <= 0.5 * here[1]) & (left <= UNSOLVED)
+    residual = jnp.where(told, residual, jnp.maximum(residual, 2 * TOLERANCE))
     slow = ~exact & (promised > SLOW * search.promised)
     over = residual <= NOTHING
 
@@ -167,9 +169,9 @@ def _tangents(simulate: Simulate, x: jax.Array) -> jax.Array:
 
 def _step(
     problem: Problem, x: jax.Array, damping: jax.Array, at: _At, sensitivity: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]:
     """The step dx (n,) to the solution of the QP, what the QP without damping promises to save, how much of that is
-    penalty, and the multipliers (K, p) of limits and zones."""
+    penalty, the multipliers (K, p) of limits and zones, and what is left of the QP's conditions."""
     free = jnp.asarray(problem.free)
     flat = sensitivity.reshape(len(x), -1) * free[:, None]
     weight = 2.0 * problem.weight.ravel()
@@ -185,7 +187,7 @@ def _step(
     removed = penalty(problem, at.y) - penalty(problem, ahead)
     promised = removed + zones - change
     multiplier = size * solved.multiplier[2 * len(x) :].reshape(2, *at.y.shape).sum(axis=0)
-    return step, jnp.maximum(promised, 0.0), removed, multiplier
+    return step, jnp.maximum(promised, 0.0), removed, multiplier, solved.residual
 
 
 def _in_shares(inside: qp.QP, size: jax.Array) -> qp.QP:

@@ -184,3 +184,14 @@ def test_small_costs_are_minimised_to_the_same_share():
     solution = jax.jit(partial(sqp.improve, lambda x: x[:, None]))(p, begin(np.zeros(N, np.float32)), np.int32(30))
     np.testing.assert_allclose(solution.x, np.clip(target, -5e-4, 5e-4), atol=1e-5)
     assert float(solution.residual) <= TOLERANCE
+
+
+def test_what_an_unsolved_qp_promises_is_not_taken_for_optimal(monkeypatch):
+    def gives_up(inside, start, most=None):
+        none = jnp.zeros_like(inside.low)
+        return sqp.qp.Solution(start, jnp.asarray(sqp.qp.MAX_ITERATIONS), jnp.asarray(0.5, start.dtype), none)
+
+    monkeypatch.setattr(sqp.qp, "solve", gives_up)
+    found = jax.jit(partial(sqp.improve, tank))(problem(), begin(np.zeros(N, np.float32)), np.int32(16))
+    assert not np.asarray(found.x).any()  # and the best moves are not zero: the level is to rise from 1 to 1.6
+    assert float(found.residual) > TOLERANCE
