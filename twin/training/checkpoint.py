@@ -25,7 +25,7 @@ from twin.telemetry import Telemetry
 from twin.training.residual import Evaluation, Moment
 from twin.training.schedule import Schedule
 
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)
