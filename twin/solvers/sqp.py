@@ -193,7 +193,7 @@ def _step(
 def _in_shares(inside: qp.QP, size: jax.Array) -> qp.QP:
     """The same QP, whose objective is in shares of `size`, as its solver stops by absolute tolerances."""
     parts = {name: getattr(inside, name) / size for name in ("H", "g", "low_penalty", "high_penalty")}
-    return inside._replace(**parts, give=inside.give * size)
+    return inside._replace(**parts, give=None if inside.give is None else inside.give * size)
 
 
 def _outside(problem: Problem, y: jax.Array) -> jax.Array:
