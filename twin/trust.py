@@ -385,7 +385,7 @@ def verdict(
     reasons += changed
     for tag, (value, low, high) in beyond.items():
         outside = True
-        past = max(low - value, value - high) / max(high - low, 1e-12)
+        past = max(low - value, value - high) / (high - low) if high > low else math.inf
         detail = f"{tag} = {value:g} lies outside its trained range, {low:g} to {high:g}"
         reasons.append((1 / (1 + 4 * past), Reason("beyond_trained_range", detail, tag)))
     for tag, rows in stale.items():

@@ -158,6 +158,14 @@ def test_a_verdict_names_what_was_asked_outside_the_trained_range() -> None:
     assert trust.score == pytest.approx(0.25 / 1.8, abs=1e-4)  # 1/4, and 1 / (1 + 4 · 20 %)
 
 
+@pytest.mark.parametrize("unit", [1e-14, 1e7])
+def test_how_far_beyond_the_trained_range_is_judged_in_any_unit(unit: float) -> None:
+    trust = verdict(distance=0.5, surprise={}, beyond={"u": (1.5 * unit, 0.0, unit)})
+    assert trust.score == pytest.approx(1 / 3, abs=1e-4)  # 1 / (1 + 4 · 50 %)
+    never = verdict(distance=0.5, surprise={}, beyond={"u": (1.5 * unit, unit, unit)})
+    assert (never.in_distribution, never.score) == (False, 0.0)
+
+
 def test_past_the_calibrated_horizon_bands_are_not_called_calibrated() -> None:
     trust = verdict(distance=0.5, surprise={}, beyond_horizon_s=60)
     assert trust.in_distribution
