@@ -29,7 +29,7 @@ from twin.trust import COVERAGE, TINY, Bands, Surprise
 from twin.windows import Grid, Window
 
 WINDOWS = 300  # a fold
-FEWEST = 100  # windows of live telemetry that say enough
+FEWEST = 100  # windows of live telemetry that say enough; and values of a CV, to narrow its band
 SHRINKS = 0.5  # live telemetry narrows a band to this share at the least
 
 
@@ -96,7 +96,8 @@ def _stretched(bands: Bands, reaction: np.ndarray, residuals: np.ndarray, mask: 
         known = mask[:, :rows, cv] > 0
         for side, edge in ((median, np.maximum(high, TINY)), (~median, np.minimum(low, -TINY))):
             reached = (residuals[:, :rows, cv] / edge[None, :rows, cv])[known]
-            share = max(float(np.quantile(reached, COVERAGE)), SHRINKS) if len(reached) else 1.0
+            least = SHRINKS if len(reached) >= FEWEST else 1.0
+            share = max(float(np.quantile(reached, COVERAGE)), least) if len(reached) else 1.0
             quantiles[side, :, cv] *= share
     return Bands(bands.levels, np.maximum.accumulate(quantiles, axis=0))
 

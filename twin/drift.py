@@ -86,10 +86,12 @@ def drift(twin: Twin, telemetry: Telemetry, start: pd.Timestamp | None = None) -
     reasons: list[Reason] = []
     for i, tag in enumerate(twin.plant.cvs):
         one = Hindcast(*(part[:, :, i] for part in found))
-        cvs[tag.name], ratio, coverage = _judged(one, told[tag.name], parts, tag.unit)
+        cvs[tag.name], ratio, coverage = _judged(one, told[tag.name], parts, tag.unit, twin.scaler.y_scale[i])
         timeline["ratio"][tag.name] = [_number(value) for value in ratio]
         timeline["coverage"][tag.name] = [_number(value) for value in coverage]
         reasons += _of_cv(tag.name, cvs[tag.name], ratio, coverage, starts)
+    if all(cv["ratio"]["mean"] is None for cv in cvs.values()):
+        return _unknown(twin, telemetry, "no CV has a measured value that its forecasts could be held against")
     reasons += _biased(twin, found)
     outside = _outside(twin, grid, ends)
     beyond = _beyond(twin, telemetry.between(start, None))
@@ -130,24 +132,33 @@ def _unknown(twin: Twin, telemetry: Telemetry, detail: str) -> dict[str, Any]:
 
 
 def _judged(
-    found: Hindcast, told: dict[str, Any], parts: list[np.ndarray], unit: str
+    found: Hindcast, told: dict[str, Any], parts: list[np.ndarray], unit: str, scale: float
 ) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
-    """One CV since the training beside its report, and the ratio and the coverage of each block."""
-    usual = np.maximum(np.array(told["rmse"]["twin"]), TINY)
+    """One CV since the training beside its report, and the ratio and the coverage of each block.
+
+    Rows after `at` in which the report holds no measured value, of a CV that is measured rarely, tell nothing: it has
+    both their error and their coverage as 0.
+    """
+    usual, measured = np.array(told["rmse"]["twin"]), np.array(told["coverage"]["measured"])
+    judged = (usual > 0) | (measured > 0)
+    usual = np.maximum(usual, TINY * scale)
     ratio, coverage = np.full(len(parts), np.nan), np.full(len(parts), np.nan)
     for b, block in enumerate(parts):
         rmse, known = rms(found.errors[block], found.mask[block])
+        if (known * judged).any():
+            ratio[b] = float(np.average(rmse / usual, weights=known * judged))
         if known.any():
-            ratio[b] = float(np.average(rmse / usual, weights=known))
             coverage[b] = float((found.mask[block] * found.inside[block]).sum() / found.mask[block].sum())
     seen = np.isfinite(ratio)
-    asked, report = told["coverage"]["asked"], float(np.mean(told["coverage"]["measured"]))
+    asked = told["coverage"]["asked"]
+    report, error = (float(part[judged].mean()) if judged.any() else 0.0 for part in (measured, usual))
     mean, low, high = interval(np.log(ratio[seen] + TINY)) if seen.any() else (np.nan,) * 3
-    held = interval(coverage[seen]) if seen.any() else (np.nan,) * 3
+    some = np.isfinite(coverage)
+    held = interval(coverage[some]) if some.any() else (np.nan,) * 3
     rmse, known = rms(found.errors, found.mask)
     answer = {
         "unit": unit,
-        "rmse": {"report": float(usual.mean()), "since": _number(rmse.mean() if known.any() else np.nan)},
+        "rmse": {"report": error, "since": _number(rmse.mean() if known.any() else np.nan)},
         "ratio": {k: _number(np.exp(v)) for k, v in zip(("mean", "low", "high"), (mean, low, high), strict=True)},
         "coverage": {
             "asked": asked,

@@ -86,12 +86,14 @@ def _persistence(u: np.ndarray, run: np.ndarray) -> dict[str, int]:
 
 
 def _tied(u: np.ndarray, names: list[str]) -> list[dict[str, Any]]:
-    """Combinations of MVs that stay constant: along them no effect can be learnt."""
+    """Combinations of MVs that stay constant: along them no effect can be learnt. One that rests in these rows, and has
+    moved before them, is tied to none."""
     rows = u[np.isfinite(u).all(axis=1)]
-    if len(rows) < 2 or len(names) < 2:
+    moving = np.ptp(rows, axis=0) > 0 if len(rows) else np.zeros(u.shape[1], bool)
+    rows, names = rows[:, moving], [name for name, moves in zip(names, moving, strict=True) if moves]
+    if len(names) < 2:
         return []
-    scale = np.where(rows.std(axis=0) > 0, rows.std(axis=0), 1.0)
-    scaled = _standard(rows)
+    scale, scaled = rows.std(axis=0), _standard(rows)
     eigenvalues, directions = np.linalg.eigh(scaled.T @ scaled / len(scaled))
     ties = []
     for direction in directions.T[eigenvalues < TIED]:
@@ -188,5 +190,5 @@ def _ties(tied: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 def _standard(rows: np.ndarray) -> np.ndarray:
     """Columns with mean 0 and standard deviation 1 (0 where constant)."""
-    deviation = rows.std(axis=0)
-    return (rows - rows.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+    deviation = np.where(np.ptp(rows, axis=0) > 0, rows.std(axis=0), np.inf)  # of a constant it is rounding
+    return (rows - rows.mean(axis=0)) / deviation

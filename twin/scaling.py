@@ -52,4 +52,4 @@ def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     count = np.maximum(known.sum(axis=0), 1)
     mean = np.where(known, values, 0.0).sum(axis=0) / count
     deviation = np.sqrt(np.where(known, (values - mean) ** 2, 0.0).sum(axis=0) / count)
-    return mean, np.where(deviation > FLAT * np.maximum(np.abs(mean), 1.0), deviation, 1.0)
+    return mean, np.where(deviation > FLAT * np.abs(mean), deviation, 1.0)

@@ -34,9 +34,11 @@ class Shift:
     def fit(cls, residuals: np.ndarray, mask: np.ndarray) -> Shift:
         """From residuals (n, K, CVs) of healthy windows that were not trained on, without corrections."""
         means = mean_errors(residuals, mask)
-        size = np.sqrt((means**2).mean(axis=0)) + FLOOR
+        told = (mask > 0).any(axis=1).sum(axis=0)  # windows in which each CV was measured
+        size = np.where(told > 0, np.sqrt((means**2).sum(axis=0) / np.maximum(told, 1)) + FLOOR, 1.0)
         standard = means / size
         covariance = standard.T @ standard / len(standard)
+        np.fill_diagonal(covariance, 1.0)  # where measured
         covariance = (1 - SHRINK) * covariance + SHRINK * np.diag(np.diag(covariance)) + FLOOR * np.eye(len(size))
         whiten = np.linalg.inv(np.linalg.cholesky(covariance)) / size
         healthy = ((means @ whiten.T) ** 2).mean(axis=1)

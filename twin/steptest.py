@@ -220,8 +220,9 @@ def _amplitudes(tags: Sequence[Tag], given: Mapping[str, float], twin: Twin | No
 def _visible(tag: Tag, twin: Twin) -> tuple[float, str] | None:
     """How far an MV must move for the CV it moves best to show it; None where the twin knows no effect."""
     gains = (twin.card.get("step_responses") or step_responses(twin))["gains"].get(tag.name, {})
-    noise = {name: cv["rmse"]["twin"][0] for name, cv in twin.card["backtest"]["cvs"].items()}
-    seen = [(abs(gain["mean"]) / max(noise[cv], 1e-12), cv) for cv, gain in gains.items() if gain]
+    rmse = {name: cv["rmse"]["twin"] for name, cv in twin.card["backtest"]["cvs"].items()}
+    noise = {name: next((error for error in errors if error > 0), 0.0) for name, errors in rmse.items()}  # 0: no value
+    seen = [(abs(gain["mean"]) / noise[cv], cv) for cv, gain in gains.items() if gain and noise[cv] > 0]
     strength, cv = max(seen, default=(0.0, ""))
     if strength <= 0:
         return None

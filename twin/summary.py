@@ -20,13 +20,15 @@ def summary(card: dict[str, Any]) -> list[str]:
     backtest = card["backtest"]
     lines = [f"Backtest on {backtest['windows']} windows, {backtest['how']}."]
     for peer, name in PEERS.items():
-        ratio = [_mean(cv["rmse"]["twin"]) / max(_mean(cv["rmse"][peer]), 1e-12) for cv in backtest["cvs"].values()]
+        ratio = [_mean(cv["rmse"]["twin"]) / max(_mean(cv["rmse"][peer]), 1e-300) for cv in backtest["cvs"].values()]
         better, median = sum(r < 1 for r in ratio), float(np.median(ratio))
         lines.append(
             f"Against {name}: better on {better} of {len(ratio)} CVs;"
             f" its mean error over the horizon is {median:.2f} of {name}'s (median CV)."
         )
-    measured = np.mean([cv["coverage"]["measured"] for cv in backtest["cvs"].values()])
+    covered = [(cv["coverage"]["measured"], cv["rmse"]["twin"]) for cv in backtest["cvs"].values()]
+    # A row in which a CV was never measured has both its coverage and its error as 0.
+    measured = np.mean([share for cv in covered for share, error in zip(*cv, strict=True) if share > 0 or error > 0])
     asked = next(iter(backtest["cvs"].values()))["coverage"]["asked"]
     lines.append(f"Bands asked to hold {asked:.0%} of the values held {measured:.1%} out of fold.")
     lines.append(card["training"]["residual"]["why"])

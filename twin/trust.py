@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtri
 
 from twin.errors import QuestionError
 from twin.plant import Plant
@@ -24,11 +25,13 @@ from twin.windows import hold
 LOWER = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4]
 LEVELS = np.array([*LOWER, 0.5, *(1 - level for level in reversed(LOWER))])
 COVERAGE = 0.9  # of the bands that folds are compared by
+ENOUGH = 40  # residuals that a quantile is taken of, where there are so many: of neighbouring steps together
 TINY = 1e-9
 HINDCAST = 10  # rows: how far back the twin forecasts what has happened since
 # what such an effect leaves of the score
 DOUBT = {"unidentifiable_effect": 0.1, "weak_effect": 0.8, "unknown_direction": 0.5}
 MADE_UP_FOR = 0.5  # what a plan's score keeps where the process has changed and the plan makes up for it
+UNKNOWN = 9.0  # surprise of a CV whose residuals nobody knows: three of its own deviations
 FALSE_ALARM = 0.002  # share of healthy windows whose surprise, of any CV, is called one
 
 
@@ -48,17 +51,21 @@ class Bands:
     def fit(cls, residuals: np.ndarray, mask: np.ndarray) -> Bands:
         """From residuals (n, K, CVs) that are alike; entries whose mask is 0 were not measured.
 
-        The quantile of n residuals is the conformal one, rank ⌈(n + 1) p⌉ (for p below one half, mirrored).
+        The quantile of n residuals is the conformal one, rank ⌈(n + 1) p⌉ (for p below one half, mirrored). Of a CV
+        that is measured too rarely for it, as in a laboratory, those of some steps are taken together; where it was
+        never measured, its band is as wide as it itself varies.
         """
         held = np.where(mask > 0, residuals, np.nan)
-        n = np.isfinite(held).sum(axis=0)
-        ordered = np.sort(held, axis=0)  # NaN last
-        quantiles = np.empty((len(LEVELS), *residuals.shape[1:]))
-        for i, level in enumerate(LEVELS):
-            upper = np.ceil((n + 1) * max(level, 1 - level)).astype(int)
-            rank = np.clip(upper if level >= 0.5 else n + 1 - upper, 1, np.maximum(n, 1))
-            quantiles[i] = np.take_along_axis(ordered, rank[None] - 1, axis=0)[0]
-        return cls(LEVELS, np.nan_to_num(np.maximum.accumulate(quantiles, axis=0)))
+        count = np.isfinite(held).sum(axis=0)
+        quantiles = _quantiles(held)
+        for cv in np.flatnonzero((count < ENOUGH).any(axis=0)):
+            block = _together(count[:, cv])
+            for number in np.unique(block):
+                pooled = held[:, block == number, cv].reshape(-1, 1)
+                quantiles[:, block == number, cv] = _quantiles(pooled)
+            if not count[:, cv].any():
+                quantiles[:, :, cv] = ndtri(LEVELS)[:, None]
+        return cls(LEVELS, quantiles)
 
     @classmethod
     def across(cls, residuals: np.ndarray, mask: np.ndarray, fold: np.ndarray) -> Bands:
@@ -96,6 +103,27 @@ class Bands:
         return self.at((1 - coverage) / 2, steps), self.at((1 + coverage) / 2, steps)
 
 
+def _quantiles(held: np.ndarray) -> np.ndarray:
+    """(q, ...) the conformal quantiles of residuals (n, ...), of which NaN were not measured."""
+    n = np.isfinite(held).sum(axis=0)
+    ordered = np.sort(held, axis=0)  # NaN last
+    quantiles = np.empty((len(LEVELS), *held.shape[1:]))
+    for i, level in enumerate(LEVELS):
+        upper = np.ceil((n + 1) * max(level, 1 - level)).astype(int)
+        rank = np.clip(upper if level >= 0.5 else n + 1 - upper, 1, np.maximum(n, 1))
+        quantiles[i] = np.take_along_axis(ordered, rank[None] - 1, axis=0)[0]
+    found: np.ndarray = np.maximum.accumulate(quantiles, axis=0)
+    return found
+
+
+def _together(count: np.ndarray) -> np.ndarray:
+    """(K,) the block of each step, of steps that follow each other and together hold `ENOUGH` of count (K,)
+    residuals; a step that holds so many is one of its own."""
+    before = np.cumsum(count) - count
+    block: np.ndarray = np.minimum(before // ENOUGH, max(count.sum() // ENOUGH - 1, 0))
+    return block
+
+
 def exceedance(residuals: np.ndarray, mask: np.ndarray, fold: np.ndarray) -> np.ndarray:
     """(n, K, CVs) how far each residual goes toward the edge of the other folds' band: past 1 is outside."""
     out = np.zeros(residuals.shape)
@@ -110,6 +138,7 @@ def exceedance(residuals: np.ndarray, mask: np.ndarray, fold: np.ndarray) -> np.
 def stretch(exceedance: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """(CVs,) what bands must be multiplied by, at least 1, to hold their coverage in a fold they were not fitted to."""
     held = np.where(mask > 0, exceedance, np.nan).reshape(-1, exceedance.shape[2])
+    held = np.where(np.isnan(held).all(axis=0), 1.0, held)
     return np.fmax(np.nanquantile(held, COVERAGE, axis=0), 1.0)
 
 
@@ -133,8 +162,10 @@ class Surprise:
         """From residuals (n, K, CVs) of healthy telemetry and where CVs were measured."""
         rows = min(HINDCAST, residuals.shape[1])
         residuals, mask = residuals[:, :rows], mask[:, :rows]
-        count = np.maximum(mask.sum(axis=0), 1)
-        size = np.sqrt((mask * residuals**2).sum(axis=0) / count) + 1e-6
+        count, total = mask.sum(axis=0), (mask * residuals**2).sum(axis=0)
+        rare = (count < ENOUGH).any(axis=0)  # of those one size serves all steps
+        count, total = (np.where(rare, part.sum(axis=0), part) for part in (count, total))
+        size = np.where(count > 0, np.sqrt(total / np.maximum(count, 1)) + 1e-6, 1.0)
         return cls(size, _threshold(size, residuals, mask))
 
     def widened(self, residuals: np.ndarray, mask: np.ndarray) -> Surprise:
@@ -150,10 +181,13 @@ class Surprise:
 
 
 def _threshold(size: np.ndarray, residuals: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """(CVs,): what the surprise of healthy residuals (n, H, CVs) hardly ever exceeds."""
+    """(CVs,): what the surprise of healthy residuals (n, H, CVs) hardly ever exceeds, where it was measured; of a CV
+    that never was, `UNKNOWN`."""
     level = 1 - FALSE_ALARM / residuals.shape[2]
+    found = np.where((mask > 0).any(axis=1), _mean_square(residuals / size, mask), np.nan)
+    never = np.isnan(found).all(axis=0)
     # The tail of an autocorrelated sample is known only as far as its largest value: leave a margin above it.
-    threshold: np.ndarray = 1.2 * np.quantile(_mean_square(residuals / size, mask), level, axis=0) + 1e-6
+    threshold: np.ndarray = 1.2 * np.nanquantile(np.where(never, UNKNOWN, found), level, axis=0) + 1e-6
     return threshold
 
 
@@ -351,7 +385,7 @@ def verdict(
     reasons += changed
     for tag, (value, low, high) in beyond.items():
         outside = True
-        past = max(low - value, value - high) / max(high - low, 1e-12)
+        past = max(low - value, value - high) / (high - low) if high > low else math.inf
         detail = f"{tag} = {value:g} lies outside its trained range, {low:g} to {high:g}"
         reasons.append((1 / (1 + 4 * past), Reason("beyond_trained_range", detail, tag)))
     for tag, rows in stale.items():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.twin.conftest import GAINS, KEEP, PLANT, history_of
-from twin.calibrate import calibrate, reaction, renew
+from twin.calibrate import _stretched, calibrate, reaction, renew
 from twin.dynamics.offset_free import ROWS
 from twin.errors import QuestionError, TrainingError
 from twin.limits import Limit
@@ -129,3 +129,15 @@ def test_a_record_travels_as_json(record):
     for ours, theirs in zip(record.margins(0.95, 30), again.margins(0.95, 30), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert (again.id, again.start, again.created) == (record.id, record.start, record.created)
+
+
+def test_one_live_value_of_a_cv_that_is_measured_rarely_does_not_narrow_its_band() -> None:
+    bands = Bands.fit(np.random.default_rng(0).normal(size=(2000, 4, 1)), np.ones((2000, 4, 1)))
+    mask = np.zeros((200, 4, 1))
+    mask[50, 2] = 1
+    kept = _stretched(bands, np.array([4]), 0.1 * mask, mask)
+    assert kept.quantiles.tolist() == bands.quantiles.tolist()
+    wider = _stretched(bands, np.array([4]), 5.0 * mask, mask)
+    assert wider.at(0.9, 4)[2, 0] == pytest.approx(5.0)
+    narrowed = _stretched(bands, np.array([4]), np.zeros((200, 4, 1)), np.ones((200, 4, 1)))
+    assert narrowed.quantiles == pytest.approx(0.5 * bands.quantiles)

@@ -87,6 +87,43 @@ def test_a_plant_whose_gain_has_changed_calls_for_training(twin):
     assert cv["coverage"]["since"]["mean"] == pytest.approx(inside, abs=0.03)
 
 
+def in_unit(twin, size):
+    """The twin with its CV in a unit whose numbers are so many times larger."""
+    (cv,) = twin.card["backtest"]["cvs"].values()
+    cvs = {"temperature": cv | {"rmse": {"twin": [size * value for value in cv["rmse"]["twin"]]}}}
+    scaler = replace(twin.scaler, y_mean=size * twin.scaler.y_mean, y_scale=size * twin.scaler.y_scale)
+    return replace(twin, scaler=scaler, card=twin.card | {"backtest": {"cvs": cvs}})
+
+
+@pytest.mark.parametrize("size", [1e-15, 1e-6, 1e7])
+def test_a_change_is_seen_in_any_unit(twin, size):
+    rows = telemetry(gain=3.0)
+    plain = drift(twin, rows)["cvs"]["temperature"]["ratio"]
+    found = drift(in_unit(twin, size), replace(rows, values=rows.values * [1.0, 1.0, size]))
+    assert found["status"] == "retrain"
+    assert found["cvs"]["temperature"]["ratio"] == pytest.approx(plain, rel=1e-3)
+
+
+def test_rows_that_the_report_never_measured_tell_nothing(twin):
+    seldom = np.arange(HORIZON) % 3 == 0  # of a laboratory's CV: the other rows' error and coverage are told as 0
+    cv = {
+        "rmse": {"twin": np.where(seldom, USUAL, 0.0).tolist()},
+        "coverage": {"asked": 0.9, "measured": np.where(seldom, 0.9, 0.0).tolist()},
+    }
+    found = drift(replace(twin, card={"backtest": {"cvs": {"temperature": cv}}}), telemetry())
+    assert (found["status"], found["reasons"]) == ("stable", [])
+    told = found["cvs"]["temperature"]
+    assert told["ratio"]["mean"] == pytest.approx(1, abs=0.05)
+    assert told["coverage"]["report"] == pytest.approx(0.9)
+    assert told["rmse"]["report"] == pytest.approx(USUAL[seldom].mean())
+
+
+def test_without_a_measured_value_nothing_is_called_stable(twin):
+    rows = telemetry()
+    silent = replace(rows, values=np.where([False, False, True], np.nan, rows.values))
+    assert drift(twin, silent)["status"] == "unknown"
+
+
 def test_it_is_told_since_when(twin):
     rows = 3000
     half = np.where(np.arange(rows) < rows / 2, GAIN, 4.0)

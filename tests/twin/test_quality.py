@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from twin.excitation import excitation
+from twin.excitation import ENOUGH, excitation
 from twin.plant import Plant, Role, Tag
 from twin.quality import LISTED, assess
 from twin.storage.batch import of_frame
@@ -140,6 +140,18 @@ def test_an_mv_that_echoes_a_cv_is_told_in_any_unit(unit: float) -> None:
         excitation(replace(of(columns | {"u3": follows}), plant=plant))["mvs"]["u3"]["feedback_r2"]
     )
     assert told > 0.5
+
+
+@pytest.mark.parametrize("level", [0.3, 0.5, 7.3])
+def test_an_mv_that_has_rested_lately_is_tied_to_none_and_excites_no_direction(level: float) -> None:
+    rows = ENOUGH + 5000
+    steps = np.repeat(np.random.default_rng(3).uniform(0, 10, (rows // 40, 2)), 40, axis=0)
+    u1 = np.where(np.arange(rows) < 5000, steps[:, 0], level)
+    values = np.column_stack([u1, steps[:, 1], np.zeros(rows), np.zeros((rows, 2))])
+    found = excitation(Telemetry(PLANT, np.arange(rows).view("datetime64[ns]"), values, np.zeros(rows, np.int64)))
+    assert found["mvs"]["u1"]["moves"] > 100
+    assert found["tied_mvs"] == []
+    assert found["persistent_excitation"] == {"order": 8, "rank": 8, "full": 16}  # u2 alone, in the rows looked at
 
 
 def test_mvs_that_always_sum_to_a_constant_are_named() -> None:

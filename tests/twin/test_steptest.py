@@ -115,3 +115,15 @@ def test_settling_times_come_from_the_twin(hand_made: Twin) -> None:
     history = history_of(40.0, 50.0)
     test = design(hand_made.plant, {"flow": 40.0}, history.at, twin=hand_made, history=history)
     assert test.mvs["flow"].settling_s == 140.0  # 0.8^14 < 5 %
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-14])
+def test_an_amplitude_shows_above_the_noise_in_any_unit_and_where_the_first_row_was_never_measured(
+    hand_made: Twin, size: float
+) -> None:
+    """temperature goes 0.3 degC per m3/h: three times a noise of 0.5 degC takes 5 m3/h."""
+    scaler = replace(hand_made.scaler, y_mean=size * hand_made.scaler.y_mean, y_scale=size * hand_made.scaler.y_scale)
+    rmse = {"twin": [0.0, 0.0, *[0.5 * size] * 18]}  # of a CV that is measured rarely
+    twin = replace(hand_made, scaler=scaler, card={"backtest": {"cvs": {"temperature": {"rmse": rmse}}}})
+    test = design(twin.plant, {"flow": 40.0}, AT, settling_s=140.0, twin=twin)
+    assert (test.mvs["flow"].low, test.mvs["flow"].high) == pytest.approx((35.0, 45.0), rel=0.002)

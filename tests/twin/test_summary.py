@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from twin.summary import summary
@@ -39,6 +40,16 @@ def test_errors_bands_and_the_correction(card: dict[str, Any]) -> None:
     assert lines[3] == "Bands asked to hold 90% of the values held 90.0% out of fold."
     assert "corrected for 50%" in lines[5]
     assert "to 0.70 of that without" in lines[5]
+
+
+def test_errors_in_small_units_and_rows_that_were_never_measured(card: dict[str, Any]) -> None:
+    for cv in card["backtest"]["cvs"].values():
+        cv["rmse"] = {who: [*(1e-14 * np.array(errors)), 0.0] for who, errors in cv["rmse"].items()}
+        cv["coverage"] = {"asked": 0.9, "measured": [0.88, 0.92, 0.0]}
+    lines = summary(card)
+    assert "better on 1 of 2 CVs" in lines[1]
+    assert "is 1.25 of persistence's" in lines[1]
+    assert lines[3] == "Bands asked to hold 90% of the values held 90.0% out of fold."
 
 
 def test_dvs_that_return_and_dvs_that_hold(card: dict[str, Any]) -> None:

@@ -34,6 +34,52 @@ def test_what_was_not_measured_does_not_count() -> None:
     assert Bands.fit(residuals, mask).at(0.95, 1)[0, 0] == 95
 
 
+def rarely(every: int, seed: int, windows: int = 1200, rows: int = 60) -> np.ndarray:
+    """Where a CV that a laboratory measures every so many rows has values, in windows that start anywhere."""
+    start = np.random.default_rng(seed).integers(0, 10**6, windows)
+    measured: np.ndarray = ((start[:, None] + np.arange(rows)) % every == 0)[:, :, None].astype(float)
+    return measured
+
+
+@pytest.mark.parametrize("every", [60, 240, 480, 1440])
+def test_the_band_of_a_cv_that_is_measured_rarely_holds_and_is_no_wider_than_it_must(every: int) -> None:
+    rng, mask, fold = np.random.default_rng(7), rarely(every, 8), np.arange(1200) // 300
+    low, high = Bands.across(rng.normal(size=mask.shape) * mask, mask, fold).interval(0.9, 60)
+    fresh = rng.normal(size=(10_000, 60, 1))
+    assert ((fresh >= low) & (fresh <= high)).mean() == pytest.approx(0.9, abs=0.07)
+    assert (high > 0.6).all()  # a normal deviate is within 1.645 nine times of ten
+    assert (low < -0.6).all()
+    assert (high - low).max() < 2 * 2 * 1.645
+
+
+def test_the_band_of_a_cv_that_was_never_measured_is_as_wide_as_it_varies() -> None:
+    never = np.zeros((1200, 4, 1))
+    low, high = Bands.across(never, never, np.arange(1200) // 300).interval(0.9, 4)
+    assert high == pytest.approx(np.full((4, 1), 1.645), abs=1e-3)
+    assert low == pytest.approx(-high)
+
+
+def test_a_value_of_a_cv_that_is_measured_rarely_is_no_surprise_where_it_is_as_usual() -> None:
+    rng = np.random.default_rng(9)
+    for every in (480, 1440, 20_000):
+        mask = rarely(every, 10)
+        surprise = Surprise.fit(rng.normal(size=mask.shape) * mask, mask)
+        one = np.arange(HINDCAST)[:, None] == rng.integers(HINDCAST)
+        usual = [surprise.ratio(rng.normal() * one, one.astype(float))[0] > 1 for _ in range(500)]
+        assert np.mean(usual) < 0.05
+        assert surprise.ratio(6.0 * one, one.astype(float))[0] > 1
+
+
+def test_a_cv_that_is_measured_rarely_hides_no_shift_of_another() -> None:
+    rng, mask = np.random.default_rng(11), np.ones((3000, 20, 2))
+    mask[:, :, 1:] = rarely(2000, 12, 3000, 20)  # in one window of a hundred
+    errors = np.stack([rng.normal(size=(3000, 1)) + np.zeros((3000, 20)), rng.normal(size=(3000, 20))], axis=2)
+    shift = Shift.fit(errors, mask)
+    assert shift.size == pytest.approx([1.0, 1.0], abs=0.35)  # some thirty values tell the second
+    assert (shift.ratio(mean_errors(errors, mask)) > 1).mean() < 0.005
+    assert shift.ratio(np.array([[5.0, 0.0]]))[0] > 1  # 25 / 2, against what 0.2 % of χ² / 2 exceed with a margin, 5.7
+
+
 def test_a_band_holds_what_it_promises_on_fresh_exchangeable_residuals() -> None:
     rng = np.random.default_rng(1)
     bands = Bands.fit(rng.standard_t(4, (2000, 3, 2)), np.ones((2000, 3, 2)))
@@ -110,6 +156,14 @@ def test_a_verdict_names_what_was_asked_outside_the_trained_range() -> None:
     assert not trust.calibrated
     assert [(r.code, r.tag) for r in trust.reasons] == [("surprise", "y"), ("beyond_trained_range", "u")]
     assert trust.score == pytest.approx(0.25 / 1.8, abs=1e-4)  # 1/4, and 1 / (1 + 4 · 20 %)
+
+
+@pytest.mark.parametrize("unit", [1e-14, 1e7])
+def test_how_far_beyond_the_trained_range_is_judged_in_any_unit(unit: float) -> None:
+    trust = verdict(distance=0.5, surprise={}, beyond={"u": (1.5 * unit, 0.0, unit)})
+    assert trust.score == pytest.approx(1 / 3, abs=1e-4)  # 1 / (1 + 4 · 50 %)
+    never = verdict(distance=0.5, surprise={}, beyond={"u": (1.5 * unit, unit, unit)})
+    assert (never.in_distribution, never.score) == (False, 0.0)
 
 
 def test_past_the_calibrated_horizon_bands_are_not_called_calibrated() -> None:
