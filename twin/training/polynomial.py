@@ -32,7 +32,7 @@ STILL = 1e-6  # deviation, in model units, of what never moved
 MARGINS = (0.5, 0.1)  # of a tag's range beside it, up to which its values are believed; the second is tried at last
 LAST = 3  # forms with which it is
 ROUNDS = len(ORDERS) + 1
-HELD = 5  # horizons that inputs are held
+REST = 5  # horizons that inputs are held
 RESTING = 64  # windows that this begins with, half of them those with the most unusual inputs
 TESTED = 12  # candidates at most, the best by their error
 PARSIMONY = 1.01  # fewer terms within 1 % of the best are preferred
@@ -132,12 +132,12 @@ def select(grid: Grid, folds: Folds) -> Iterator[Fitted | None]:
                     found += _judged(form, grid, folds, cases)
         yield _best(found, rests)
     for fitted in sorted(found, key=lambda fitted: fitted.error)[:LAST]:
-        narrow = tuple(_held(fit, MARGINS[1] - MARGINS[0]) for fit in fitted.fits)
+        narrow = tuple(_widened(fit, MARGINS[1] - MARGINS[0]) for fit in fitted.fits)
         found.append(Fitted(replace(fitted.form, margin=MARGINS[1]), _error(narrow, cases), narrow))
     yield _best(found, rests)
 
 
-def _held(fit: Polynomial, more: float) -> Polynomial:
+def _widened(fit: Polynomial, more: float) -> Polynomial:
     """The same with ranges wider by `more` on each side, of what they are without their margins."""
     width = (fit.high - fit.low) / (1 + 2 * MARGINS[0])
     return replace(fit, low=fit.low - more * width, high=fit.high + more * width)
@@ -158,12 +158,13 @@ def _rests(grid: Grid, folds: Folds, ends: np.ndarray) -> Callable[[Fitted], boo
     unusual = ends[np.argsort(-(grid.w[ends] ** 2).sum(axis=1))][: RESTING // 2]
     begin = np.concatenate([spread(ends, RESTING // 2), unusual])
     window, known = grid.window(begin, folds.history), dict[Form, bool]()
-    w = np.broadcast_to(grid.w[begin][:, None], (len(begin), HELD * folds.horizon, grid.w.shape[1]))
+    w = np.broadcast_to(grid.w[begin][:, None], (len(begin), REST * folds.horizon, grid.w.shape[1]))
 
     def rests(fitted: Fitted) -> bool:
         if fitted.form not in known:
             *_, at = zip(*(free_run(fit, window, w) for fit in fitted.fits), strict=True)
-            apart = np.sqrt(np.var(at, axis=0).mean())
+            with np.errstate(over="ignore", invalid="ignore"):
+                apart = np.sqrt(np.var(at, axis=0).mean())
             known[fitted.form] = bool(apart <= fitted.error)
         return known[fitted.form]
 
@@ -187,7 +188,7 @@ def fitted(form: Form, grid: Grid, folds: Folds, fold: int) -> Polynomial | None
     moments = _Moments.of(form, grid, folds, fold)
     if moments is None:
         return None
-    return _held(moments.solved(form.penalty), form.margin - MARGINS[0])
+    return _widened(moments.solved(form.penalty), form.margin - MARGINS[0])
 
 
 def _error(fits: Sequence[Polynomial], cases: Sequence[tuple[Window, Future]]) -> float:
