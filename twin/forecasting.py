@@ -32,7 +32,7 @@ def forecaster(
     inside, outside = jnp.broadcast_to(jnp.asarray(correction, jnp.float32), (2,)) * (decay @ whole) / decay.sum()
 
     def forecast(w: jax.Array) -> jax.Array:
-        gate = dynamics.region.gate(last, w)
+        gate = dynamics.gate(last, w)
         return rollout(model.scaled(outside + gate * (inside - outside)), state._replace(gate=gate), w)
 
     return forecast

@@ -9,21 +9,17 @@ import jax
 import numpy as np
 
 from twin.artifact import Twin
-from twin.dynamics.ensemble import Ensemble
+from twin.dynamics.region import Region
 from twin.history import present_inputs, recent_rows
-from twin.rollout import rollout
-from twin.shift import mean_errors
+from twin.lookback import LookBack, look_back, shift, surprise
 from twin.telemetry import Telemetry
 from twin.trust import Reason, Trust, verdict
 from twin.windows import Grid, Window
 
 MARGIN = 0.05  # of the trained range of an input, beyond which a value counts as not seen
 MOVED = 0.01  # of the trained range of an MV: a smaller change leans on nothing
-NAMED, STANDS_OUT = 3, 2.0  # CVs that a shift names, and the usual mean errors from which one stands out
 BUCKET = 4  # answers are judged in multiples of so many, so that few shapes are compiled
 LEANS = 0.1  # deviations of a CV: an answer leans on an effect that moves it so far
-
-Errors = tuple[np.ndarray, np.ndarray]  # (rows, CVs) of a forecast, model units, and where the CVs were measured
 
 
 def judge(
@@ -32,25 +28,27 @@ def judge(
     inputs: np.ndarray,
     lasting: Callable[[], Mapping[str, float] | None] = lambda: None,
     unsure: Sequence[Reason] = (),
+    look: LookBack | None = None,
 ) -> list[Trust]:
     """How far each answer under planned inputs (answers, rows, inputs), engineering units, can be trusted.
 
     Args:
         lasting: of a plan, `planning.absorbed.lasting`; asked where the process does not behave as it did.
-        unsure: of a plan, CVs that it may steer the wrong way.
+        unsure: more that it leans on: of a plan, CVs that it may steer the wrong way.
+        look: back, where that has been done.
     """
     present = present_inputs(twin, history)
-    last, horizon, distances = _looked_back(twin, history, inputs)
-    surprise, shift = _surprise(twin, last), _shift(twin, horizon)
-    changed = shift[0] > 1 or any(ratio > 1 for ratio in surprise.values())
+    look, distances = look or look_back(twin, history), _distances(twin, history, inputs)
+    surprising, shifted = surprise(twin, look), shift(twin, look)
+    changed = shifted[0] > 1 or any(ratio > 1 for ratio in surprising.values())
     absorbed = lasting() if changed else None
     recent = history.last_run(len(history))
     stale, frozen = twin.seen.stale(recent), twin.seen.frozen(recent)
     return [
         verdict(
             distance=float(distance),
-            surprise=surprise,
-            shift=shift,
+            surprise=surprising,
+            shift=shifted,
             lasting=absorbed,
             beyond=_beyond(twin, planned),
             stale=stale,
@@ -58,7 +56,7 @@ def judge(
             effects=[*leans_on(twin, planned, present), *unsure],
             beyond_horizon_s=twin.horizon_s if len(planned) > twin.horizon else None,
         )
-        for planned, distance in zip(inputs, distances, strict=False)
+        for planned, distance in zip(inputs, distances, strict=True)
     ]
 
 
@@ -128,60 +126,17 @@ def _beyond(twin: Twin, inputs: np.ndarray) -> dict[str, tuple[float, float, flo
     return found
 
 
-def _surprise(twin: Twin, errors: Errors | None) -> dict[str, float]:
-    """CV → how badly the last rows were forecast from the rows before; empty where history is too short."""
-    if errors is None:
-        return {}
-    ratios = twin.calibration.surprise.ratio(*errors)
-    return {tag.name: float(ratio) for tag, ratio in zip(twin.plant.cvs, ratios, strict=True)}
-
-
-def _shift(twin: Twin, errors: Errors | None) -> tuple[float, dict[str, str]]:
-    """How far forecasts over the last horizon were off to one side, and which CVs by how much; 0 where unknown."""
-    shift = twin.calibration.shift
-    if shift is None or errors is None:
-        return 0.0, {}
-    means = mean_errors(errors[0][None], errors[1][None])
-    standard = means[0] / shift.size
-    most = [i for i in np.argsort(-np.abs(standard))[:NAMED] if abs(standard[i]) > STANDS_OUT]
-    off, tags = means[0] * twin.scaler.y_scale, twin.plant.cvs
-    told = {tags[i].name: f"{off[i]:+.3g} {tags[i].unit}" for i in most}
-    return float(shift.ratio(means)[0]), told
-
-
-def _looked_back(twin: Twin, history: Telemetry, inputs: np.ndarray) -> tuple[Errors | None, Errors | None, np.ndarray]:
-    """Errors of forecasts of the last rows, and of the last horizon, from those before, without a correction; None
-    where history is too short. And how far from the trained region the present lies with each of the inputs."""
-    spans = (len(twin.calibration.surprise.size), twin.horizon)
-    rows = max(spans)
-    recent = recent_rows(twin, history, twin.history + rows)
-    grid, end = Grid.of(recent, twin.scaler), len(recent) - 1
-    starts = np.maximum(end - np.array(spans), twin.history - 1)
-    windows = grid.window(np.append(starts, end), twin.history)
-    w = grid.w[np.minimum(starts[:, None] + np.arange(1, rows + 1), end)]
-    # The region looks at the mean of the planned inputs only.
-    means = [past[:span].mean(axis=0) for past, span in zip(w, spans, strict=True)]
-    planned = twin.scaler.w_in(inputs.mean(axis=1))
+def _distances(twin: Twin, history: Telemetry, inputs: np.ndarray) -> np.ndarray:
+    """(answers,) how far from the trained region the present lies with each of the inputs (answers, rows, inputs)."""
+    grid = Grid.of(recent_rows(twin, history, twin.history), twin.scaler)
+    window = grid.window(np.array([len(grid.y) - 1]), twin.history)
+    planned = twin.scaler.w_in(inputs.mean(axis=1))  # the region looks at their mean only
     planned = np.pad(planned, ((0, -len(planned) % BUCKET), (0, 0)))
-    y, distances = map(np.asarray, _look_back(twin.dynamics, windows, w, np.stack(means), planned))
-
-    def errors(i: int) -> Errors | None:
-        first, after = end + 1 - spans[i], slice(end + 1 - spans[i], end + 1)
-        return (grid.y[after] - y[i, : spans[i]], grid.mask[after]) if first >= twin.history else None
-
-    return errors(0), errors(1), distances
+    return np.asarray(_away(twin.region, window, planned))[: len(inputs)]
 
 
 @jax.jit
-def _look_back(
-    dynamics: Ensemble, windows: Window, w: jax.Array, means: jax.Array, planned: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """CVs (2, K, CVs) that follow the first two windows (3, L, ·) under inputs w (2, K, inputs), gated as means (2,
-    inputs) are; distances (answers,) of the last window with planned (answers, inputs)."""
-    past, present = (jax.tree.map(lambda part, which=which: part[which], windows) for which in (slice(2), 2))
-
-    def hindcast(window: Window, w: jax.Array, mean: jax.Array) -> jax.Array:
-        return rollout(dynamics, dynamics.begin(window, mean[None]), w)
-
-    y = jax.vmap(hindcast)(past, w, means)
-    return y, jax.vmap(lambda mean: dynamics.region.distance(present, mean[None]))(planned)
+def _away(region: Region, window: Window, planned: jax.Array) -> jax.Array:
+    """(answers,) distances of a window (1, L, ·) with inputs planned (answers, inputs)."""
+    present = jax.tree.map(lambda part: part[0], window)
+    return jax.vmap(lambda mean: region.distance(present, mean[None]))(planned)

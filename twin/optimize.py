@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ from twin.dynamics.offset_free import OffsetFree, estimate
 from twin.history import recent_windows, reference_history
 from twin.judge import judge
 from twin.limits import Limit
+from twin.lookback import LookBack, earning, look_back
 from twin.moves import strict
 from twin.objective import Objective, cost_by_term
 from twin.planning.absorbed import lasting
@@ -196,6 +197,9 @@ def plan(
         reasons = [reason for reason in reasons if reason not in failed]
     if reasons:
         return _abstain(question, history, now, reasons)
+    look = look_back(twin, history)
+    twin, behind = earning(twin, look)
+    question = replace(question, twin=twin)
     program = question.program(history, beyond_trained_range)
     recent, x = recent_windows(twin, history), program.start(earlier)
     model, start, distance = _estimate(twin.dynamics, *recent, program.foreseen(x))
@@ -217,7 +221,7 @@ def plan(
     if solved is None:
         detail = f"no plan could be verified within the deadline of {deadline_ms:g} ms"
         return _abstain(question, history, now, [Reason("deadline", detail)])
-    return _answer(question, history, program, model, start, solved, begun, deadline, unsure)
+    return _answer(question, history, program, model, start, solved, begun, deadline, unsure, behind, look)
 
 
 def warm_up(twin: Twin, horizon_s: float | None = None) -> None:
@@ -316,6 +320,8 @@ def _answer(
     begun: float,
     deadline: Deadline,
     unsure: Sequence[Reason],
+    behind: Sequence[Reason],
+    look: LookBack,
 ) -> Plan:
     """Verify and certify the moves found."""
     twin, plant = question.twin, question.twin.plant
@@ -340,10 +346,11 @@ def _answer(
         y_there, slope = (np.asarray(part) for part in slopes(model, start, program.units, x))
         eased = remedies(program, plant, x, (y_there, slope), of_cvs)
     known = None if question.back_off is None else question.back_off.surprise
+    absorbed = partial(lasting, twin, history, known) if known else lambda: None
     before = program.inputs(program.present[None].repeat(question.rows, 0))[0]
     return Plan(
         status=status,
-        detail=_detail(question, program, moves, broken, converged, unsure),
+        detail=_detail(question, program, moves, broken, converged, unsure, behind),
         twin=twin.id,
         calibration=question.calibration,
         at=history.at,
@@ -356,9 +363,7 @@ def _answer(
         cost=cost_by_term(question.terms, plant, program.span, y, w, before),
         certificate=entries,
         remedies=eased,
-        trust=judge(twin, history, w[None], lambda: None if known is None else lasting(twin, history, known), unsure)[
-            0
-        ],
+        trust=judge(twin, history, w[None], absorbed, [*unsure, *behind], look)[0],
         solve_ms=1000 * (time.perf_counter() - begun),
         iterations=int(solved.iterations),
         looks=deadline.looks,
@@ -377,6 +382,7 @@ def _detail(
     broken: Sequence[Entry],
     converged: bool,
     unsure: Sequence[Reason],
+    behind: Sequence[Reason],
 ) -> str:
     """What an operator should know about a plan."""
     said = [str(entry) for entry in sorted(broken, key=lambda entry: (not entry.hard, entry.rank or 0))]
@@ -398,7 +404,7 @@ def _detail(
             said.append(f"{tag.name} stays within its {known} range, {low:.6g} to {high:.6g} {tag.unit}")
         if not program.free[i] and not question.held[i]:
             said.append(f"{tag.name} is held, as its limits and its trained range leave it no room")
-    return "; ".join([*said, *(reason.detail for reason in unsure)])
+    return "; ".join([*said, *(reason.detail for reason in (*unsure, *behind))])
 
 
 def _at_limits(question: Question, program: Program, moves: np.ndarray) -> list[str]:

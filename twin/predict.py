@@ -16,6 +16,7 @@ from twin.errors import Location, QuestionError
 from twin.forecasting import forecaster
 from twin.history import expected_dvs, expected_inputs, present_inputs, recent_windows, reference_history
 from twin.judge import judge
+from twin.lookback import earning, look_back
 from twin.moves import Envelope, strict
 from twin.plant import Role, Tag
 from twin.telemetry import Telemetry
@@ -158,8 +159,10 @@ def under(
         HistoryError, QuestionError: as `forecast`.
     """
     rows = inputs.shape[1]
+    look = look_back(twin, history)
+    twin, behind = earning(twin, look)
     y = _simulate(twin, history, inputs)
-    trusts = judge(twin, history, inputs)
+    trusts = judge(twin, history, inputs, unsure=behind, look=look)
     unannounced = [expected_dvs(twin, scenario.disturbances) for scenario in (Scenario(), *scenarios)]
 
     def bands(i: int) -> dict[str, Band]:

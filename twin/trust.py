@@ -29,7 +29,7 @@ ENOUGH = 40  # residuals that a quantile is taken of, where there are so many: o
 TINY = 1e-9
 HINDCAST = 10  # rows: how far back the twin forecasts what has happened since
 # what such an effect leaves of the score
-DOUBT = {"unidentifiable_effect": 0.1, "weak_effect": 0.8, "unknown_direction": 0.5}
+DOUBT = {"unidentifiable_effect": 0.1, "weak_effect": 0.8, "unknown_direction": 0.5, "learned_part_behind": 1.0}
 MADE_UP_FOR = 0.5  # what a plan's score keeps where the process has changed and the plan makes up for it
 UNKNOWN = 9.0  # surprise of a CV whose residuals nobody knows: three of its own deviations
 FALSE_ALARM = 0.002  # share of healthy windows whose surprise, of any CV, is called one

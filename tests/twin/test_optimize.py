@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.twin.conftest import GAINS, KEEP, PLANT, history_of
-from twin import judge, optimize
+from twin import judge, lookback, optimize
 from twin.dynamics.offset_free import ROWS
 from twin.errors import QuestionError
 from twin.limits import Limit
@@ -314,7 +314,7 @@ def test_weights_far_apart_have_a_plan(hand_made, weight):
 def test_new_questions_never_recompile(hand_made):
     warm_up(hand_made)
     jitted = (
-        optimize._constants, optimize._improve, optimize._verify, optimize.slopes, judge._look_back,
+        optimize._constants, optimize._improve, optimize._verify, optimize.slopes, judge._away, lookback._hindcasts,
         absorbed.forecasts,
     )  # fmt: skip
     now, known = pd.Timestamp.now("UTC"), hand_made.calibration

@@ -11,7 +11,7 @@ model.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -35,7 +35,7 @@ class State(NamedTuple):
     Attributes:
         x: (members, n) of the backbones.
         z: (members, latent + CVs) of the residuals; (members, 0) without.
-        gate: () in (0, 1]: the share that counts of what is learned beyond the linear model.
+        gate: () in [0, 1]: the share that counts of what is learned beyond the linear model.
         n: (members, J, CVs) the modes of the noise models; (members, 0, CVs) without.
         p: (members, m) of the polynomials; (members, 0) without.
     """
@@ -58,6 +58,7 @@ class Ensemble:
         region: where it was trained.
         noise: a `Noise` whose arrays have a leading axis (members,), or None.
         polynomials: a `Polynomial` likewise, or None: residuals are around the linear models.
+        earned: () the share that what is learned has lately earned (`twin.lookback`), over what the region leaves it.
     """
 
     backbones: Lti
@@ -65,6 +66,7 @@ class Ensemble:
     region: Region
     noise: Noise | None = None
     polynomials: Polynomial | None = None
+    earned: jax.Array = field(default_factory=lambda: jnp.ones(()))
 
     @property
     def linear(self) -> Ensemble:
@@ -82,7 +84,11 @@ class Ensemble:
 
     def begin(self, window: Window, w: jax.Array) -> State:
         """The state at the last row of the window (L, ·), gated for a scenario with inputs w (K, inputs)."""
-        return self.encode(window)._replace(gate=self.region.gate(window, w))
+        return self.encode(window)._replace(gate=self.gate(window, w))
+
+    def gate(self, window: Window, w: jax.Array) -> jax.Array:
+        """() in [0, 1]: what counts of what is learned, for a scenario with inputs w (K, inputs)."""
+        return self.earned * self.region.gate(window, w)
 
     def encode(self, window: Window) -> State:
         """The state at the last row of the window (L, ·) with the gate fully open."""
@@ -217,9 +223,10 @@ def skeleton(architecture: dict[str, Any]) -> Ensemble:
 
 
 def arrays(ensemble: Ensemble) -> dict[str, np.ndarray]:
-    """Every array of the ensemble by its path, such as "backbones.A"."""
+    """Every array of the ensemble by its path, such as "backbones.A", but for what it has `earned`."""
     leaves = jax.tree_util.tree_leaves_with_path(ensemble)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf) for path, leaf in leaves}
+    found = {jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf) for path, leaf in leaves}
+    return {name: array for name, array in found.items() if name != "earned"}
 
 
 def assemble(architecture: dict[str, Any], tensors: dict[str, np.ndarray]) -> Ensemble:
@@ -228,7 +235,8 @@ def assemble(architecture: dict[str, Any], tensors: dict[str, np.ndarray]) -> En
     Raises:
         ValueError: an array is missing, unknown or of another shape.
     """
-    tensors = {"region.reach": np.ones((), np.float32), **tensors}  # twins of before have none
+    one = np.ones((), np.float32)
+    tensors = {"region.reach": one, "earned": one, **tensors}  # twins of before have no reach
     shapes, tree = jax.tree_util.tree_flatten_with_path(skeleton(architecture))
     names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in shapes]
     if set(names) != set(tensors):
