@@ -10,7 +10,8 @@ time). Then
    rows against the change of the noise-free plant, beside ARX of the same telemetry;
 3. two objectives in closed loop under noise and wander: setpoints that step, then an unmeasured disturbance; and prices
    against limits of CVs. The peer is this planner with the plant's equations and an extended Kalman filter
-   (`support/oracle_planner.py`); neither keeps back from limits (coverage 0.5), the cautious twin does (0.95).
+   (`support/oracle_planner.py`); neither keeps back from limits (coverage 0.5), the cautious twin does (0.95, by the
+   calibration that the service makes at the end of training).
 
 Results are kept as they are made; a rerun goes on from there, and makes the parts named by `--again` anew.
 """
@@ -36,6 +37,7 @@ from support.free_run import free_run, free_run_errors
 from support.oracle_planner import TrueModel
 
 from twin.artifact import Twin
+from twin.calibrate import calibrate
 from twin.dynamics.lti import Lti
 from twin.forecasting import forecaster
 from twin.plants.base import Process
@@ -189,13 +191,14 @@ def _linear(model: Lti, twin: Twin, change: np.ndarray) -> np.ndarray:
 def loops(slug: str, twin: Twin) -> dict[str, Any]:
     """Objective → controller → how it did."""
     process, out = CLASSICS[slug], {}
+    back_off = calibrate(twin, twins.telemetry(slug))
     for scenario in scenarios(slug):
         row: dict[str, Any] = {}
         for controller in (
             Hold(),
             TrueModel(process, scenario.horizon),
             Planner(twin, name="twin"),
-            Planner(twin, name="cautious twin"),
+            Planner(twin, back_off, name="cautious twin"),
         ):
             coverage = 0.95 if controller.name == "cautious twin" else 0.5
             outcome = run(process, controller, replace(scenario, coverage=coverage))
