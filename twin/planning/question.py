@@ -140,8 +140,8 @@ class Question:
         """The optimisation from the present values of a history."""
         twin, mvs = self.twin, len(self.twin.plant.mvs)
         present = present_inputs(twin, history)
-        low, high = self.margins
         cvs = self.ramped(history)
+        low, high = self.apart(cvs)
         return Program(
             scaler=twin.scaler,
             span=self.span,
@@ -192,6 +192,13 @@ class Question:
         bands = self.twin.calibration.bands
         low, high = bands.at(1 - self.coverage, self.rows), bands.at(self.coverage, self.rows)
         return np.maximum(-low, 0) * scale, np.maximum(high, 0) * scale
+
+    def apart(self, limits: CvLimits) -> tuple[np.ndarray, np.ndarray]:
+        """The margins (K, CVs) that a plan keeps: each takes at most half of the room between a CV's two limits, as
+        caution on one side must not cost the limit of the other. A certificate judges by whole margins."""
+        room = np.maximum(limits.high - limits.low, 0.0) / 2
+        low, high = self.margins
+        return np.minimum(low, room), np.minimum(high, room)
 
     def ramped(self, history: Telemetry) -> CvLimits:
         """The CVs' limits (K, CVs), from where the CVs are now where a ramp was asked for."""

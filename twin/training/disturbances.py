@@ -1,7 +1,9 @@
 """Fit what DVs are expected to do: an autoregression where it forecasts them better than holding, else holding.
 
 Both are judged over the horizon, on blocks of telemetry they were not fitted to: a feed that steps now and then is
-held, a meal ends.
+held, a meal ends. A DV returns to its mean, but for one that stands still at a value most of the time, as where there
+is a meal or none: that returns to this value. Its mean is one that it never has, and plans would act for hours against
+a little of a meal that does not come.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ WINDOWS = 300  # a fold
 RIDGE = 1e-6  # of a DV's variance a row
 STABLE = 1.0 - 1e-6  # the largest root that returns to the mean
 FEWEST = 10  # windows a coefficient
+AT_REST, NEAR = 0.5, 1e-3  # share of the rows in which a DV that rests is within so much of its range of its median
 
 
 def fit(telemetry: Telemetry, folds: Folds) -> tuple[DisturbanceModel, dict[str, Any]]:
@@ -32,16 +35,17 @@ def fit(telemetry: Telemetry, folds: Folds) -> tuple[DisturbanceModel, dict[str,
         return DisturbanceModel.held(0), {}
     values = hold(telemetry.w, telemetry.run)[:, len(plant.mvs) :]
     orders = [order for order in ORDERS if order <= folds.history]
-    low, high = values.min(axis=0), values.max(axis=0)
-    errors = np.stack([_errors(values, folds, order, low, high) for order in (0, *orders)])  # (orders, DVs)
+    low, high, rest = values.min(axis=0), values.max(axis=0), rests(values)
+    errors = np.stack([_errors(values, folds, order, low, high, rest) for order in (0, *orders)])  # (orders, DVs)
     best = np.argmin(errors, axis=0)
     best[errors.min(axis=0) > PAYS * errors[0]] = 0
     everywhere = np.ones(len(values), bool)
     coefficients = np.zeros((len(plant.dvs), max(orders)))
     coefficients[:, -1] = 1.0
+    centre = _centre(values, rest)
     for i, chosen in enumerate(best):
         order = (0, *orders)[chosen]
-        found = _autoregression(values[:, i], telemetry.run, everywhere, order) if order else None
+        found = _autoregression(values[:, i], centre[i], telemetry.run, everywhere, order) if order else None
         if found is None:
             best[i] = 0
         else:
@@ -50,7 +54,19 @@ def fit(telemetry: Telemetry, folds: Folds) -> tuple[DisturbanceModel, dict[str,
         tag.name: {"order": (0, *orders)[best[i]], "error": float(errors[best[i], i]), "held": float(errors[0, i])}
         for i, tag in enumerate(plant.dvs)
     }
-    return DisturbanceModel(values.mean(axis=0), coefficients, low, high), told
+    return DisturbanceModel(centre, coefficients, low, high), told
+
+
+def rests(values: np.ndarray) -> np.ndarray:
+    """(DVs,) where each of values (N, DVs) stands still most of the time; NaN where it does not."""
+    median = np.median(values, axis=0)
+    near = np.abs(values - median) <= NEAR * np.ptp(values, axis=0)
+    return np.where(near.mean(axis=0) >= AT_REST, median, np.nan)
+
+
+def _centre(values: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """(DVs,) where each returns to: where it rests, or its mean."""
+    return np.where(np.isnan(rest), values.mean(axis=0), rest)
 
 
 def expected(model: DisturbanceModel, scaler: Scaler, grid: Grid, ends: np.ndarray, horizon: int) -> np.ndarray:
@@ -63,12 +79,14 @@ def expected(model: DisturbanceModel, scaler: Scaler, grid: Grid, ends: np.ndarr
     return w
 
 
-def _errors(values: np.ndarray, folds: Folds, order: int, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+def _errors(
+    values: np.ndarray, folds: Folds, order: int, low: np.ndarray, high: np.ndarray, rest: np.ndarray
+) -> np.ndarray:
     """(DVs,) root mean square over the horizon of forecasts in blocks that the model was not fitted to."""
     squares = []
     for fold in range(COUNT):
         ends = spread(folds.held_out(fold), WINDOWS)
-        model = _fitted(values, folds, fold, order, low, high)
+        model = _fitted(values, folds, fold, order, low, high, rest)
         past = values[ends[:, None] + np.arange(1 - model.rows, 1)]
         future = values[ends[:, None] + np.arange(1, folds.horizon + 1)]
         squares.append(((future - model.forecast(past, folds.horizon)) ** 2).mean(axis=(0, 1)))
@@ -77,7 +95,7 @@ def _errors(values: np.ndarray, folds: Folds, order: int, low: np.ndarray, high:
 
 
 def _fitted(
-    values: np.ndarray, folds: Folds, fold: int, order: int, low: np.ndarray, high: np.ndarray
+    values: np.ndarray, folds: Folds, fold: int, order: int, low: np.ndarray, high: np.ndarray, rest: np.ndarray
 ) -> DisturbanceModel:
     """Of one order for all DVs, from the rows that a fold leaves; a DV for which there is none holds."""
     count = values.shape[1]
@@ -85,18 +103,20 @@ def _fitted(
         return DisturbanceModel.held(count)
     kept = folds.label != fold
     hold_on = np.r_[np.zeros(order - 1), 1.0]
-    found = [_autoregression(values[:, i], folds.run, kept, order) for i in range(count)]
-    mean = values[kept].mean(axis=0)
-    return DisturbanceModel(mean, np.stack([hold_on if c is None else c for c in found]), low, high)
+    centre = _centre(values[kept], rest)
+    found = [_autoregression(values[:, i], centre[i], folds.run, kept, order) for i in range(count)]
+    return DisturbanceModel(centre, np.stack([hold_on if c is None else c for c in found]), low, high)
 
 
-def _autoregression(values: np.ndarray, run: np.ndarray, kept: np.ndarray, order: int) -> np.ndarray | None:
-    """(order,) least squares, oldest first; None where it does not return to the mean, or nothing moves.
+def _autoregression(
+    values: np.ndarray, centre: float, run: np.ndarray, kept: np.ndarray, order: int
+) -> np.ndarray | None:
+    """(order,) least squares about a centre, oldest first; None where it does not return there, or nothing moves.
 
     Args:
         values, run, kept: (N,); windows lie in one run, and all of their rows are kept.
     """
-    deviation = values - values[kept].mean()
+    deviation = values - centre
     variance = float(deviation[kept].var())
     if variance <= 1e-24 * max(float(values.max()) ** 2, 1e-12) or len(values) <= order:
         return None

@@ -108,3 +108,21 @@ def test_a_plant_without_dvs_and_short_runs() -> None:
     rows = Telemetry.from_frame(alone, pd.DataFrame({"valve": 1.0, "level": 2.0}, index=index))
     model, told = fit(rows, split(rows.run, 8, 8))
     assert (model.forecast(np.zeros((8, 0)), 3).shape, told) == ((3, 0), {})
+
+
+def test_a_dv_that_mostly_rests_is_expected_to_rest_and_not_at_its_mean() -> None:
+    """A pulse of 4 for three rows in forty: its mean is 0.3, which it never has."""
+    tags = Tag("pulse", Role.DV, "g/min"), Tag("valve", Role.MV, "%"), Tag("level", Role.CV, "m")
+    plant = Plant("Pulses", 60.0, tags)
+    rng, pulse = np.random.default_rng(5), np.zeros(ROWS)
+    for start in range(20, ROWS - 40, 40):
+        at = start + int(rng.integers(0, 20))
+        pulse[at : at + 3] = 4.0
+    index = pd.date_range("2026-01-01", periods=ROWS, freq="60s", tz="UTC", name="time")
+    data = {"pulse": pulse, "valve": rng.normal(size=ROWS), "level": rng.normal(size=ROWS)}
+    rows = Telemetry.from_frame(plant, pd.DataFrame(data, index=index))
+    model, told = fit(rows, split(rows.run, 32, 60))
+    assert told["pulse"]["order"] > 0  # a pulse ends
+    assert model.forecast(np.zeros((8, 1)), 60)[:, 0].tolist() == [0.0] * 60  # none is supposed where there is none
+    behind = model.forecast(np.array([[0.0]] * 5 + [[4.0]] * 3), 60)[:, 0]
+    assert np.abs(behind[10:]).max() < 0.2
