@@ -24,7 +24,7 @@ from twin.dynamics.lti import padded
 from twin.dynamics.noise import Linear, parts
 from twin.errors import QuestionError, TrainingError
 from twin.fleet.start import Joining, Start
-from twin.gain_sign import signs
+from twin.gain_sign import asked_of, signs
 from twin.identifiability import identifiability
 from twin.inheritance import Inheritance, blocks, inherit
 from twin.scaling import Scaler
@@ -220,10 +220,7 @@ def _known(telemetry: Telemetry, options: Options, start: Twin | None) -> np.nda
     """(MVs, CVs) the signs of gains that are asked; None where none is."""
     given = options.gain_sign
     if given is None and start is not None:
-        given = {
-            mv: {cv: found["asked"] for cv, found in of_mv.items()}
-            for mv, of_mv in start.card.get("gain_sign", {"effects": {}})["effects"].items()
-        }
+        given = asked_of(start.card)
     found = signs(telemetry.plant, given or {})
     return found if np.isfinite(found).any() else None
 

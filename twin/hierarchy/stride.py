@@ -35,7 +35,7 @@ def averaged(telemetry: Telemetry, stride: int) -> Telemetry:
     plant = coarse(telemetry.plant, stride)
     if not len(telemetry):
         return Telemetry.empty(plant)
-    width = np.int64(round(plant.sample_period_s * 1e9))
+    width = np.int64(stride * round(telemetry.plant.sample_period_s * 1e9))  # of rows as they lie on their grid
     stamps = telemetry.times.astype("datetime64[ns]").astype(np.int64)
     age = (stamps[-1] - stamps) // width
     place = age[0] - age

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,6 +26,15 @@ def test_averages_end_at_the_last_row_and_keep_what_flowed(hand_made):
     np.testing.assert_allclose(slow.values[0, 2], temperature[:3].mean())
     assert (np.diff(slow.times) == np.timedelta64(50, "s")).all()
     assert len(averaged(history.rows(slice(1, None)), 5)) == 4  # two of five are too few
+
+
+def test_averages_of_rows_a_third_of_a_second_apart_are_of_as_many_rows():
+    """Rows lie whole nanoseconds apart: three of them are a nanosecond less than a second."""
+    plant = replace(PLANT, sample_period_s=1 / 3)
+    times = (333_333_333 * np.arange(12)).view("datetime64[ns]")
+    values = np.tile(np.arange(12.0)[:, None], (1, 3))
+    slow = averaged(Telemetry(plant, times, values, np.zeros(12, np.int64)), 3)
+    np.testing.assert_allclose(slow.values[:, 0], [1.0, 4.0, 7.0, 10.0])
 
 
 def test_missing_values_are_left_out_and_gaps_shorter_than_the_average_vanish():
