@@ -32,7 +32,7 @@ def fit(telemetry: Telemetry, folds: Folds) -> tuple[DisturbanceModel, dict[str,
         return DisturbanceModel.held(0), {}
     values = hold(telemetry.w, telemetry.run)[:, len(plant.mvs) :]
     orders = [order for order in ORDERS if order <= folds.history]
-    low, high = values.min(axis=0), values.max(axis=0)
+    low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)  # missing is what a whole run is without
     errors = np.stack([_errors(values, folds, order, low, high) for order in (0, *orders)])  # (orders, DVs)
     best = np.argmin(errors, axis=0)
     best[errors.min(axis=0) > PAYS * errors[0]] = 0
@@ -50,7 +50,7 @@ def fit(telemetry: Telemetry, folds: Folds) -> tuple[DisturbanceModel, dict[str,
         tag.name: {"order": (0, *orders)[best[i]], "error": float(errors[best[i], i]), "held": float(errors[0, i])}
         for i, tag in enumerate(plant.dvs)
     }
-    return DisturbanceModel(values.mean(axis=0), coefficients, low, high), told
+    return DisturbanceModel(_mean(values)[0], coefficients, low, high), told
 
 
 def expected(model: DisturbanceModel, scaler: Scaler, grid: Grid, ends: np.ndarray, horizon: int) -> np.ndarray:
@@ -65,15 +65,24 @@ def expected(model: DisturbanceModel, scaler: Scaler, grid: Grid, ends: np.ndarr
 
 def _errors(values: np.ndarray, folds: Folds, order: int, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """(DVs,) root mean square over the horizon of forecasts in blocks that the model was not fitted to."""
-    squares = []
+    squares, judged = [], []
     for fold in range(COUNT):
         ends = spread(folds.held_out(fold), WINDOWS)
         model = _fitted(values, folds, fold, order, low, high)
         past = values[ends[:, None] + np.arange(1 - model.rows, 1)]
         future = values[ends[:, None] + np.arange(1, folds.horizon + 1)]
-        squares.append(((future - model.forecast(past, folds.horizon)) ** 2).mean(axis=(0, 1)))
-    error: np.ndarray = np.sqrt(np.mean(squares, axis=0))
+        square, known = _mean(((future - model.forecast(past, folds.horizon)) ** 2).reshape(-1, values.shape[1]))
+        squares.append(square)
+        judged.append(known)
+    error: np.ndarray = np.sqrt(np.sum(squares, axis=0) / np.maximum(np.sum(judged, axis=0), 1))
     return error
+
+
+def _mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(DVs,) of values (n, DVs) as far as they are known, 0 where none is, and whether some are."""
+    known = np.isfinite(values)
+    mean: np.ndarray = np.where(known, values, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return mean, known.any(axis=0)
 
 
 def _fitted(
@@ -86,7 +95,7 @@ def _fitted(
     kept = folds.label != fold
     hold_on = np.r_[np.zeros(order - 1), 1.0]
     found = [_autoregression(values[:, i], folds.run, kept, order) for i in range(count)]
-    mean = values[kept].mean(axis=0)
+    mean = _mean(values[kept])[0]
     return DisturbanceModel(mean, np.stack([hold_on if c is None else c for c in found]), low, high)
 
 
@@ -94,11 +103,14 @@ def _autoregression(values: np.ndarray, run: np.ndarray, kept: np.ndarray, order
     """(order,) least squares, oldest first; None where it does not return to the mean, or nothing moves.
 
     Args:
-        values, run, kept: (N,); windows lie in one run, and all of their rows are kept.
+        values, run, kept: (N,); windows lie in one run, and all of their rows are kept and known.
     """
+    kept = kept & np.isfinite(values)
+    if not kept.any() or len(values) <= order:
+        return None
     deviation = values - values[kept].mean()
     variance = float(deviation[kept].var())
-    if variance <= 1e-24 * max(float(values.max()) ** 2, 1e-12) or len(values) <= order:
+    if variance <= 1e-24 * max(float(np.nanmax(values)) ** 2, 1e-12):
         return None
     whole = np.lib.stride_tricks.sliding_window_view(kept, order + 1).all(axis=1) & (run[order:] == run[:-order])
     windows = np.lib.stride_tricks.sliding_window_view(deviation, order + 1)[whole]

@@ -3,6 +3,8 @@ known."""
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -108,3 +110,32 @@ def test_a_plant_without_dvs_and_short_runs() -> None:
     rows = Telemetry.from_frame(alone, pd.DataFrame({"valve": 1.0, "level": 2.0}, index=index))
     model, told = fit(rows, split(rows.run, 8, 8))
     assert (model.forecast(np.zeros((8, 0)), 3).shape, told) == ((3, 0), {})
+
+
+def test_a_dv_that_a_whole_run_is_without_is_fitted_to_the_others(telemetry: Telemetry) -> None:
+    """A sensor that came later: what it is expected to do is told by the run that has it alone."""
+    half = ROWS // 2
+    run = np.repeat([0, 1], half)
+    values = telemetry.values.copy()
+    values[:half, 1] = np.nan
+    rows = Telemetry(PLANT, telemetry.times, values, run)
+    folds = split(run, 32, 60)
+    model, told = fit(rows, folds)
+    later = telemetry.values[half:, 1]
+    assert model.mean[0] == pytest.approx(later.mean(), abs=1e-9)
+    assert (model.low[0], model.high[0]) == (later.min(), later.max())
+    assert model.coefficients[0, -1] == pytest.approx(KEEP, abs=0.1)
+    powers = KEEP ** (2 * np.arange(1, 61))
+    assert told["returns"]["error"] == pytest.approx(np.sqrt(np.mean((1 - powers) / (1 - KEEP**2))), rel=0.07)
+    both, told_of_both = fit(telemetry, folds)
+    assert told["steps"] == told_of_both["steps"]
+    assert (model.coefficients[1:] == both.coefficients[1:]).all()
+
+
+def test_days_of_rows_take_no_longer_than_they_are_long() -> None:
+    """0.9 a row from 1: what is left after k rows is 0.9ᵏ."""
+    model = DisturbanceModel(np.zeros(2), np.tile(0.9 * np.eye(8)[-1], (2, 1)), np.full(2, -9.0), np.full(2, 9.0))
+    began = time.process_time()
+    found = model.forecast(np.ones((8, 2)), 60_000)[:, 1]
+    assert time.process_time() - began < 8.0  # by copying with every row what is known it took minutes
+    assert found[[0, 99]] == pytest.approx([0.9, 0.9**100])
