@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,9 @@ from twin.calibrate import calibrate
 from twin.errors import ArtifactError, QuestionError, TrainingError
 from twin.fleet import fleet as fleets
 from twin.fleet.fleet import Fleet
-from twin.fleet.learn import Learning, Source, learn
+from twin.fleet.learn import Learning, Source, _nominal, learn
 from twin.fleet.prior import STRENGTHS
+from twin.fleet.shape import Shape
 from twin.fleet.start import Joining, Start
 from twin.plant import Plant, Role, Tag
 from twin.predict import Scenario, forecast
@@ -141,3 +143,24 @@ def test_what_does_not_fit_is_refused(fleet: Fleet, new: Twin) -> None:
         fit(replace(rows, plant=more, values=values), QUICK, fleet=Joining(fleet, TAGS))
     with pytest.raises(QuestionError, match="needs two or more"):
         learn({"u0": Source(rows)})
+
+
+def test_the_residual_is_trained_however_long_the_linear_parts_took() -> None:
+    """Each look at the clock takes a second, the budget is half of one: two evaluations, the second behind training."""
+    sources = {f"u{i}": Source(unit(f"u{i}", 200, gain, i, BEND, None, NOISE)) for i, gain in enumerate(GAINS[:2])}
+    clock, told = itertools.count(), list[float]()
+    found = learn(sources, Learning(16, 0.5), lambda done, *_: told.append(done), clock=lambda: float(next(clock)))
+    assert [one["step"] for one in found.card["residual"]["curve"]] == [0, 25]
+    assert told == sorted(told)
+
+
+def test_tags_of_small_numbers_share_a_scaler_as_others_do() -> None:
+    """A concentration in mol/l of 1e-12 is none that never moved."""
+    large = [unit(f"u{i}", 200, gain, i) for i, gain in enumerate(GAINS[:3])]
+    small = [replace(one, values=one.values * np.array([1.0, 1.0, 1e-12])) for one in large]
+    shape = Shape.of(plant("a"))
+    (there, shared), (here, alike) = _nominal(shape, large), _nominal(shape, small)
+    assert shared is alike is True
+    np.testing.assert_allclose(here.y_scale, 1e-12 * there.y_scale, rtol=1e-12)
+    still = [replace(one, values=np.where([True, True, False], one.values, 273.15)) for one in large]
+    assert _nominal(shape, still)[0].y_scale == 1.0
