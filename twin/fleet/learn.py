@@ -178,10 +178,11 @@ def _last_rows(shape: Shape, unit: Unit) -> float:
     cut = int(FITTED * len(unit.grid.run))
     fitted, ends = unit.grid.ends(shape.past, 1), unit.grid.ends(shape.history, shape.horizon)
     early, late = fitted[fitted + 1 < cut], ends[ends - shape.history + 1 >= cut]
-    if len(late) < 4:
+    if len(late) < 4 or not unit.grid.mask[early + 1].any():
         early, late = fitted, ends
     found = equations(shape, unit.grid, early)
-    fit = lti(shape, np.linalg.solve(found.normal + RIDGE * found.rows * np.eye(len(found.normal)), found.across))
+    ridge = RIDGE * max(found.rows, 1.0) * np.eye(len(found.normal))
+    fit = lti(shape, np.linalg.solve(found.normal + ridge, found.across))
     late = spread(late, WINDOWS)
     error = squares(fit, unit.grid.window(late, shape.history), unit.grid.future(late, shape.horizon))
     rmse = float(np.sqrt(error).mean())

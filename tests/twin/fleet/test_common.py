@@ -101,6 +101,14 @@ def test_units_that_do_not_fit_are_refused(tags: dict[str, str], change: dict, s
         matched(SHAPE, replace(rows, plant=of), tags)
 
 
+@pytest.mark.parametrize("column", range(3))
+def test_a_tag_that_was_never_measured_is_refused_by_name(column: int) -> None:
+    rows = unit("a", 100, 1.0, 0)
+    rows.values[:, column] = np.nan
+    with pytest.raises(TrainingError, match=f"a: no measured value of {rows.plant.names[column]}$"):
+        Unit.of(SHAPE, rows)
+
+
 def test_too_few_rows_are_refused() -> None:
     with pytest.raises(TrainingError, match="20 without a gap"):
         Unit.of(SHAPE, unit("a", 19, 1.0, 0))

@@ -15,8 +15,9 @@ from twin.artifact import Twin
 from twin.calibrate import calibrate
 from twin.errors import ArtifactError, QuestionError, TrainingError
 from twin.fleet import fleet as fleets
+from twin.fleet.common import Unit
 from twin.fleet.fleet import Fleet
-from twin.fleet.learn import Learning, Source, _nominal, learn
+from twin.fleet.learn import Learning, Source, _last_rows, _nominal, learn
 from twin.fleet.prior import STRENGTHS
 from twin.fleet.shape import Shape
 from twin.fleet.start import Joining, Start
@@ -164,3 +165,15 @@ def test_tags_of_small_numbers_share_a_scaler_as_others_do() -> None:
     np.testing.assert_allclose(here.y_scale, 1e-12 * there.y_scale, rtol=1e-12)
     still = [replace(one, values=np.where([True, True, False], one.values, 273.15)) for one in large]
     assert _nominal(shape, still)[0].y_scale == 1.0
+
+
+def test_an_order_is_judged_by_units_whose_first_rows_show_nothing() -> None:
+    """A sensor that came for the last 90 rows, and a first part in runs that hold no equation."""
+    shape = Shape.of(plant("a"), history=32, horizon=16, lags=4, input_rows=4)
+    late = unit("a", 400, 1.0, 0)
+    late.values[:310, 2] = np.nan
+    whole = unit("b", 400, 1.0, 1)
+    run = np.minimum(np.arange(400) // 4, 80)
+    runs = replace(whole, run=run, times=whole.times + run * np.timedelta64(3600, "s"))
+    for rows in (late, runs):
+        assert 0 < _last_rows(shape, Unit.of(shape, rows)) < 1.0
