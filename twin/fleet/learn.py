@@ -125,7 +125,8 @@ def learn(
             "backbone_error": float(members.scale.mean()),
             "curve": curve,
         },
-        "how": f"units held out, their linear part from {TENTH:.0%} of their rows, the rest forecast",
+        "how": f"units held out, their linear part from {TENTH:.0%} of their rows, the rest forecast"
+        + ("" if len(units) >= COUNT else "; the prior of linear parts knows them: there are too few units without"),
         "options": asdict(options),
         "seconds": clock() - started,
     }

@@ -72,6 +72,7 @@ def test_the_residual_pays_on_units_held_out(fleet: Fleet) -> None:
     assert fleet.shared
     assert fleet.card["residual"]["out_of_unit"] < 0.8
     assert [one["rows"] for one in fleet.card["units"]] == [400] * 6
+    assert fleet.card["how"].endswith("the rest forecast")
 
 
 def test_a_fleet_is_stored_whole(fleet: Fleet, tmp_path: Path) -> None:
@@ -152,6 +153,7 @@ def test_the_residual_is_trained_however_long_the_linear_parts_took() -> None:
     clock, told = itertools.count(), list[float]()
     found = learn(sources, Learning(16, 0.5), lambda done, *_: told.append(done), clock=lambda: float(next(clock)))
     assert [one["step"] for one in found.card["residual"]["curve"]] == [0, 25]
+    assert "the prior of linear parts knows them" in found.card["how"]
     assert told == sorted(told)
 
 
