@@ -11,8 +11,9 @@ from tests.twin.fleet.units import KEEP, plant, unit
 from twin.errors import QuestionError, TrainingError
 from twin.fleet.common import Common, Unit, local_steps, loss
 from twin.fleet.shape import Shape, converted, matched
-from twin.plant import Plant
+from twin.plant import Plant, Role, Tag
 from twin.scaling import Scaler
+from twin.telemetry import Telemetry
 
 SHAPE = Shape.of(plant("first"), history=8, horizon=12, lags=2, input_rows=2)
 SAME = Scaler(np.zeros(1), np.ones(1), np.zeros(2), np.ones(2))
@@ -72,6 +73,16 @@ def test_tags_are_mapped_to_the_fleets_order() -> None:
     found = matched(SHAPE, rows, {"flow": "FIC-1", "ambient": "TI-2", "level": "LI-3"})
     assert found.plant.names == ("FIC-1", "TI-2", "LI-3")
     np.testing.assert_array_equal(found.values, rows.values[:, ::-1])
+
+
+def test_a_tag_may_be_calculated_from_others_that_the_fleet_does_not_know() -> None:
+    flow, ambient, level = plant("b").tags
+    probe = Tag("probe", Role.DV, "m")
+    of = Plant("b", 10.0, (flow, ambient, probe, replace(level, formula="100 * probe")))
+    rows = unit("b", 50, 1.0, 1)
+    measured = rows.frame().rename(columns={"level": "probe"}).assign(probe=rows.values[:, 2] / 100)
+    found = matched(SHAPE, Telemetry.from_frame(of, measured))
+    np.testing.assert_allclose(found.values, rows.values, rtol=1e-12)
 
 
 def test_scales_follow_the_units_of_engineering() -> None:
