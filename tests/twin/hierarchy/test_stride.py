@@ -60,6 +60,19 @@ def test_a_long_gap_ends_a_run_and_short_ones_are_missing_rows():
     assert np.isnan(short.values[10:13]).all()
 
 
+def test_years_without_rows_cost_nothing():
+    """Two spans of a minute at ten rows a second, fifty years apart: averages for all of that time would be 40 GB."""
+    plant = replace(PLANT, sample_period_s=0.1)
+    times = (100_000_000 * np.arange(600)).view("datetime64[ns]")
+    values = np.arange(600.0)[:, None] * np.array([1.0, 2.0, 3.0])
+    later = times + np.timedelta64(50 * 365, "D")
+    whole = Telemetry(plant, np.r_[times, later], np.r_[values, 10 + values], np.repeat([0, 1], 600))
+    slow = averaged(whole, 3)
+    assert np.unique(slow.run, return_counts=True)[1].tolist() == [200, 200]
+    np.testing.assert_allclose(slow.values[[0, -1]], [[1.0, 2.0, 3.0], [608.0, 1206.0, 1804.0]])
+    assert slow.times[-1] == later[-1]
+
+
 def test_means_stay_inside_what_they_average():
     assert (means(np.full(9, 0.1), 3) == 0.1).all()  # three times 0.1 is more than 0.3 in float64
     np.testing.assert_allclose(means(np.array([[1.0], [3.0], [5.0], [9.0]]), 2), [[2.0], [7.0]])
