@@ -47,6 +47,12 @@ def signs(plant: Plant, asked: Mapping[str, Any], loc: Location = AT) -> np.ndar
     return found
 
 
+def asked_of(card: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """{MV: {CV: sign}} that were asked of the twin with this card."""
+    effects = card.get("gain_sign", {"effects": {}})["effects"]
+    return {mv: {cv: found["asked"] for cv, found in of_mv.items()} for mv, of_mv in effects.items()}
+
+
 def _wrong_tag(plant: Plant, name: str, role: Role) -> str | None:
     if name not in plant.names:
         return f"unknown tag '{name}'{near(str(name), plant.names)}"

@@ -33,9 +33,7 @@ def summary(card: dict[str, Any]) -> list[str]:
     lines.append(f"Bands asked to hold {asked:.0%} of the values held {measured:.1%} out of fold.")
     lines.append(card["training"]["residual"]["why"])
     if "common" in card["training"]:
-        common = card["training"]["common"]
-        kept = "It starts from its fleet" if common["kept"] == "common" else "Its fleet was of no help"
-        lines.append(f"{kept} ({common['units']} units): {common['why']}.")
+        lines.append(_common(card["training"]["common"]))
     lines.append(_correction(card["training"]["correction"]))
     lines += [*_disturbances(card)]
     lines += [f"Effect of {name} unknown: {why}." for name, why in card["unknown_effects"].items()]
@@ -83,6 +81,19 @@ def _signs(card: dict[str, Any]) -> Iterator[str]:
     if kept:
         points = card["gain_sign"]["points"]
         yield f"Signs kept at all of {points} operating points, by every member: {', '.join(kept)}."
+
+
+def _common(common: dict[str, Any]) -> str:
+    """Whether what other units, or other sites, have learnt was of help."""
+    helps = common["kept"] == "common"
+    if "consensus" not in common:
+        kept = "It starts from its fleet" if helps else "Its fleet was of no help"
+        return f"{kept} ({common['units']} units): {common['why']}."
+    of_sites = f"consensus of sites {common['consensus']}"
+    if not helps:
+        return f"The {of_sites} was of no help: {common['why']}."
+    seen = "Where this site took part, that has seen these rows: errors and bands are a little too small."
+    return f"It starts from the {of_sites}: {common['why']}. {seen}"
 
 
 def _correction(correction: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ from twin.dynamics.lti import padded
 from twin.dynamics.noise import Linear, parts
 from twin.errors import QuestionError, TrainingError
 from twin.fleet.start import Joining, Start
-from twin.gain_sign import signs
+from twin.gain_sign import asked_of, signs
 from twin.identifiability import identifiability
 from twin.inheritance import Inheritance, blocks, inherit
 from twin.scaling import Scaler
@@ -220,10 +220,7 @@ def _known(telemetry: Telemetry, options: Options, start: Twin | None) -> np.nda
     """(MVs, CVs) the signs of gains that are asked; None where none is."""
     given = options.gain_sign
     if given is None and start is not None:
-        given = {
-            mv: {cv: found["asked"] for cv, found in of_mv.items()}
-            for mv, of_mv in start.card.get("gain_sign", {"effects": {}})["effects"].items()
-        }
+        given = asked_of(start.card)
     found = signs(telemetry.plant, given or {})
     return found if np.isfinite(found).any() else None
 
@@ -288,21 +285,29 @@ def _folds(telemetry: Telemetry, options: Options, inherited: Inheritance | None
 
 
 def _measured(telemetry: Telemetry) -> None:
-    """Refuse a CV that was never measured."""
-    never = [tag.name for tag in telemetry.plant.cvs if not np.isfinite(telemetry.y[:, _cv(telemetry, tag.name)]).any()]
-    if never and len(telemetry):
+    """Refuse an MV, DV or CV that was never measured."""
+    if not len(telemetry):
+        return
+    known = np.isfinite(np.concatenate([telemetry.w, telemetry.y], axis=1)).any(axis=0)
+    tags = telemetry.plant.inputs + telemetry.plant.cvs
+    never = [tag.name for tag, some in zip(tags, known, strict=True) if not some]
+    if never:
         raise TrainingError(f"no measured value of {', '.join(never)}: upload some, or leave the tag out")
 
 
 def _usable(telemetry: Telemetry, folds: Folds) -> Folds:
-    """The folds, where each has windows to learn from and to be judged on."""
+    """The folds, where each has windows to learn from and to be judged on, CVs that move, and were measured in both."""
     if not all(len(folds.training(fold)) and len(folds.held_out(fold)) for fold in range(COUNT)):
         raise TrainingError(f"{len(telemetry)} rows in {len(np.unique(telemetry.run))} runs: the runs are too short")
+    if (np.nanmax(telemetry.y, axis=0) == np.nanmin(telemetry.y, axis=0)).all():
+        still = ", ".join(tag.name for tag in telemetry.plant.cvs)
+        raise TrainingError(f"{still} never moved in these rows: there is nothing to learn from them")
+    measured = np.isfinite(telemetry.y).any(axis=1)
+    if not all(measured[folds.label != fold].any() for fold in range(COUNT)):
+        first, last = telemetry.times[np.flatnonzero(measured)[[0, -1]]].astype("datetime64[s]")
+        why = f"no CV was measured outside of one block of rows, from {first} to {last} alone"
+        raise TrainingError(f"{why}: train on that span, or on more rows")
     return folds
-
-
-def _cv(telemetry: Telemetry, name: str) -> int:
-    return [tag.name for tag in telemetry.plant.cvs].index(name)
 
 
 def _ensemble(fits: tuple[Linear, ...], best: Evaluation, ships: bool, grid: Grid, folds: Folds) -> Ensemble:

@@ -146,11 +146,13 @@ def train(
 
 
 def judged(card: Mapping[str, Any]) -> dict[str, Any]:
-    """A model card in a line: mean errors over the horizon against simpler forecasts, median over the CVs."""
+    """A model card in a line: mean errors over the horizon against simpler forecasts, median over the CVs that these
+    are not right about throughout; 1 where there is none."""
     cvs = card["backtest"]["cvs"].values()
 
     def ratio(peer: str) -> float:
-        return float(median(mean(cv["rmse"]["twin"]) / max(mean(cv["rmse"][peer]), 1e-12) for cv in cvs))
+        errors = [(mean(cv["rmse"]["twin"]), mean(cv["rmse"][peer])) for cv in cvs]
+        return float(median([twin / other for twin, other in errors if other > 0] or [1.0]))
 
     return {
         "residual": card["training"]["residual"]["ships"],

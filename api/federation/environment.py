@@ -36,7 +36,10 @@ def python(flower: Path | None, folder: Path) -> Path:
     if flower is not None:
         raise FederationError(f"no Flower in {flower}: install {REQUIREMENTS} into it, or leave 'flower' out")
     for command in _commands(home, found):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=MAKING_S, check=False)  # noqa: S603
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=MAKING_S, check=False)  # noqa: S603
+        except subprocess.TimeoutExpired as error:
+            raise FederationError(f"Flower's environment was not made within {MAKING_S:g} s") from error
         if done.returncode:
             raise FederationError(f"Flower's environment cannot be made: {done.stderr.strip()[-800:]}")
     return found

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +39,11 @@ class Flower:
                 stderr=log,
                 start_new_session=True,  # an interrupt at the terminal is ours to handle
             )
-        self.write(asked)
+        try:
+            self.write(asked)
+        except FederationError:
+            self.close()
+            raise
 
     def write(self, header: Mapping[str, Any], vector: np.ndarray | None = None) -> None:
         """Send one frame.
@@ -77,7 +84,7 @@ class Flower:
                 return
 
     def close(self) -> None:
-        """Close the pipe, which ends the process, and wait for it."""
+        """Close the pipe, which ends the process, and wait for it; what it started and left behind is ended too."""
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 try:
@@ -89,3 +96,6 @@ class Flower:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        if hasattr(os, "killpg"):
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # its session is its own

@@ -6,7 +6,9 @@ given the change alone.
 
 from __future__ import annotations
 
+import io
 import math
+import os
 import socket
 import tempfile
 import time
@@ -24,7 +26,8 @@ from api.federation.settings import SiteFile
 from connectors.formats.files import ARROW, CSV, PARQUET, read_upload
 from twin.errors import FederationError, TwinError
 from twin.federation.artifact import Consensus, save
-from twin.federation.site import Asked, Site
+from twin.federation.privacy import rho
+from twin.federation.site import Asked, Privacy, Site
 from twin.federation.telemetry import resampled
 from twin.fleet.common import Common, Unit
 from twin.fleet.shape import Shape
@@ -33,7 +36,8 @@ from twin.store import Store
 from twin.telemetry import Telemetry
 
 TYPES = {".csv": CSV, ".parquet": PARQUET, ".arrow": ARROW}
-OWN, SENT = "own.npy", "sent.txt"
+OWN, SPENT = "own.npy", "spent.txt"
+SENT = "sent.txt"  # what earlier versions kept: how many changes, all of the same noise
 SENDING_S = 5.0  # what the last answer has until Flower is ended
 TRIES, AGAIN_S = 3, 5.0  # to connect
 Say = Callable[[str], None]
@@ -63,7 +67,7 @@ class Member:
             site, asked = self._of(header), Asked.from_json(header)
             update = site.answer(vector, asked)
             self._keep(site)
-        except (TwinError, KeyError, TypeError, ValueError) as error:
+        except (TwinError, KeyError, TypeError, ValueError, OSError) as error:
             why = error.detail if isinstance(error, TwinError) else repr(error)
             self.say(f"refused: {why}")
             return {"refused": why if why.startswith(self.told.site.name) else f"{self.told.site.name}: {why}"}, _NONE
@@ -81,16 +85,18 @@ class Member:
         if self._site is None or self._shape != shape:
             unit = Unit.of(shape, self.telemetry(shape), self.told.tags)
             fresh = Common.fresh(shape, int(header["seed"]))
-            own, sent = _earlier(self.folder, len(fresh.vector()))
             privacy = None if self.told.privacy is None else self.told.privacy.privacy()
-            self._site, self._shape = Site(self.told.site.name, fresh, unit, privacy, own, sent), shape
+            own, spent = _own(self.folder / OWN, len(fresh.vector())), _spent(self.folder, privacy)
+            self._site, self._shape = Site(self.told.site.name, fresh, unit, privacy, own, spent), shape
         return self._site
 
     def _keep(self, site: Site) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / SENT).write_text(f"{site.sent}\n")
+        _replace(self.folder / SPENT, f"{site.spent!r}\n".encode())
         if site.own is not None:
-            np.save(self.folder / OWN, site.own, allow_pickle=False)
+            content = io.BytesIO()
+            np.save(content, site.own, allow_pickle=False)
+            _replace(self.folder / OWN, content.getvalue())
 
     def _finish(self, header: Mapping[str, Any], vector: np.ndarray) -> None:
         shape = Shape.from_json(header["shape"])
@@ -122,13 +128,39 @@ def frame(plant: Plant, files: tuple[Path, ...]) -> pd.DataFrame:
         return store.read(tags=plant.measured)
 
 
-def _earlier(folder: Path, size: int) -> tuple[np.ndarray | None, int]:
-    """The site's own parameters and how many changes it sent, of an earlier start."""
-    own, sent = folder / OWN, folder / SENT
-    found = np.load(own, allow_pickle=False) if own.exists() else None
-    if found is not None and (found.shape != (size,) or not np.isfinite(found).all()):
-        found = None
-    return found, int(sent.read_text()) if sent.exists() else 0
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file: all of it, or what was there stays."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    with scratch.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(path)
+
+
+def _own(path: Path, size: int) -> np.ndarray | None:
+    """The site's own parameters of an earlier start; None where there are none, or none that can be read."""
+    try:
+        found: np.ndarray = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return found if found.shape == (size,) and np.isfinite(found).all() else None
+
+
+def _spent(folder: Path, privacy: Privacy | None) -> float:
+    """ρ of the changes that were sent in earlier starts.
+
+    Raises:
+        FederationError: the file that tells cannot be read.
+    """
+    spent, sent = folder / SPENT, folder / SENT
+    try:
+        if spent.exists():
+            return float(spent.read_text())
+        count = int(sent.read_text()) if sent.exists() else 0
+    except (OSError, ValueError) as error:
+        raise FederationError(f"what was sent before cannot be read, and privacy not be counted: {error}") from error
+    return count * rho(privacy.noise) if privacy is not None and count else float("inf") if count else 0.0
 
 
 def join(told: SiteFile, say: Say) -> None:

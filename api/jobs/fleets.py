@@ -11,13 +11,14 @@ import pandas as pd
 from api.jobs import compilation
 from api.jobs.diary import Diary
 from api.jobs.progress import teller
-from api.jobs.queue import Jobs
+from api.jobs.queue import Jobs, LeaseLostError
 from api.records.catalog import Catalog
 from api.records.db import Database
 from api.records.fleets import Fleets
 from api.records.tables import JobRow
 from api.settings import Settings
 from twin.errors import QuestionError
+from twin.fleet.fleet import Fleet
 from twin.fleet.learn import Learning, Source, learn
 from twin.store import Store
 from twin.telemetry import Telemetry
@@ -62,9 +63,19 @@ class FleetTraining:
         residual = fleet.card["residual"]
         diary.note(f"order {fleet.shape.lags}, {fleet.shape.input_rows}; of units held out the residual leaves "
                    f"{residual['out_of_unit']:.3f} of the linear part's error")  # fmt: skip
-        self._fleets.put(request["fleet"], fleet)
-        with self._db.write() as session:
-            self._jobs.succeed(session, job.id, self._worker, {"fleet": request["fleet"], "version": fleet.id})
+        self._store_fleet(job, fleet)
+
+    def _store_fleet(self, job: JobRow, fleet: Fleet) -> None:
+        """The version first; it becomes current with the end of the job, where that is still this worker's."""
+        name = job.request["fleet"]
+        self._fleets.keep(name, fleet)
+        try:
+            with self._db.write() as session:
+                self._jobs.succeed(session, job.id, self._worker, {"fleet": name, "version": fleet.id})
+                self._fleets.promote(name, fleet)
+        except LeaseLostError:
+            self._fleets.discard(name, fleet)
+            raise
 
     def _source(self, unit: dict[str, Any]) -> Source:
         plant = self._catalog.plant(unit["plant"], unit["plant_version"]).plant

@@ -155,9 +155,11 @@ class Training:
 
 
 def beats_persistence(card: dict[str, Any]) -> bool:
-    """Whether a twin is good enough to become champion by itself: the median CV errs less than its last value would."""
+    """Whether a twin is good enough to become champion by itself: the median CV errs less than its last value would,
+    of those that this is not right about throughout."""
     errors = [cv["rmse"] for cv in card["backtest"]["cvs"].values()]
-    return bool(np.median([np.mean(e["twin"]) / max(np.mean(e["persistence"]), 1e-12) for e in errors]) < 1)
+    ratios = [np.mean(e["twin"]) / np.mean(e["persistence"]) for e in errors if np.mean(e["persistence"]) > 0]
+    return bool(ratios and np.median(ratios) < 1)
 
 
 def _options(request: dict[str, Any]) -> Options:

@@ -25,17 +25,24 @@ class Fleets:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def put(self, name: str, fleet: Fleet) -> None:
-        """Keep a version, and make it the current one.
+    def keep(self, name: str, fleet: Fleet) -> None:
+        """Keep a version, which is not the current one yet.
 
         Raises:
             ArtifactError: it is there already.
         """
+        artifact.save(fleet, self._folder / name / fleet.id)
+
+    def promote(self, name: str, fleet: Fleet) -> None:
+        """Make a version that is kept the current one."""
         folder = self._folder / name
-        artifact.save(fleet, folder / fleet.id)
         new = folder / f".{CURRENT}.{secrets.token_hex(4)}"
         new.write_text(json.dumps({"version": fleet.id, "units": fleet.card["units"]}))
         new.replace(folder / CURRENT)
+
+    def discard(self, name: str, fleet: Fleet) -> None:
+        """Forget a version that never became current."""
+        shutil.rmtree(self._folder / name / fleet.id, ignore_errors=True)
 
     def current(self, name: str) -> dict[str, Any]:
         """The `version` and the `units` of a fleet.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Annotated, Any
 
+import structlog
 from fastapi import APIRouter, Path, Response
 
 from api.access.security import Key
@@ -14,8 +17,9 @@ from api.http.schemas import FleetBody
 from api.records.audit import audit
 from api.routes.jobs import job_json
 from api.service import Service
-from twin.errors import Problem, QuestionError
+from twin.errors import ArtifactError, NotFoundError, Problem, QuestionError
 
+log = structlog.get_logger()
 router = APIRouter(prefix="/v1/fleets", tags=["fleets"])
 
 FleetName = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="the fleet's name")]
@@ -25,6 +29,8 @@ FleetName = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", descripti
 def learn(app: App, key: Trainer, fleet: FleetName, body: FleetBody) -> Response:
     """Learn a fleet, or a new version of it, from what is stored of its plants now; answers the job that does. The job
     is filed under the first plant, which gives the fleet its tags and their units."""
+    if fleet in app.fleets.names():  # what others learnt is not replaced by who may not see it
+        _require_all(app, key, fleet)
     request = body.model_dump(mode="json", exclude_none=True) | {"fleet": fleet}
     seen: set[str] = set()
     for i, unit in enumerate(request["units"]):
@@ -42,15 +48,14 @@ def learn(app: App, key: Trainer, fleet: FleetName, body: FleetBody) -> Response
 @router.get("", response_model=Page[FleetAnswer])
 def list_fleets(app: App, key: Reader, limit: Limit = 100, after: After = None) -> Response:
     """The fleets whose plants this key may see, by name."""
-    names = [name for name in app.fleets.names() if (after is None or name > after) and _all_seen(app, key, name)]
-    return page([fleet_json(app, name) for name in names[: limit + 1]], limit, "fleet")
+    names = (name for name in app.fleets.names() if after is None or name > after)
+    return page(list(islice(_seen(app, key, names), limit + 1)), limit, "fleet")
 
 
 @router.get("/{fleet}", response_model=FleetAnswer)
 def get_fleet(app: App, key: Reader, fleet: FleetName) -> Response:
     """A fleet: its units, its tags, and what it gives units that it has not seen."""
-    for unit in app.fleets.current(fleet)["units"]:
-        key.require_plant(unit["unit"])
+    _require_all(app, key, fleet)
     return json_answer(fleet_json(app, fleet))
 
 
@@ -63,8 +68,20 @@ def delete_fleet(app: App, key: Admin, fleet: FleetName) -> Response:
     return Response(status_code=204)
 
 
-def _all_seen(app: Service, key: Key, name: str) -> bool:
-    return key.plants is None or all(unit["unit"] in key.plants for unit in app.fleets.current(name)["units"])
+def _require_all(app: Service, key: Key, name: str) -> None:
+    """Raise ForbiddenError unless the key is for all plants of a fleet."""
+    for unit in app.fleets.current(name)["units"]:
+        key.require_plant(unit["unit"])
+
+
+def _seen(app: Service, key: Key, names: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """The fleets that a key may see; one that cannot be read, or is gone by now, does not hide the others."""
+    for name in names:
+        try:
+            if all(key.sees(unit["unit"]) for unit in app.fleets.current(name)["units"]):
+                yield fleet_json(app, name)
+        except (ArtifactError, NotFoundError) as error:
+            log.warning("a fleet is not listed", fleet=name, error=error.detail)
 
 
 def fleet_json(app: Service, name: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
+from api.cli.fleet import judged
 from api.cli.main import app
 from twin.plants.quadruple_tank import QuadrupleTank
 from twin.telemetry import Telemetry
@@ -289,3 +290,16 @@ def test_a_step_test_is_designed_shown_and_written(run: Run, trained: dict[str, 
     assert len({row["pump_2"] for row in rows if row.get("pump_2")}) <= 1
     refused = run("step-test", "tank", "--mv", "pump_9")
     assert (refused.exit_code, "pump_9" in refused.stderr) == (1, True)
+
+
+def test_plants_are_compared_by_cvs_that_move_in_any_unit() -> None:
+    errors = {"small": (2e-13, 1e-13, 4e-13), "flat": (0.0, 0.0, 0.0), "level": (1.0, 2.0, 4.0)}
+    names, covered = ("twin", "persistence", "arx"), {"measured": [0.9]}
+    cvs = {
+        cv: {"rmse": {who: [e] for who, e in zip(names, of, strict=True)}, "coverage": covered}
+        for cv, of in errors.items()
+    }
+    card = {"backtest": {"cvs": cvs}, "training": {"residual": {"ships": True}}}
+    found = judged(card)
+    assert found["against_persistence"] == pytest.approx((2.0 + 0.5) / 2)
+    assert found["against_arx"] == pytest.approx((0.5 + 0.25) / 2)

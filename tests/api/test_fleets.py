@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from api.cli.main import app as twin
+from api.jobs import fleets as fleets_job
+from api.jobs.diary import Diary
+from api.jobs.fleets import FleetTraining
+from api.jobs.queue import Jobs, LeaseLostError
+from api.records.catalog import Catalog
+from api.records.db import Database
+from api.records.fleets import Fleets
+from api.settings import Settings
 from tests.twin.fleet.units import plant, unit
+from twin.dynamics.region import Region
+from twin.fleet.common import Common
+from twin.fleet.fleet import Fleet
+from twin.fleet.learn import Source
+from twin.fleet.prior import Prior
+from twin.fleet.shape import Shape
+from twin.scaling import Scaler
+from twin.store import Store
 from twin.telemetry import Telemetry
 
 KEY = "the-key-of-these-tests"
@@ -105,6 +124,65 @@ def test_a_key_for_some_plants_sees_their_fleets_only(
         assert some.get("/v1/fleets/pumps").status_code == 403
         units = [{"plant": "unit-1"}, {"plant": "unit-3", "tags": TAGS}]
         assert some.post("/v1/fleets/mine", json={"units": units}).status_code == 403
+        own = {"units": [{"plant": "unit-1"}, {"plant": "unit-2"}]}
+        assert (
+            some.post("/v1/fleets/pumps", json=own).status_code == 403
+        )  # it would replace what unit-3 has its part in
+
+
+def test_a_fleet_that_cannot_be_read_does_not_hide_the_others(
+    client: httpx.Client, settings: Settings, learnt: dict[str, Any]
+) -> None:
+    of_before = settings.fleets / "gauges" / "1a2b3c"
+    of_before.mkdir(parents=True)
+    (of_before / "manifest.json").write_text('{"format": 1}')
+    (of_before / "weights.safetensors").write_bytes(b"")
+    (of_before.parent / "current.json").write_text('{"version": "1a2b3c", "units": []}')
+    try:
+        listed = client.get("/v1/fleets", params={"limit": 1})
+        assert listed.status_code == 200, listed.text
+        assert [fleet["fleet"] for fleet in listed.json()["items"]] == ["pumps"]
+        assert "another format" in client.get("/v1/fleets/gauges").json()["detail"]
+    finally:
+        assert client.delete("/v1/fleets/gauges").status_code == 204
+
+
+def test_a_job_that_was_cancelled_at_the_end_makes_no_fleet_current(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(data_dir=tmp_path)
+    db = Database(settings.database)
+    db.migrate()
+    jobs = Jobs(db, lease_s=60)
+    training = FleetTraining(db, jobs, Catalog(db), Store(settings.telemetry), settings, "worker")
+    monkeypatch.setattr(training, "_source", lambda _: Source(unit("p", 40, 1.0, 0)))
+    shape = Shape(("valve",), (), ("level",), ("%", "m"), 10.0, history=8, horizon=6)
+    d, one, card = shape.coefficients, np.ones(1), {"units": [], "residual": {"out_of_unit": 1.0}}
+    prior, region = Prior(np.zeros((d, 1)), np.eye(d)[None], one), Region(jnp.zeros(3), jnp.eye(3))
+    fleet = Fleet("c0ffee", Common.fresh(shape), prior, Scaler(one, one, one, one), True, region, card)
+    fleets = Fleets(settings.fleets)
+
+    def work(cancelled: bool) -> str:
+        jobs.submit("p", {"fleet": "pumps", "units": [{"plant": "p"}]}, "key")
+        job = jobs.lease("worker")
+        assert job is not None
+
+        def learnt(*_: Any) -> Fleet:
+            if cancelled:
+                jobs.cancel(job.id, "key")
+            return fleet
+
+        monkeypatch.setattr(fleets_job, "learn", learnt)
+        training.run(job, threading.Event(), Diary(jobs, job.id))
+        return job.id
+
+    with pytest.raises(LeaseLostError):
+        work(cancelled=True)
+    assert fleets.names() == []
+    assert list((settings.fleets / "pumps").iterdir()) == []
+    assert jobs.get(work(cancelled=False)).result == {"fleet": "pumps", "version": "c0ffee"}
+    assert fleets.current("pumps") == {"version": "c0ffee", "units": []}
+    db.close()
 
 
 def test_the_command_line_learns_and_lists(

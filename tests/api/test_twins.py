@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from api.http.answers import JobAnswer, StepResponsesAnswer, TwinAnswer
+from api.jobs.training import beats_persistence
 from api.settings import Settings
 from twin import artifact
 from twin.plants.quadruple_tank import QuadrupleTank
@@ -49,6 +50,18 @@ def test_the_first_good_twin_is_champion(client: httpx.Client, trained: dict[str
     assert "champion" in found["aliases"]
     assert found["min_history_rows"] * 2 > found["horizon_s"] / found["sample_period_s"]
     assert [t["twin"] for t in client.get("/v1/plants/tank/twins").json()["items"]] == [twin]
+
+
+def test_cvs_that_never_move_make_no_champion() -> None:
+    def card(*errors: tuple[float, float]) -> dict[str, Any]:
+        cvs = {f"cv{i}": {"rmse": {"twin": [a, a], "persistence": [b, b]}} for i, (a, b) in enumerate(errors)}
+        return {"backtest": {"cvs": cvs}}
+
+    assert beats_persistence(card((0.9, 1.0), (0.0, 0.0)))
+    assert beats_persistence(card((9e-14, 1e-13)))  # in any unit
+    assert not beats_persistence(card((2e-13, 1e-13)))
+    assert not beats_persistence(card((1.2, 1.0), (0.0, 0.0)))
+    assert not beats_persistence(card((0.0, 0.0)))
 
 
 def test_the_report_is_json_or_a_page(client: httpx.Client, trained: dict[str, Any]) -> None:

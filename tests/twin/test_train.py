@@ -116,6 +116,41 @@ def test_a_cv_without_a_value_is_refused_by_name() -> None:
         fit(telemetry, QUICK)
 
 
+@pytest.mark.parametrize("tag", [0, 1])
+def test_an_input_without_a_value_is_refused_by_name(tag: int) -> None:
+    telemetry = _telemetry(300)
+    telemetry.values[:, tag] = np.nan
+    with pytest.raises(TrainingError, match=rf"no measured value of {telemetry.plant.names[tag]}: upload some"):
+        fit(telemetry, QUICK)
+
+
+def test_cvs_that_never_moved_are_refused_by_name() -> None:
+    telemetry = _telemetry(300)
+    telemetry.values[:, 2] = 7.3
+    with pytest.raises(TrainingError, match="level never moved"):
+        fit(telemetry, QUICK)
+
+
+def test_a_cv_that_one_block_alone_shows_is_refused_with_its_span() -> None:
+    """Of four blocks of 200 rows the last is all that the member learns nothing from."""
+    telemetry = _telemetry(800)
+    telemetry.values[:650, 2] = np.nan
+    first, last = telemetry.times[[650, 799]].astype("datetime64[s]")
+    with pytest.raises(TrainingError, match=f"from {first} to {last} alone"):
+        fit(telemetry, QUICK)
+
+
+def test_a_dv_that_the_first_run_is_without_trains_to_a_twin_that_can_be_stored(tmp_path: Path) -> None:
+    telemetry = _telemetry(600, runs=2)
+    valve, spare, level = PLANT.tags
+    telemetry = replace(telemetry, plant=Plant("Curved", 5.0, (valve, replace(spare, role=Role.DV), level)))
+    telemetry.values[:, 1] = np.random.default_rng(0).standard_normal(600)
+    telemetry.values[telemetry.run == 0, 1] = np.nan
+    twin = fit(telemetry, QUICK)
+    artifact.save(twin, tmp_path / "twin")
+    assert artifact.load(tmp_path / "twin").card["disturbances"] == twin.card["disturbances"]
+
+
 def test_progress_can_cancel() -> None:
     def stop(progress: Progress) -> None:
         raise Cancelled("stopped")

@@ -76,7 +76,8 @@ class DisturbanceModel:
 def _ahead(coefficients: bytes, lags: int, rows: int) -> np.ndarray:
     """(rows, P, DVs) what each of the last P deviations comes to in each of the next rows."""
     of_lags = np.frombuffer(coefficients, np.float64).reshape(-1, lags)
-    found = np.repeat(np.eye(lags)[:, :, None], len(of_lags), axis=2)  # (P and rows, P, DVs)
-    for _ in range(rows):
-        found = np.concatenate([found, np.einsum("pbd,dp->bd", found[-lags:], of_lags)[None]])
+    found = np.empty((lags + rows, lags, len(of_lags)))
+    found[:lags] = np.eye(lags)[:, :, None]
+    for k in range(lags, lags + rows):
+        found[k] = np.einsum("pbd,dp->bd", found[k - lags : k], of_lags)
     return found[lags:]

@@ -54,7 +54,9 @@ def adapt(
         region=_region(consensus, unit.grid),
         card={"units": [], "federation": {"consensus": consensus.id}},
     )
-    return fit(telemetry, options, clock=clock, fleet=Joining(fleet, tags or {}))
+    twin = fit(telemetry, options, clock=clock, fleet=Joining(fleet, tags or {}))
+    common = {**twin.card["training"]["common"], "consensus": consensus.id}
+    return replace(twin, card={**twin.card, "training": {**twin.card["training"], "common": common}})
 
 
 def _ensemble(common: Common) -> Common:

@@ -27,14 +27,21 @@ def noised(change: np.ndarray, largest: float, multiplier: float, rng: np.random
     return clipped(change, largest) + rng.normal(0.0, multiplier * largest, change.shape)
 
 
-def epsilon(multiplier: float, rounds: int, delta: float) -> float:
-    """ε at δ of one site after that many rounds, between any two data sets of the site.
+def rho(multiplier: float) -> float:
+    """ρ of one change, between any two data sets of the site; the ρ of several add, whatever the noise of each was.
 
-    Any two clipped changes lie at most 2 · largest apart, so a round is ρ-zCDP with ρ = (2 / multiplier)² / 2; rounds
-    add, and ρ-zCDP is (ρ + 2 √(ρ ln 1/δ), δ)-differentially private. Source: M. Bun, T. Steinke, "Concentrated
-    Differential Privacy: Simplifications, Extensions, and Lower Bounds", TCC 2016, propositions 1.3, 1.6 and lemma 1.7.
+    Any two clipped changes lie at most 2 · largest apart, so a change is ρ-zCDP with ρ = (2 / multiplier)² / 2. Source:
+    M. Bun, T. Steinke, "Concentrated Differential Privacy: Simplifications, Extensions, and Lower Bounds", TCC 2016,
+    propositions 1.3, 1.6 and lemma 1.7.
     """
-    if multiplier <= 0.0:
-        return math.inf
-    rho = rounds * 2.0 / multiplier**2
-    return rho + 2.0 * math.sqrt(rho * math.log(1.0 / delta))
+    return 2.0 / multiplier**2 if multiplier > 0.0 else math.inf
+
+
+def promised(spent: float, delta: float) -> float:
+    """ε at δ of changes whose ρ add up to `spent`: (ρ + 2 √(ρ ln 1/δ), δ)-differentially private. Source: as `rho`."""
+    return spent + 2.0 * math.sqrt(spent * math.log(1.0 / delta))
+
+
+def epsilon(multiplier: float, rounds: int, delta: float) -> float:
+    """ε at δ of one site after that many rounds of the same noise."""
+    return promised(rounds * rho(multiplier), delta) if rounds else 0.0

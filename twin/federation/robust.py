@@ -62,7 +62,7 @@ def krum(changes: np.ndarray, weights: np.ndarray) -> np.ndarray:
     if n < 5:
         raise FederationError(f"krum needs five sites at least, and {n} answered; median works with three")
     f = (n - 3) // 2
-    distance = ((changes[:, None] - changes[None]) ** 2).sum(axis=2)
+    distance = np.stack([((changes - one) ** 2).sum(axis=1) for one in changes])
     nearest = np.sort(distance, axis=1)[:, 1 : n - f - 1]  # the first is the change itself
     best = np.argsort(nearest.sum(axis=1), kind="stable")[: n - f]
     return changes[best].mean(axis=0)

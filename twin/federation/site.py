@@ -13,7 +13,7 @@ import numpy as np
 
 from twin.errors import FederationError
 from twin.federation.consensus import Rule, pulled, start
-from twin.federation.privacy import epsilon, noised
+from twin.federation.privacy import noised, promised, rho
 from twin.federation.updates import Update, checked
 from twin.fleet.common import Common, Unit, local_steps, loss
 
@@ -48,7 +48,7 @@ class Asked:
         try:
             number, sites, steps = (int(body[name]) for name in ("round", "sites", "steps"))
             rule = Rule(str(body["rule"]["name"]), float(body["rule"]["beta"]), float(body["rule"]["rho"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise FederationError(f"the server's question is none: {error!r}") from error
         if number < 0 or sites < 2 or not 0 <= steps <= 100_000:
             raise FederationError(f"the server asks for {steps} steps of round {number} among {sites} sites")
@@ -77,7 +77,7 @@ class Site:
 
     Args:
         own: (P,) its parameters after an earlier round, where it has some; it goes on from them.
-        sent: changes that were sent already, which privacy counts.
+        spent: ρ of the changes that were sent already; infinite where one of them bore no noise.
         secret: seeds the noise of privacy; the operating system's entropy by default.
     """
 
@@ -88,18 +88,16 @@ class Site:
         unit: Unit,
         privacy: Privacy | None = None,
         own: np.ndarray | None = None,
-        sent: int = 0,
+        spent: float = 0.0,
         secret: int | None = None,
     ) -> None:
-        self.name, self.unit, self.privacy, self.own, self.sent = name, unit, privacy, own, sent
+        self.name, self.unit, self.privacy, self.own, self.spent = name, unit, privacy, own, spent
         self._fresh, self._rng = fresh, np.random.default_rng(secret)
 
     @property
     def epsilon(self) -> float:
         """What was given away so far, ε; infinite without privacy."""
-        if self.privacy is None:
-            return float("inf")
-        return epsilon(self.privacy.noise, self.sent, self.privacy.delta) if self.sent else 0.0
+        return float("inf") if self.privacy is None else promised(self.spent, self.privacy.delta)
 
     def answer(self, consensus: np.ndarray, asked: Asked) -> Update:
         """Train from a consensus (P,) and say how far that led.
@@ -110,8 +108,11 @@ class Site:
         """
         size = len(self._fresh.vector())
         consensus = checked("the server", consensus, size)
+        spent = self.spent + (float("inf") if self.privacy is None else rho(self.privacy.noise))
         if self.privacy is not None:
-            would = epsilon(self.privacy.noise, self.sent + 1, self.privacy.delta)
+            if np.isinf(self.spent):
+                raise FederationError(f"{self.name}: it has sent changes without noise: nothing can be promised")
+            would = promised(spent, self.privacy.delta)
             if would > self.privacy.epsilon:
                 why = f"one more change would make epsilon {would:.3g}, and {self.privacy.epsilon:g} is what it gives"
                 raise FederationError(f"{self.name}: its privacy is used up: {why}")
@@ -125,6 +126,6 @@ class Site:
             self.own = pulled(asked.rule, own, consensus, asked.sites)
         if self.privacy is not None:
             change = noised(change, self.privacy.clip, self.privacy.noise, self._rng)
-            told, rows = float("nan"), 1
-        self.sent += 1
+            told, rows = float("nan"), 0
+        self.spent = spent
         return Update(self.name, change, rows, told, asked.round)

@@ -11,6 +11,7 @@ from twin.errors import FederationError
 
 LARGEST = 1e6  # of a parameter's change; model units are about one
 HEAVIEST = 4.0  # times the median of rows: no site's claim of rows weighs more
+MOST_ROWS = 2**53  # that a claim is read as
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,8 @@ class Update:
     Attributes:
         site: its name in the roster.
         change: (P,) float64, its parameters minus the consensus it was sent.
-        rows: telemetry rows it trained on, as it says.
-        loss: of the consensus on its own held-out rows, before it trained; NaN where it does not tell.
+        rows: telemetry rows it trained on, as it says; 0 where it does not tell.
+        loss: of the consensus on its own rows, before it trained; NaN where it does not tell.
         round: of the consensus it started from.
     """
 
@@ -52,7 +53,10 @@ def checked(site: str, values: np.ndarray, size: int) -> np.ndarray:
 
 
 def weights(rows: Iterable[int]) -> np.ndarray:
-    """(n,) shares that sum to 1, by rows; no more than `HEAVIEST` times the median counts of what a site claims."""
-    claimed = np.maximum(np.asarray(list(rows), np.float64), 1.0)
+    """(n,) shares that sum to 1, by rows; no more than `HEAVIEST` times the median counts of what a site claims. A site
+    that tells none counts as the median of those that do."""
+    claimed = np.array([min(max(row, 0), MOST_ROWS) for row in rows], np.float64)
+    told = claimed > 0
+    claimed = np.where(told, claimed, np.median(claimed[told]) if told.any() else 1.0)
     capped = np.minimum(claimed, HEAVIEST * np.median(claimed))
     return capped / capped.sum()

@@ -58,10 +58,11 @@ class Unit:
 
         Raises:
             QuestionError: the unit does not fit the fleet.
-            TrainingError: no window fits in its rows, or a CV was never measured.
+            TrainingError: no window fits in its rows, or a tag was never measured.
         """
         rows = matched(shape, telemetry, tags)
-        unmeasured = [tag.name for tag, y in zip(rows.plant.cvs, rows.y.T, strict=True) if not np.isfinite(y).any()]
+        known = np.isfinite(rows.values).any(axis=0)
+        unmeasured = [tag.name for tag, some in zip(rows.plant.tags, known, strict=True) if not some]
         if unmeasured:
             raise TrainingError(f"{rows.plant.name}: no measured value of {', '.join(unmeasured)}")
         scaler = scaler or Scaler.fit(rows)

@@ -125,7 +125,8 @@ def learn(
             "backbone_error": float(members.scale.mean()),
             "curve": curve,
         },
-        "how": f"units held out, their linear part from {TENTH:.0%} of their rows, the rest forecast",
+        "how": f"units held out, their linear part from {TENTH:.0%} of their rows, the rest forecast"
+        + ("" if len(units) >= COUNT else "; the prior of linear parts knows them: there are too few units without"),
         "options": asdict(options),
         "seconds": clock() - started,
     }
@@ -140,13 +141,15 @@ def _nominal(shape: Shape, rows: Sequence[Telemetry]) -> tuple[Scaler, bool]:
     for one in rows:
         values = np.concatenate([one.w, one.y], axis=1)
         known = np.where(np.isfinite(values).any(axis=0), values, 0.0)
-        found.append(converted(shape, one.plant, np.nanmean(known, axis=0), np.nanstd(known, axis=0), back=True))
-    means, deviations = (np.stack(part) for part in zip(*found, strict=True))  # (units, tags)
+        mean, deviation = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
+        deviation = np.where(deviation > FLAT * np.abs(mean), deviation, 0.0)
+        size = converted(shape, one.plant, mean, np.abs(mean), back=True)[1]
+        found.append((*converted(shape, one.plant, mean, deviation, back=True), size))
+    means, deviations, sizes = (np.stack(part) for part in zip(*found, strict=True))  # (units, tags)
     mean = means.mean(axis=0)
     scale = np.sqrt((deviations**2 + (means - mean) ** 2).mean(axis=0))
-    flat = scale <= FLAT * np.maximum(np.abs(mean), 1.0)
-    scale = np.where(flat, 1.0, scale)
-    moved = np.where(deviations > FLAT * np.maximum(np.abs(means), 1.0), deviations, np.nan)
+    scale = np.where(scale > FLAT * sizes.max(axis=0), scale, 1.0)
+    moved = np.where(deviations > 0, deviations, np.nan)
     middle = np.nan_to_num(np.nanmedian(np.where(np.isnan(moved).all(axis=0), 1.0, moved), axis=0), nan=1.0)
     ratio = np.nan_to_num(moved / middle, nan=1.0)
     away = np.abs(means - mean) / scale
@@ -176,10 +179,11 @@ def _last_rows(shape: Shape, unit: Unit) -> float:
     cut = int(FITTED * len(unit.grid.run))
     fitted, ends = unit.grid.ends(shape.past, 1), unit.grid.ends(shape.history, shape.horizon)
     early, late = fitted[fitted + 1 < cut], ends[ends - shape.history + 1 >= cut]
-    if len(late) < 4:
+    if len(late) < 4 or not unit.grid.mask[early + 1].any():
         early, late = fitted, ends
     found = equations(shape, unit.grid, early)
-    fit = lti(shape, np.linalg.solve(found.normal + RIDGE * found.rows * np.eye(len(found.normal)), found.across))
+    ridge = RIDGE * max(found.rows, 1.0) * np.eye(len(found.normal))
+    fit = lti(shape, np.linalg.solve(found.normal + ridge, found.across))
     late = spread(late, WINDOWS)
     error = squares(fit, unit.grid.window(late, shape.history), unit.grid.future(late, shape.horizon))
     rmse = float(np.sqrt(error).mean())
@@ -325,17 +329,18 @@ def _trained(
     best: Evaluation | None = None
     until = started + options.budget_s
 
-    def spent() -> float:
-        return (clock() - started) / max(until - started, 1e-3)
+    def spent() -> float:  # whatever the linear parts took, the residual is trained
+        return (clock() - started) / max(until - started, 1e-3) if len(curve) > 1 else 0.0
 
     for now in members.run(STEPS, spent):
         curve.append({"step": now.step, "out_of_unit": now.out_of_fold, **now.losses})
         if best is None or now.out_of_fold < best.out_of_fold:
             best = now._replace(moment=None)
-        if len(curve) == 2:
-            until = max(until, clock() + 0.5 * options.budget_s)  # compiled: half of the budget is for training itself
+        if len(curve) == 2 and clock() + 0.5 * options.budget_s > until:  # compiled: half of it is for training itself
+            started = clock()
+            until = started + 0.5 * options.budget_s
         told = now.losses | {"out_of_unit": now.out_of_fold}
-        progress(0.1 + 0.9 * min(max(now.step / STEPS, spent()), 1.0), told, alarms(now.losses, members.recipe))
+        progress(0.12 + 0.88 * min(max(now.step / STEPS, spent()), 1.0), told, alarms(now.losses, members.recipe))
     assert best is not None  # noqa: S101
     return curve, best
 

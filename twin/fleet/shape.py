@@ -124,7 +124,9 @@ def matched(shape: Shape, telemetry: Telemetry, tags: Tags | None = None) -> Tel
         except PlantError as error:
             raise _refused(plant, name, f"'{own}' is in {tag.unit}, the fleet's in {unit}: {error.detail}") from None
         wanted[name] = own
-    ordered = Plant(plant.name, plant.sample_period_s, tuple(plant.tag(own) for own in wanted.values()))
+    # what is calculated is there already, and may be from tags that are left out
+    taken = tuple(replace(plant.tag(own), formula=None) for own in wanted.values())
+    ordered = Plant(plant.name, plant.sample_period_s, taken)
     return replace(telemetry, plant=ordered, values=telemetry.values[:, plant.columns(ordered.tags)])
 
 

@@ -79,6 +79,8 @@ def forecast(
     past = averaged(history, twin.stride)
     try:
         check_history(twin.slow, past)
+        if past.at != history.at:
+            raise HistoryError.at(("history",), f"fewer than half of the last {twin.stride} rows are there")
     except HistoryError as error:
         return _without(twin, history, horizon_s, scenarios, coverage, scale, error)
     slow = _slow(twin, twin.slow, history, past, horizon_s, scenarios, coverage)

@@ -403,7 +403,7 @@ def _choice(
 ) -> tuple[str, str]:
     """Which plan is used, and why."""
     if guided is None:
-        return "flat", f"the slow model does not plan: {_reasons(slow)}"
+        return "flat", f"the slow model does not plan: {_reasons(slow) or 'too few rows in the last of its averages'}"
     if guided.status == "abstained" or flat.status == "abstained":
         better = STANDING.index(guided.status) < STANDING.index(flat.status)
         if better:

@@ -35,28 +35,29 @@ def averaged(telemetry: Telemetry, stride: int) -> Telemetry:
     plant = coarse(telemetry.plant, stride)
     if not len(telemetry):
         return Telemetry.empty(plant)
-    width = np.int64(round(plant.sample_period_s * 1e9))
+    width = np.int64(stride * round(telemetry.plant.sample_period_s * 1e9))  # of rows as they lie on their grid
     stamps = telemetry.times.astype("datetime64[ns]").astype(np.int64)
     age = (stamps[-1] - stamps) // width
-    place = age[0] - age
-    rows = int(place[-1]) + 1
-    enough = np.bincount(place, minlength=rows) >= MEASURED * stride
-    values = np.full((rows, telemetry.values.shape[1]), np.nan)
+    places, place, rows = np.unique(-age, return_inverse=True, return_counts=True)  # 0 is the last, others below
+    enough = rows >= MEASURED * stride
+    averages = np.full((len(places), telemetry.values.shape[1]), np.nan)
     for column, series in enumerate(telemetry.values.T):
         known = np.isfinite(series)
-        count = np.bincount(place[known], minlength=rows)
-        total = np.bincount(place[known], series[known], rows)
+        count = np.bincount(place[known], minlength=len(places))
+        total = np.bincount(place[known], series[known], len(places))
         some = enough & (count > 0)
-        values[some, column] = total[some] / count[some]
-    kept = np.flatnonzero(enough)
+        averages[some, column] = total[some] / count[some]
+    kept = places[enough]
     if not len(kept):
         return Telemetry.empty(plant)
     bounds = np.r_[0, np.flatnonzero(np.diff(kept) > BRIDGE + 1) + 1, len(kept)]
     spans = [np.arange(kept[a], kept[b - 1] + 1) for a, b in pairwise(bounds)]
     index = np.concatenate(spans)
-    times = (stamps[-1] - width * (rows - 1 - index)).astype("datetime64[ns]")
+    values = np.full((len(index), averages.shape[1]), np.nan)
+    values[np.searchsorted(index, kept)] = averages[enough]
+    times = (stamps[-1] + width * index).astype("datetime64[ns]")
     run = np.repeat(np.arange(len(spans)), [len(span) for span in spans])
-    return Telemetry(plant, times, values[index], run)
+    return Telemetry(plant, times, values, run)
 
 
 def means(series: np.ndarray, stride: int) -> np.ndarray:

@@ -14,12 +14,14 @@ from typing import Any
 from twin import train
 from twin.artifact import Twin
 from twin.calibrate import calibrate
-from twin.errors import QuestionError, TrainingError
+from twin.errors import Cancelled, QuestionError, TrainingError
+from twin.gain_sign import asked_of
 from twin.hierarchy.stride import ENOUGH, FEWEST, SHORTEST_STRIDE, averaged, settling_rows, stride_for
 from twin.planning.backoff import BackOff
 from twin.telemetry import Telemetry
 from twin.train import Options
 from twin.training.checkpoint import Checkpoint
+from twin.training.folds import ROWS, sizes
 from twin.training.pace import Progress, Report
 
 FAST = 0.7  # of the budget and of the progress; the rest is the slow twin's, which has fewer rows
@@ -64,13 +66,15 @@ def fit(
     if used is None:
         why = f"no slow twin: {len(telemetry)} rows are too few to average, {SHORTEST_STRIDE * ENOUGH} are needed"
         return replace(fast, card={**fast.card, "slow": {**about, "why": why}})
-    rows = averaged(fast.reads(telemetry), used)
-    slow = train.fit(
-        rows,
-        replace(options, horizon_s=None, budget_s=(1 - FAST) * options.budget_s),
-        _share(report, FAST, 1 - FAST),
-        clock,
-    )
+    rows, signs = averaged(fast.reads(telemetry), used), asked_of(fast.card) or None
+    of_slow = replace(options, horizon_s=None, budget_s=(1 - FAST) * options.budget_s, gain_sign=signs)
+    try:
+        slow = train.fit(rows, of_slow, _share(report, FAST, 1 - FAST), clock)
+    except TrainingError as error:
+        if stride is not None or isinstance(error, Cancelled):
+            raise
+        why = f"no slow twin: averages over {used} rows do not do: {error.detail}"
+        return replace(fast, card={**fast.card, "slow": {**about, "why": why}})
     slow = replace(slow, card={**slow.card, BACK_OFF: calibrate(slow, rows).to_json()})
     chosen = "as asked" if stride is not None else "a sixth of the dominant settling time, as far as the rows allow"
     about |= {
@@ -95,14 +99,16 @@ def _check(telemetry: Telemetry, stride: int) -> None:
     """Refuse a stride that the telemetry is too short for, before anything is trained."""
     if stride < 2:
         raise QuestionError.at(("options", "slow_stride"), "must be 2 rows or more")
-    slow = len(averaged(telemetry, stride))
-    if slow < FEWEST:
+    slow = averaged(telemetry, stride)
+    left = f"a slow stride of {stride} rows leaves {len(slow)} averages of these {len(telemetry)} rows"
+    if len(slow) < FEWEST:
         most = len(telemetry) // FEWEST
         advice = f"a stride of at most {most} rows would do" if most >= 2 else "upload more"
-        raise TrainingError(
-            f"a slow stride of {stride} rows leaves {slow} averages of these {len(telemetry)} rows, and training needs "
-            f"{FEWEST}: {advice}"
-        )
+        raise TrainingError(f"{left}, and training needs {FEWEST}: {advice}")
+    try:
+        sizes(slow.run, ROWS)
+    except TrainingError as error:
+        raise TrainingError(f"{left}: {error.detail}; a shorter stride leaves longer runs") from error
 
 
 def _share(report: Report, before: float, share: float) -> Report:

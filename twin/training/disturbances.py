@@ -35,7 +35,8 @@ def fit(telemetry: Telemetry, folds: Folds) -> tuple[DisturbanceModel, dict[str,
         return DisturbanceModel.held(0), {}
     values = hold(telemetry.w, telemetry.run)[:, len(plant.mvs) :]
     orders = [order for order in ORDERS if order <= folds.history]
-    low, high, rest = values.min(axis=0), values.max(axis=0), rests(values)
+    low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)  # missing is what a whole run is without
+    rest = rests(values)
     errors = np.stack([_errors(values, folds, order, low, high, rest) for order in (0, *orders)])  # (orders, DVs)
     best = np.argmin(errors, axis=0)
     best[errors.min(axis=0) > PAYS * errors[0]] = 0
@@ -58,15 +59,16 @@ def fit(telemetry: Telemetry, folds: Folds) -> tuple[DisturbanceModel, dict[str,
 
 
 def rests(values: np.ndarray) -> np.ndarray:
-    """(DVs,) where each of values (N, DVs) stands still most of the time; NaN where it does not."""
-    median = np.median(values, axis=0)
-    near = np.abs(values - median) <= NEAR * np.ptp(values, axis=0)
-    return np.where(near.mean(axis=0) >= AT_REST, median, np.nan)
+    """(DVs,) where each of values (N, DVs), NaN where missing, stands still most of the time; NaN where it does not."""
+    median, span = np.nanmedian(values, axis=0), np.nanmax(values, axis=0) - np.nanmin(values, axis=0)
+    near = (np.abs(values - median) <= NEAR * span).sum(axis=0)
+    found: np.ndarray = np.where(near >= AT_REST * np.isfinite(values).sum(axis=0), median, np.nan)
+    return found
 
 
 def _centre(values: np.ndarray, rest: np.ndarray) -> np.ndarray:
     """(DVs,) where each returns to: where it rests, or its mean."""
-    return np.where(np.isnan(rest), values.mean(axis=0), rest)
+    return np.where(np.isnan(rest), _mean(values)[0], rest)
 
 
 def expected(model: DisturbanceModel, scaler: Scaler, grid: Grid, ends: np.ndarray, horizon: int) -> np.ndarray:
@@ -83,15 +85,24 @@ def _errors(
     values: np.ndarray, folds: Folds, order: int, low: np.ndarray, high: np.ndarray, rest: np.ndarray
 ) -> np.ndarray:
     """(DVs,) root mean square over the horizon of forecasts in blocks that the model was not fitted to."""
-    squares = []
+    squares, judged = [], []
     for fold in range(COUNT):
         ends = spread(folds.held_out(fold), WINDOWS)
         model = _fitted(values, folds, fold, order, low, high, rest)
         past = values[ends[:, None] + np.arange(1 - model.rows, 1)]
         future = values[ends[:, None] + np.arange(1, folds.horizon + 1)]
-        squares.append(((future - model.forecast(past, folds.horizon)) ** 2).mean(axis=(0, 1)))
-    error: np.ndarray = np.sqrt(np.mean(squares, axis=0))
+        square, known = _mean(((future - model.forecast(past, folds.horizon)) ** 2).reshape(-1, values.shape[1]))
+        squares.append(square)
+        judged.append(known)
+    error: np.ndarray = np.sqrt(np.sum(squares, axis=0) / np.maximum(np.sum(judged, axis=0), 1))
     return error
+
+
+def _mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(DVs,) of values (n, DVs) as far as they are known, 0 where none is, and whether some are."""
+    known = np.isfinite(values)
+    mean: np.ndarray = np.where(known, values, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return mean, known.any(axis=0)
 
 
 def _fitted(
@@ -114,11 +125,14 @@ def _autoregression(
     """(order,) least squares about a centre, oldest first; None where it does not return there, or nothing moves.
 
     Args:
-        values, run, kept: (N,); windows lie in one run, and all of their rows are kept.
+        values, run, kept: (N,); windows lie in one run, and all of their rows are kept and known.
     """
+    kept = kept & np.isfinite(values)
+    if not kept.any() or len(values) <= order:
+        return None
     deviation = values - centre
     variance = float(deviation[kept].var())
-    if variance <= 1e-24 * max(float(values.max()) ** 2, 1e-12) or len(values) <= order:
+    if variance <= 1e-24 * max(float(np.nanmax(values)) ** 2, 1e-12):
         return None
     whole = np.lib.stride_tricks.sliding_window_view(kept, order + 1).all(axis=1) & (run[order:] == run[:-order])
     windows = np.lib.stride_tricks.sliding_window_view(deviation, order + 1)[whole]

@@ -192,7 +192,7 @@ def _answers(
 
 def shares(dynamics: Ensemble, points: Points, asked: np.ndarray, horizon: int) -> np.ndarray:
     """(CVs,) in [0, 1]: the largest share of the residual under which no member's answer to a step at any point has a
-    wrong sign. Where the backbone alone is wrong, no share helps, and none is taken.
+    wrong sign. Where the backbone alone is wrong, nothing is taken that makes it worse.
 
     Args:
         asked: (MVs, CVs).
@@ -203,7 +203,8 @@ def shares(dynamics: Ensemble, points: Points, asked: np.ndarray, horizon: int) 
     sign = asked[mvs]
     with np.errstate(invalid="ignore", divide="ignore"):
         base, added = sign * linear.ends, sign * (both.ends - linear.ends)
-        most = np.where((added < 0) & (base > 0), (1 - FLOOR) * base / -added, np.inf).min(axis=(0, 1, 2))
+        room = np.maximum((1 - FLOOR) * base, np.maximum(np.minimum(base, 0.0) + ROUNDING / 2, 0.0))
+        most = np.where(added < 0, room / -added, np.inf).min(axis=(0, 1, 2))
         most = np.where(sign == 0, ZERO / 2 / np.maximum(both.size.max(axis=(0, 1)), 1e-9), most)
     out: np.ndarray = np.minimum(np.where(np.isfinite(sign), most, np.inf).min(axis=0), 1.0)
     return out

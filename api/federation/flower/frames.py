@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 import numpy as np
 
 LONGEST_HEADER = 1 << 20  # bytes
 MOST_FLOATS = 1 << 28
+LONGEST_ANSWER = 1 << 16  # characters of what a site tells
 
 
 class FrameError(Exception):
@@ -52,6 +53,26 @@ def read(stream: IO[bytes]) -> tuple[dict[str, Any], np.ndarray] | None:
     if not 0 <= floats <= MOST_FLOATS:
         raise FrameError(f"a vector of {floats} numbers")
     return header, np.frombuffer(_exactly(stream, 4 * floats), "<f4")
+
+
+def answer(text: str, vectors: Sequence[np.ndarray]) -> tuple[dict[str, Any], np.ndarray]:
+    """What came from a site, and may be anything, as a frame can carry it: its JSON object, its vector (floats,).
+
+    Raises:
+        FrameError: it is none.
+    """
+    if len(text) > LONGEST_ANSWER:
+        raise FrameError(f"an answer of {len(text)} characters")
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FrameError(f"no JSON: {error}") from error
+    if not isinstance(told, dict):
+        raise FrameError("no JSON object")
+    if len(vectors) != 1 or vectors[0].dtype.kind != "f" or vectors[0].size > MOST_FLOATS:
+        raise FrameError("not one vector of floats: " + ", ".join(f"{v.dtype}{v.shape}" for v in vectors[:3]))
+    with np.errstate(over="ignore"):
+        return told, vectors[0].reshape(-1).astype("<f4")
 
 
 def _exactly(stream: IO[bytes], size: int) -> bytes:

@@ -55,6 +55,7 @@ OUT = sys.stdout.buffer
 PIPE = tasks.Pipe(sys.stdin.buffer)
 START_S = 60.0
 KEPT_S = 24 * 3600.0  # how long a message waits for its site
+LONGEST_WHY = 2000  # characters of a site's reason
 
 
 class Hub:
@@ -106,12 +107,11 @@ class Hub:
                 continue
             try:
                 found = recorddict_to_fitres(message.content, keep_input=False)
-                answer, vector = json.loads(str(found.metrics["json"])), parameters_to_ndarrays(found.parameters)[0]
+                answer, vector = frames.answer(str(found.metrics["json"]), parameters_to_ndarrays(found.parameters))
+                frames.write(OUT, {**told, "answer": answer}, vector)
             except Exception as error:
                 why = f"{site}: an answer that cannot be read: {type(error).__name__}: {error}"
-                frames.write(OUT, {**told, "why": why})
-            else:
-                frames.write(OUT, {**told, "answer": answer}, vector.reshape(-1))
+                frames.write(OUT, {**told, "why": why[:LONGEST_WHY]})
 
     def sum(self, asked: dict[str, Any], vector: np.ndarray) -> None:
         """The mean of the sites' vectors by SecAgg+ (J. H. Bell et al., CCS 2020): no single one is seen here."""
@@ -131,7 +131,8 @@ class Hub:
         except Exception as error:
             strategy.why.append(f"{type(error).__name__}: {error}")
         if strategy.mean is None:
-            frames.write(OUT, {"kind": "sum", "why": "; ".join(strategy.why) or "too few sites answered every stage"})
+            why = "; ".join(strategy.why)[:LONGEST_WHY] or "too few sites answered every stage"
+            frames.write(OUT, {"kind": "sum", "why": why})
         else:
             frames.write(OUT, {"kind": "sum", "count": strategy.count}, strategy.mean)
 
@@ -170,7 +171,7 @@ def _content(header: dict[str, Any], vector: np.ndarray) -> RecordDict:
 
 
 def _named(site: str, why: str) -> str:
-    return why if why.startswith(site) else f"{site}: {why}"
+    return (why if why.startswith(site) else f"{site}: {why}")[:LONGEST_WHY]
 
 
 def command(asked: dict[str, Any], runtime: tasks.Runtime) -> list[str]:

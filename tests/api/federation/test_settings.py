@@ -93,3 +93,27 @@ def test_what_is_no_frame_is_told(tmp_path: Path, content: bytes):
     path.write_bytes(content)
     with path.open("rb") as stream, pytest.raises(frames.FrameError):
         frames.read(stream)
+
+
+@pytest.mark.parametrize(
+    ("text", "vectors"),
+    [
+        ("[1]", [np.zeros(3)]),
+        ("{", [np.zeros(3)]),
+        ("[" * 100_000, [np.zeros(3)]),
+        ('{"rows": "' + "x" * (1 << 16) + '"}', [np.zeros(3)]),
+        ("{}", []),
+        ("{}", [np.zeros(3), np.zeros(3)]),
+        ("{}", [np.array(["1.0"])]),
+        ("{}", [np.zeros(3, np.complex64)]),
+    ],
+)
+def test_what_a_site_sends_that_no_frame_can_carry_is_told(text: str, vectors: list[np.ndarray]):
+    with pytest.raises(frames.FrameError):
+        frames.answer(text, vectors)
+
+
+def test_what_a_site_sends_is_a_flat_vector_of_single_precision():
+    told, vector = frames.answer('{"rows": 3}', [np.array([[1.0, 2.0], [3.0, 1e300]])])
+    assert told == {"rows": 3}
+    np.testing.assert_array_equal(vector, np.array([1, 2, 3, np.inf], np.float32))

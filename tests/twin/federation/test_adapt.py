@@ -18,6 +18,7 @@ from twin.fleet.common import Common, Unit
 from twin.fleet.shape import Shape
 from twin.plants.quadruple_tank import QuadrupleTank
 from twin.plants.simulator import Simulator
+from twin.summary import _common
 from twin.train import Options
 
 SHAPE = Shape.of(QuadrupleTank.plant, history=16, horizon=20)
@@ -46,5 +47,9 @@ def test_a_site_makes_the_consensus_its_own_twin(tmp_path: Path):
     assert told["fleet"] == "c0ffee"
     assert told["kept"] in ("common", "own")
     assert "LI-1" in twin.plant.names
+    taken, left = (_common({**told, "kept": kept}) for kept in ("common", "own"))
+    assert taken.startswith("It starts from the consensus of sites c0ffee: ")
+    assert "errors and bands are a little too small" in taken
+    assert left.startswith("The consensus of sites c0ffee was of no help: ")
     save(twin, tmp_path / "twin")
     assert load(tmp_path / "twin").id == twin.id

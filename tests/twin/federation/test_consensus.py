@@ -97,6 +97,12 @@ def test_a_rule_that_makes_no_sense_is_refused(rule: dict, why: str):
 def test_rows_weigh_up_to_four_times_their_median():
     np.testing.assert_allclose(weights([100, 300, 100]), [0.2, 0.6, 0.2])
     np.testing.assert_allclose(weights([100, 100, 10**12]), [1 / 6, 1 / 6, 4 / 6])
+    np.testing.assert_allclose(weights([100, 100, 10**400]), [1 / 6, 1 / 6, 4 / 6])  # no float holds it
+
+
+def test_rows_that_are_not_told_weigh_as_the_median_of_those_that_are():
+    np.testing.assert_allclose(weights([0, 300, 100]), [200 / 600, 300 / 600, 100 / 600])
+    np.testing.assert_allclose(weights([0, -5]), [0.5, 0.5])
 
 
 @pytest.mark.parametrize(

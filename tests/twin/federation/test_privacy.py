@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest, norm
 
-from twin.federation.privacy import clipped, epsilon, noised
+from twin.federation.privacy import clipped, epsilon, noised, promised, rho
 
 
 def test_a_long_change_is_shortened_and_a_short_one_is_not():
@@ -37,3 +37,10 @@ def test_epsilon_holds_against_the_exact_loss_of_the_gaussian_mechanism():
 def test_no_noise_promises_nothing():
     assert epsilon(0.0, 1, 1e-5) == math.inf
     assert epsilon(1.0, 4, 1e-5) == pytest.approx(8.0 + 2 * math.sqrt(8.0 * math.log(1e5)))
+
+
+def test_changes_of_different_noise_add_by_what_each_gave_away():
+    """The exact loss depends on the sum of (2 / multiplier)² alone: one change at 1 and one at 2 are five at 2."""
+    assert rho(1.0) + rho(2.0) == pytest.approx(5 * rho(2.0))
+    assert promised(rho(1.0) + rho(2.0), 1e-5) == pytest.approx(epsilon(2.0, 5, 1e-5))
+    assert promised(0.0, 1e-5) == epsilon(1.0, 0, 1e-5) == 0.0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from twin.errors import FederationError
 from twin.federation.consensus import Rule
+from twin.federation.robust import krum
 from twin.federation.rounds import Policy, Standing, advance
 from twin.federation.updates import Update
 
@@ -92,6 +95,16 @@ def test_multi_krum_by_hand():
     updates = [update(site, [at, 0.0]) for site, at in zip(ROSTER, [0.0, 1.0, 2.0, 3.0, 100.0], strict=True)]
     standing, _ = advance(AT_ZERO, updates, Policy(ROSTER, Rule("fedavg"), "krum"))
     np.testing.assert_allclose(standing.consensus, [1.5, 0.0])
+
+
+def test_multi_krum_needs_no_copy_for_each_pair_of_sites():
+    changes = np.random.default_rng(0).standard_normal((50, 10_000))
+    tracemalloc.start()
+    try:
+        krum(changes, np.full(50, 0.02))
+        assert tracemalloc.get_traced_memory()[1] < 10 * changes.nbytes
+    finally:
+        tracemalloc.stop()
 
 
 def test_krum_with_fewer_than_five_sites_is_refused():

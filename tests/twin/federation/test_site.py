@@ -14,6 +14,7 @@ from twin.federation.consensus import Rule
 from twin.federation.rounds import Policy, Standing, advance
 from twin.federation.site import Asked, Privacy, Site
 from twin.federation.telemetry import resampled
+from twin.federation.updates import Update
 from twin.fleet.common import Common, Unit
 from twin.fleet.shape import Shape
 from twin.plant import Plant, Role, Tag
@@ -76,15 +77,32 @@ def test_privacy_bounds_what_is_sent_hides_rows_and_loss_and_is_used_up():
     plain = site("a", 0.2, 1).answer(consensus, asked(Rule("fedavg")))
     update = private.answer(consensus, asked(Rule("fedavg")))
     assert np.isnan(update.loss)
-    assert update.rows == 1
+    assert update.rows == 0
     # the noise, 0.2 a coordinate, drowns a change of length 0.01
     assert update.change.std() == pytest.approx(0.2, rel=0.05)
     assert np.linalg.norm(plain.change) > 0.01
-    private.sent = 10_000
+    assert private.spent == pytest.approx(2 / 20.0**2)
+    assert private.epsilon <= 1.0
+    private.spent *= 10_000
     with pytest.raises(FederationError, match="a: its privacy is used up"):
         private.answer(consensus, asked(Rule("fedavg")))
-    private.sent = 1
-    assert private.epsilon <= 1.0
+
+
+def test_a_site_that_tells_no_rows_weighs_as_the_others_do():
+    """Two changes of one length and direction each, of 300 rows and of some that are not told."""
+    updates = [Update("a", np.array([1.0, 0.0]), 300, 1.0, 0), Update("b", np.array([0.0, 1.0]), 0, np.nan, 0)]
+    standing, _ = advance(Standing(0, np.zeros(2)), updates, Policy(("a", "b"), Rule("fedavg"), "mean"))
+    np.testing.assert_allclose(standing.consensus, [0.5, 0.5])
+
+
+def test_what_was_sent_without_noise_cannot_be_made_private():
+    one, consensus = site("a", 0.2, 1), Common.fresh(SHAPE).vector()
+    one.answer(consensus, asked(Rule("fedavg")))
+    assert one.spent == np.inf
+    one.privacy = Privacy(clip=0.01, noise=20.0)
+    assert one.epsilon == np.inf
+    with pytest.raises(FederationError, match="without noise"):
+        one.answer(consensus, asked(Rule("fedavg")))
 
 
 def test_a_consensus_of_another_length_or_with_nan_is_refused_by_the_site():

@@ -11,8 +11,9 @@ from tests.twin.fleet.units import KEEP, plant, unit
 from twin.errors import QuestionError, TrainingError
 from twin.fleet.common import Common, Unit, local_steps, loss
 from twin.fleet.shape import Shape, converted, matched
-from twin.plant import Plant
+from twin.plant import Plant, Role, Tag
 from twin.scaling import Scaler
+from twin.telemetry import Telemetry
 
 SHAPE = Shape.of(plant("first"), history=8, horizon=12, lags=2, input_rows=2)
 SAME = Scaler(np.zeros(1), np.ones(1), np.zeros(2), np.ones(2))
@@ -74,6 +75,16 @@ def test_tags_are_mapped_to_the_fleets_order() -> None:
     np.testing.assert_array_equal(found.values, rows.values[:, ::-1])
 
 
+def test_a_tag_may_be_calculated_from_others_that_the_fleet_does_not_know() -> None:
+    flow, ambient, level = plant("b").tags
+    probe = Tag("probe", Role.DV, "m")
+    of = Plant("b", 10.0, (flow, ambient, probe, replace(level, formula="100 * probe")))
+    rows = unit("b", 50, 1.0, 1)
+    measured = rows.frame().rename(columns={"level": "probe"}).assign(probe=rows.values[:, 2] / 100)
+    found = matched(SHAPE, Telemetry.from_frame(of, measured))
+    np.testing.assert_allclose(found.values, rows.values, rtol=1e-12)
+
+
 def test_scales_follow_the_units_of_engineering() -> None:
     here = Plant("b", 10.0, tuple(replace(t, unit=u) for t, u in zip(plant("b").tags, ("l/h", "K", "m"), strict=True)))
     mean, scale = converted(SHAPE, here, np.array([2.0, 20.0, 50.0]), np.array([1.0, 5.0, 10.0]))
@@ -99,6 +110,14 @@ def test_units_that_do_not_fit_are_refused(tags: dict[str, str], change: dict, s
     of = Plant("b", change.get("sample_period_s", 10.0), (first, *others))
     with pytest.raises(QuestionError, match=said):
         matched(SHAPE, replace(rows, plant=of), tags)
+
+
+@pytest.mark.parametrize("column", range(3))
+def test_a_tag_that_was_never_measured_is_refused_by_name(column: int) -> None:
+    rows = unit("a", 100, 1.0, 0)
+    rows.values[:, column] = np.nan
+    with pytest.raises(TrainingError, match=f"a: no measured value of {rows.plant.names[column]}$"):
+        Unit.of(SHAPE, rows)
 
 
 def test_too_few_rows_are_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,11 @@ from twin.artifact import Twin
 from twin.calibrate import calibrate
 from twin.errors import ArtifactError, QuestionError, TrainingError
 from twin.fleet import fleet as fleets
+from twin.fleet.common import Unit
 from twin.fleet.fleet import Fleet
-from twin.fleet.learn import Learning, Source, learn
+from twin.fleet.learn import Learning, Source, _last_rows, _nominal, learn
 from twin.fleet.prior import STRENGTHS
+from twin.fleet.shape import Shape
 from twin.fleet.start import Joining, Start
 from twin.plant import Plant, Role, Tag
 from twin.predict import Scenario, forecast
@@ -69,6 +72,7 @@ def test_the_residual_pays_on_units_held_out(fleet: Fleet) -> None:
     assert fleet.shared
     assert fleet.card["residual"]["out_of_unit"] < 0.8
     assert [one["rows"] for one in fleet.card["units"]] == [400] * 6
+    assert fleet.card["how"].endswith("the rest forecast")
 
 
 def test_a_fleet_is_stored_whole(fleet: Fleet, tmp_path: Path) -> None:
@@ -141,3 +145,37 @@ def test_what_does_not_fit_is_refused(fleet: Fleet, new: Twin) -> None:
         fit(replace(rows, plant=more, values=values), QUICK, fleet=Joining(fleet, TAGS))
     with pytest.raises(QuestionError, match="needs two or more"):
         learn({"u0": Source(rows)})
+
+
+def test_the_residual_is_trained_however_long_the_linear_parts_took() -> None:
+    """Each look at the clock takes a second, the budget is half of one: two evaluations, the second behind training."""
+    sources = {f"u{i}": Source(unit(f"u{i}", 200, gain, i, BEND, None, NOISE)) for i, gain in enumerate(GAINS[:2])}
+    clock, told = itertools.count(), list[float]()
+    found = learn(sources, Learning(16, 0.5), lambda done, *_: told.append(done), clock=lambda: float(next(clock)))
+    assert [one["step"] for one in found.card["residual"]["curve"]] == [0, 25]
+    assert "the prior of linear parts knows them" in found.card["how"]
+    assert told == sorted(told)
+
+
+def test_tags_of_small_numbers_share_a_scaler_as_others_do() -> None:
+    """A concentration in mol/l of 1e-12 is none that never moved."""
+    large = [unit(f"u{i}", 200, gain, i) for i, gain in enumerate(GAINS[:3])]
+    small = [replace(one, values=one.values * np.array([1.0, 1.0, 1e-12])) for one in large]
+    shape = Shape.of(plant("a"))
+    (there, shared), (here, alike) = _nominal(shape, large), _nominal(shape, small)
+    assert shared is alike is True
+    np.testing.assert_allclose(here.y_scale, 1e-12 * there.y_scale, rtol=1e-12)
+    still = [replace(one, values=np.where([True, True, False], one.values, 273.15)) for one in large]
+    assert _nominal(shape, still)[0].y_scale == 1.0
+
+
+def test_an_order_is_judged_by_units_whose_first_rows_show_nothing() -> None:
+    """A sensor that came for the last 90 rows, and a first part in runs that hold no equation."""
+    shape = Shape.of(plant("a"), history=32, horizon=16, lags=4, input_rows=4)
+    late = unit("a", 400, 1.0, 0)
+    late.values[:310, 2] = np.nan
+    whole = unit("b", 400, 1.0, 1)
+    run = np.minimum(np.arange(400) // 4, 80)
+    runs = replace(whole, run=run, times=whole.times + run * np.timedelta64(3600, "s"))
+    for rows in (late, runs):
+        assert 0 < _last_rows(shape, Unit.of(shape, rows)) < 1.0

@@ -80,3 +80,17 @@ def store() -> Twin:
     """
     slow = _twin(coarse(STORE, STRIDE), [3 * RATE, 2 * RATE], 0.02)
     return replace(_twin(STORE, [RATE], 0.01), slow=slow)
+
+
+@pytest.fixture(scope="session")
+def slower() -> Twin:
+    """The same with a slow one of averages over 20 rows, which rise by 10.5 r and 9.5 r."""
+    slow = _twin(coarse(STORE, 20), [10.5 * RATE, 9.5 * RATE], 0.02)
+    return replace(_twin(STORE, [RATE], 0.01), slow=slow)
+
+
+@pytest.fixture(scope="session")
+def after_an_outage() -> Telemetry:
+    """400 rows, without those of an hour, 7 rows before the last: enough for the fast twin, too few for an average."""
+    whole = stored(1.0, 5.0, rows=400).frame()
+    return Telemetry.from_frame(STORE, whole.drop(whole.index[332:392]))

@@ -103,3 +103,16 @@ def test_a_twin_without_a_slow_one_answers_as_before(hand_made):
     answer = forecast(hand_made, history_of(40.0, 50.0), 400.0)
     assert [(scale.name, scale.rows) for scale in answer.scales] == [("fast", 40)]
     assert STORE.names != hand_made.plant.names
+
+
+def test_a_last_average_without_half_of_its_rows_is_no_start(slower, after_an_outage):
+    """The average before ends an hour earlier: what follows that is past, or from other moves."""
+    answer = forecast(slower, after_an_outage, 3 * 3600.0)
+    assert [(scale.name, scale.rows) for scale in answer.scales] == [("fast", 180)]
+    assert (answer.forecast.times > answer.forecast.at).all()
+    reasons = {reason.code: reason.detail for reason in answer.forecast.trust.reasons}
+    assert "fewer than half of the last 20 rows" in reasons["short_history"]
+    with pytest.raises(HistoryError, match="fewer than half of the last 20 rows"):
+        forecast(slower, after_an_outage, 3 * 3600.0, scale="slow")
+    whole = forecast(slower, stored(1.0, 5.0, rows=400), 3 * 3600.0)
+    assert [(scale.name, scale.rows) for scale in whole.scales] == [("fast", 20), ("slow", 8)]

@@ -184,3 +184,10 @@ def test_bad_questions(store, hand_made):
         plan(store, stored(1.0, 3.0), Objective({"purity": Setpoint(1.0)}), horizon_s=6000.0)
     with pytest.raises(QuestionError, match="needs at least one value"):
         plan(store, stored(1.0, 3.0), Objective(prices={"charge": []}), horizon_s=6000.0)
+
+
+def test_a_slow_plan_from_an_hour_ago_guides_nothing_and_the_answer_says_why(slower, after_an_outage):
+    found = plan(slower, after_an_outage, Objective({"level": Setpoint(4.0)}), horizon_s=3 * 3600.0)
+    assert isinstance(found, LayeredPlan)
+    assert (found.used, found.guided) == ("flat", None)
+    assert found.why == "the slow model does not plan: too few rows in the last of its averages"

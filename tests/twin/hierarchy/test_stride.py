@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,6 +28,15 @@ def test_averages_end_at_the_last_row_and_keep_what_flowed(hand_made):
     assert len(averaged(history.rows(slice(1, None)), 5)) == 4  # two of five are too few
 
 
+def test_averages_of_rows_a_third_of_a_second_apart_are_of_as_many_rows():
+    """Rows lie whole nanoseconds apart: three of them are a nanosecond less than a second."""
+    plant = replace(PLANT, sample_period_s=1 / 3)
+    times = (333_333_333 * np.arange(12)).view("datetime64[ns]")
+    values = np.tile(np.arange(12.0)[:, None], (1, 3))
+    slow = averaged(Telemetry(plant, times, values, np.zeros(12, np.int64)), 3)
+    np.testing.assert_allclose(slow.values[:, 0], [1.0, 4.0, 7.0, 10.0])
+
+
 def test_missing_values_are_left_out_and_gaps_shorter_than_the_average_vanish():
     index = pd.date_range("2026-01-01", periods=200, freq="10s", tz="UTC")
     frame = pd.DataFrame({"flow": 40.0, "ambient": 20.0, "temperature": np.arange(200.0)}, index=index)
@@ -47,6 +58,19 @@ def test_a_long_gap_ends_a_run_and_short_ones_are_missing_rows():
     short = averaged(Telemetry.from_frame(PLANT, frame.drop(index[100:130])), 10)
     assert len(np.unique(short.run)) == 1
     assert np.isnan(short.values[10:13]).all()
+
+
+def test_years_without_rows_cost_nothing():
+    """Two spans of a minute at ten rows a second, fifty years apart: averages for all of that time would be 40 GB."""
+    plant = replace(PLANT, sample_period_s=0.1)
+    times = (100_000_000 * np.arange(600)).view("datetime64[ns]")
+    values = np.arange(600.0)[:, None] * np.array([1.0, 2.0, 3.0])
+    later = times + np.timedelta64(50 * 365, "D")
+    whole = Telemetry(plant, np.r_[times, later], np.r_[values, 10 + values], np.repeat([0, 1], 600))
+    slow = averaged(whole, 3)
+    assert np.unique(slow.run, return_counts=True)[1].tolist() == [200, 200]
+    np.testing.assert_allclose(slow.values[[0, -1]], [[1.0, 2.0, 3.0], [608.0, 1206.0, 1804.0]])
+    assert slow.times[-1] == later[-1]
 
 
 def test_means_stay_inside_what_they_average():

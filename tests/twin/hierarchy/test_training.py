@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from twin.artifact import MANIFEST, SLOW, Twin, load, save
+from twin.dynamics.ensemble import jepas
+from twin.dynamics.jepa import Sizes
 from twin.errors import ArtifactError, QuestionError, TrainingError
 from twin.hierarchy.forecast import forecast
 from twin.hierarchy.stride import averaged
@@ -98,3 +101,25 @@ def test_a_stride_longer_than_the_data_is_refused_before_anything_is_trained(tel
         fit(telemetry, QUICK, 200)
     with pytest.raises(QuestionError, match="2 rows or more"):
         fit(telemetry, QUICK, 1)
+
+
+def test_runs_too_short_to_average_leave_a_twin_of_one_scale_that_says_why(telemetry):
+    """Runs of 40 rows with 60 missing behind each: at a stride of 5 they are of 8 averages."""
+    short = Telemetry.from_frame(telemetry.plant, telemetry.frame()[np.arange(len(telemetry)) % 100 < 40])
+    with pytest.raises(TrainingError, match=r"leaves 160 averages of these 800 rows: too few rows.*shorter stride"):
+        fit(short, QUICK, 5)
+    found = fit(short, QUICK, clock=time.process_time)
+    assert found.slow is None
+    assert "no slow twin: averages over" in found.card["slow"]["why"]
+    assert "too few rows to train" in found.card["slow"]["why"]
+
+
+def test_signs_that_an_earlier_twin_keeps_are_kept_at_both_scales(twin, telemetry):
+    asked = {"outflow": {"level": {"asked": -1}}}
+    earlier = replace(twin, card={**twin.card, "gain_sign": {"effects": asked}})
+    if earlier.dynamics.residuals is None:  # which a twin needs to be a start
+        sizes = Sizes(1, 2, twin.history)
+        earlier = replace(earlier, dynamics=replace(twin.dynamics, residuals=jepas(sizes, 4, 0)))
+    found = fit(telemetry.rows(slice(ROWS)), QUICK, STRIDE, clock=time.process_time, start=earlier)
+    assert found.card["gain_sign"]["effects"]["outflow"]["level"]["asked"] == -1
+    assert found.slow.card["gain_sign"]["effects"]["outflow"]["level"]["asked"] == -1

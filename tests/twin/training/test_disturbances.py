@@ -3,6 +3,8 @@ known."""
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -126,3 +128,32 @@ def test_a_dv_that_mostly_rests_is_expected_to_rest_and_not_at_its_mean() -> Non
     assert model.forecast(np.zeros((8, 1)), 60)[:, 0].tolist() == [0.0] * 60  # none is supposed where there is none
     behind = model.forecast(np.array([[0.0]] * 5 + [[4.0]] * 3), 60)[:, 0]
     assert np.abs(behind[10:]).max() < 0.2
+
+
+def test_a_dv_that_a_whole_run_is_without_is_fitted_to_the_others(telemetry: Telemetry) -> None:
+    """A sensor that came later: what it is expected to do is told by the run that has it alone."""
+    half = ROWS // 2
+    run = np.repeat([0, 1], half)
+    values = telemetry.values.copy()
+    values[:half, 1] = np.nan
+    rows = Telemetry(PLANT, telemetry.times, values, run)
+    folds = split(run, 32, 60)
+    model, told = fit(rows, folds)
+    later = telemetry.values[half:, 1]
+    assert model.mean[0] == pytest.approx(later.mean(), abs=1e-9)
+    assert (model.low[0], model.high[0]) == (later.min(), later.max())
+    assert model.coefficients[0, -1] == pytest.approx(KEEP, abs=0.1)
+    powers = KEEP ** (2 * np.arange(1, 61))
+    assert told["returns"]["error"] == pytest.approx(np.sqrt(np.mean((1 - powers) / (1 - KEEP**2))), rel=0.07)
+    both, told_of_both = fit(telemetry, folds)
+    assert told["steps"] == told_of_both["steps"]
+    assert (model.coefficients[1:] == both.coefficients[1:]).all()
+
+
+def test_days_of_rows_take_no_longer_than_they_are_long() -> None:
+    """0.9 a row from 1: what is left after k rows is 0.9ᵏ."""
+    model = DisturbanceModel(np.zeros(2), np.tile(0.9 * np.eye(8)[-1], (2, 1)), np.full(2, -9.0), np.full(2, 9.0))
+    began = time.process_time()
+    found = model.forecast(np.ones((8, 2)), 60_000)[:, 1]
+    assert time.process_time() - began < 8.0  # by copying with every row what is known it took minutes
+    assert found[[0, 99]] == pytest.approx([0.9, 0.9**100])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +20,7 @@ from twin.training.folds import COUNT, split
 from twin.training.signed import Own, _patched, breaks, keep_signs
 from twin.training.signs import (
     LEAST,
+    ROUNDING,
     Points,
     answers,
     bounded,
@@ -182,6 +185,25 @@ def test_the_share_of_the_residual_that_is_taken_breaks_no_sign_anywhere() -> No
     assert answers(taken, points, mvs, HORIZON).ends[..., 0, 0].min() > 0
     more = Ensemble(dynamics.backbones, shrunk(dynamics.residuals, 1.2 * share), dynamics.region)
     assert answers(more, points, mvs, HORIZON).ends[..., 0, 0].min() < 0
+
+
+@pytest.mark.parametrize(("gain", "least", "most"), [(0.0, 1e-6, 0.02), (-0.2, 0.0, 0.0)])
+def test_where_the_backbone_shows_no_effect_or_the_wrong_one_the_residual_makes_it_no_worse(
+    gain: float, least: float, most: float
+) -> None:
+    """An MV without an effect breaks no sign; what a residual takes away from it would."""
+    dynamics, grid, ends = ensemble(1.0)
+    base = arx(np.array([0.8 * np.eye(2)]), np.array([np.diag([gain, 0.2])]), np.zeros(2), HISTORY)
+    dynamics = replace(dynamics, backbones=jax.tree.map(lambda a: jnp.stack([jnp.asarray(a)] * 2), base))
+    asked = np.array([[1.0, np.nan], [np.nan, np.nan]])
+    points = operating_points(grid, ends, HISTORY, dynamics, 2, seed=0)
+    share = shares(dynamics, points, asked, HORIZON)
+    assert least <= share[0] <= most
+    assert share[1] == 1.0
+    taken = replace(dynamics, residuals=shrunk(dynamics.residuals, share))
+    worst = answers(taken, points, np.array([0]), HORIZON).ends[..., 0, 0].min()
+    alone = answers(dynamics.linear, points, np.array([0]), HORIZON).ends[..., 0, 0].min()
+    assert worst > alone - ROUNDING
 
 
 def test_operating_points_lie_in_the_trained_region_and_steps_in_the_range() -> None:
