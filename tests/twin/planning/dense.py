@@ -1,8 +1,8 @@
 """A second check of whole plans, written apart from the planner: numpy, float64, straight from a saved twin's arrays.
 
 It shares no code with `twin`: it reads the safetensors file and the manifest, rolls the answer's own moves through
-the formulas of the documentation (windows, encoders, estimate of constant errors, gate, members), and judges limits,
-rates and costs on that.
+the formulas of the documentation (windows, encoders, estimate of constant errors, gate, what the latent part has
+earned, members), and judges limits, rates and costs on that.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Dense:
     def __init__(self, folder: Path) -> None:
         manifest = json.loads((folder / "manifest.json").read_text())
         self.t = {name: np.asarray(v, np.float64) for name, v in load_file(folder / "weights.safetensors").items()}
-        self.tags = {tag["name"]: tag for tag in manifest["plant"]["tags"]}
+        self.tags, self.horizon = {tag["name"]: tag for tag in manifest["plant"]["tags"]}, manifest["horizon"]
         self.period_s, self.rows = manifest["plant"]["sample_period_s"], manifest["history"]
         of = {role: [n for n, t in self.tags.items() if t["role"] == role] for role in ("mv", "dv", "cv")}
         self.mvs, self.dvs, self.cvs = of["mv"], of["dv"], of["cv"]
@@ -93,6 +93,29 @@ class Dense:
         far = self.t["dynamics.region.whiten"] @ (features - self.t["dynamics.region.centre"])
         return max(float(np.linalg.norm(far)), 1.0) ** -4
 
+    def hindcast(self, y: np.ndarray, w: np.ndarray, rows: int, learned: bool) -> np.ndarray:
+        """Errors (rows, CVs) of the last rows, foretold from those before under the inputs that came."""
+        end = len(y) - rows
+        before, came = (y[end - self.rows : end], w[end - self.rows : end]), w[end:]
+        gate = self.gate(*before, came.mean(axis=0)) if learned else 0.0
+        states, path = [self.encode(m, *before) for m in range(self.members)], []
+        for row in came:
+            states = [self.step(m, state, row) for m, state in enumerate(states)]
+            path.append(self.read(states, gate))
+        return y[end:] - np.array(path)
+
+    def earned(self, y: np.ndarray, w: np.ndarray) -> float:
+        """The share of the latent part, by what it foretold of the last horizon beside the linear part alone."""
+        t = self.t
+        if len(y) - self.horizon < self.rows:
+            return 1.0
+        near = self.hindcast(y, w, len(t["surprise.size"]), learned=True)
+        far, linear = (self.hindcast(y, w, self.horizon, learned) for learned in (True, False))
+        alarms = [*((near / t["surprise.size"]) ** 2).mean(axis=0) / t["surprise.threshold"]]
+        alarms.append(((t["shift.whiten"] @ far.mean(axis=0)) ** 2).mean())
+        worse = np.sqrt(((far / t["shift.size"]) ** 2).mean() / ((linear / t["shift.size"]) ** 2).mean())
+        return max(worse, 1.0) ** (-4 * np.clip(max(alarms) - 1, 0, 1))
+
     def forecast(self, history: dict[str, np.ndarray], moves: dict[str, list[float]]) -> dict[str, np.ndarray]:
         """CVs (K,) under moves, DVs held, engineering units."""
         y, w = self.scaled(history)
@@ -100,7 +123,8 @@ class Dense:
         ends = [len(y) - i for i in range(BACK + 1)]
         windows = [(y[end - self.rows : end], w[end - self.rows : end]) for end in ends]
         states = [[self.encode(m, *window) for m in members] for window in windows]
-        gates = [self.gate(*window, held) for window in windows]
+        earned = self.earned(y, w)
+        gates = [earned * self.gate(*window, held) for window in windows]
         weight = MEMORY ** np.arange(BACK + 1)
         drift = [[np.zeros_like(part) for part in states[0][m]] for m in members]
         for i in range(BACK):

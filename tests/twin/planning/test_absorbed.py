@@ -190,7 +190,8 @@ LATER = levels(
         # Planned on the top of a pulse: held there the inputs would lie √(0.5² + 2²) / 0.9 = 2.3 times as far out.
         (0.9, 20, [40.0] * 99 + [60.0], DOWN),
         # On the top of a pulse now, 34 rows later: held, 61.5 / 60 = 1.03 is 4.7 times, of the plan's 0.21 0.9 times.
-        (0.22, 60, [40.0] * 100, LATER),
+        # Its history is too short for the residual, which these rows do not show, to lose what it has earned.
+        (0.22, 60, [40.0] * 60, LATER),
     ],
 )
 def test_pulses_are_forecast_again_as_by_the_plan_that_saw_them_end(hand_made, reach, horizon, before, steps):
