@@ -302,13 +302,22 @@ def test_broken_rows_with_bytes_that_are_no_text_are_counted() -> None:
     assert batch.table["y"].to_pylist() == [2.0, 2.0, 2.0]
 
 
+def test_a_header_of_windows_1252_is_read() -> None:
+    """What a spreadsheet saves as CSV; values and quality stand beside it as ever."""
+    batch = one(f"time;u;temp °C.1\n{Z[0]};1,5;2\n{Z[1]};ü;3\n".encode("cp1252"))
+    assert cells(batch, "temp °C.1") == {"00:00:00": 2, "00:00:01": 3}
+    assert batch.table["u"].to_pylist() == [1.5, None]
+    assert [r.reason for r in batch.rejected] == ["'ü' is no number"]
+    assert batch.unknown_tags == ()
+
+
 def test_local_times_need_a_zone_and_must_be_told_apart() -> None:
     body = "time,u\n2026-03-29T02:30:00,1\n2026-07-01 12:00:00,2\n2026-10-25T02:30:00,3\n2026-10-25T12:00:00Z,4\n"
     batch = one(body, timezone="Europe/Berlin")
     assert cells(batch, "u") == {"10:00:00": 2, "12:00:00": 4}
     assert refused(batch) == [(1, None), (3, None)]
     assert "does not exist" in batch.rejected[0].reason
-    assert "came twice" in batch.rejected[1].reason
+    assert "came twice in Europe/Berlin; write it with its offset, such as +01:00" in batch.rejected[1].reason
     with pytest.raises(TelemetryError, match=r"no offset.*timezone"):
         one("time,u\n2026-03-29T02:30:00,1\n")
     assert refused(one(f"time,u\n{Z[0]},1\n2026-03-29T02:30:00,1\n")) == [(2, None)]
