@@ -19,6 +19,7 @@ HELD = 0.8  # of the jump that must last
 NEAR = 0.03  # relative: a level this near to what another unit would give is told
 HOUR_S = 3600.0
 JITTER = 0.25  # of the period: rows further off their grid point are told
+FASTER = 0.5  # of the period: rows that come so much faster have no grid point each
 OFF_PERIOD = 0.02  # relative difference of the usual distance of two rows from the sample period
 AHEAD_S = 300.0  # rows of times so much later than their upload come from a clock that is ahead
 
@@ -111,7 +112,8 @@ def clock(stamps: np.ndarray, period_s: float) -> dict[str, Any]:
     Returns:
         usual_period_s: the median distance of two rows; None with fewer than two.
         jitter_s: what 95 % of the rows keep to, in distance from the grid of the run.
-        jittery_rows: rows further off than `JITTER` of the period.
+        jittery_rows: rows further off than `JITTER` of the period; none where rows come faster than `FASTER` of it
+            (they are averaged, and need not lie on the grid).
         crowded_rows: rows beyond the first at one grid point.
         hours: gaps of one hour, to a period: what a local clock that was put forward leaves.
     """
@@ -129,7 +131,7 @@ def clock(stamps: np.ndarray, period_s: float) -> dict[str, Any]:
     return {
         "usual_period_s": float(np.median(steps)),
         "jitter_s": float(np.quantile(off, 0.95)),
-        "jittery_rows": int((off > JITTER * period_s).sum()),
+        "jittery_rows": int((off > JITTER * period_s).sum()) if np.median(steps) > FASTER * period_s else 0,
         "crowded_rows": int(crowded.sum()),
         "hours": [pd.Timestamp(stamps[i + 1], tz="UTC").isoformat() for i in hours],
     }
