@@ -50,6 +50,7 @@ from twin.windows import Window
 
 ITERATIONS = {"sqp": 16, "cem": 100, "mppi": 60, "gradient": 200}  # at most
 CHUNK = {"sqp": 4, "cem": 10, "mppi": 10, "gradient": 25}  # iterations between two looks at the clock
+MISSED = 0.02  # of its span: a setpoint that a plan ends so far from is told beside prices
 SENSOR = ("stale", "frozen")  # codes of reasons that speak of one sensor
 COSTS = ("weight", "price", "zone_weight", "H", "g")
 FAR = 10.0  # spans: no plan moves a CV so far
@@ -343,7 +344,7 @@ def _answer(
     before = program.inputs(program.present[None].repeat(question.rows, 0))[0]
     return Plan(
         status=status,
-        detail=_detail(question, program, moves, broken, converged, unsure),
+        detail=_detail(question, program, moves, y, broken, converged, unsure),
         twin=twin.id,
         calibration=question.calibration,
         at=history.at,
@@ -374,6 +375,7 @@ def _detail(
     question: Question,
     program: Program,
     moves: np.ndarray,
+    y: np.ndarray,
     broken: Sequence[Entry],
     converged: bool,
     unsure: Sequence[Reason],
@@ -388,6 +390,7 @@ def _detail(
     said += [f"{tag} is in manual" for tag in question.manual]
     said += out_of_reach(question, program.free)
     said += _at_limits(question, program, moves)
+    said += _outweighed(question, program, y)
     edges = (program.boxes != np.array([(e.low, e.high) for e in program.envelopes])) & program.free[:, None]
     near_edge = 1e-4 * program.mv_span
     for i, tag in enumerate(question.twin.plant.mvs):
@@ -412,6 +415,21 @@ def _at_limits(question: Question, program: Program, moves: np.ndarray) -> list[
                 said.append(
                     f"{tag.name} ends at its {side} limit {edge:g} {tag.unit}, which bounds what prices ask for"
                 )
+    return said
+
+
+def _outweighed(question: Question, program: Program, y: np.ndarray) -> list[str]:
+    """Setpoints of CVs that a plan (K, CVs) leaves, where prices may come to more than they weigh at all."""
+    terms = question.terms
+    swing = float(np.abs(terms.price).sum(axis=0) @ program.span)
+    said = []
+    for i, tag in enumerate(question.twin.plant.cvs):
+        weight, aim, span = float(terms.weight[:, i].sum()), float(terms.target[-1, i]), float(program.span[i])
+        if 0 < weight < swing and abs(y[-1, i] - aim) > MISSED * span:
+            said.append(
+                f"{tag.name} ends at {y[-1, i]:.4g} {tag.unit}, not at {aim:g}: prices may come to {swing:.3g}, and to "
+                f"miss the setpoint by {span:.3g} {tag.unit} throughout costs {weight:.3g} (a larger weight holds it)"
+            )
     return said
 
 
