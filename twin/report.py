@@ -43,10 +43,10 @@ def page(card: dict[str, Any]) -> str:
 
 
 def short(value: float | None) -> str:
-    """Three significant digits, as a person reads them."""
+    """Three significant digits, as a person reads them; a million and more with an exponent."""
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{value:.3g}"
+    return f"{value:.0f}" if 999.5 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def _effects(card: dict[str, Any]) -> dict[str, dict[str, dict[str, str]]]:
@@ -64,7 +64,10 @@ def _gain_rows(card: dict[str, Any]) -> list[dict[str, Any]]:
     responses = card["step_responses"]
     return [
         {"mv": mv, "cv": cv, "gain": gain, "dead": responses["dead_times_s"][mv][cv]}
-        | {"settling": responses["settling_times_s"][mv][cv], "unit": responses["gain_units"][mv][cv]}
+        | {
+            "settling": responses["settling_times_s"][mv][cv],
+            "unit": responses["gain_units"][mv][cv].replace("delta_", ""),
+        }
         for mv, of_mv in responses["gains"].items()
         for cv, gain in of_mv.items()
     ]

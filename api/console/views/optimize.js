@@ -108,8 +108,8 @@ function Certificate({ entries }) {
 }
 
 function termOf(name) {
-  const [kind, ...tag] = name.split(".");
-  return [kind.replace("_", " "), ...tag].join(": ");
+  const [kind, ...tag] = name.split("."); // the name of a tag may have points of its own
+  return [kind.replace("_", " "), ...(tag.length ? [tag.join(".")] : [])].join(": ");
 }
 
 function Cost({ cost, before }) {
