@@ -79,7 +79,8 @@ def _signs(card: dict[str, Any]) -> Iterator[str]:
             if found["status"] == "kept" and "taken" not in found["why"]:
                 kept.append(f"{mv} → {cv} ({found['asked']:+d})")
             else:
-                yield f"Sign {found['asked']:+d} of {mv} → {cv} is {STATUS[found['status']]}: {found['why']}."
+                sign = f"Sign {found['asked']:+d}" if found["asked"] else "No effect"
+                yield f"{sign} of {mv} → {cv} is {STATUS[found['status']]}: {found['why']}."
     if kept:
         points = card["gain_sign"]["points"]
         yield f"Signs kept at all of {points} operating points, by every member: {', '.join(kept)}."

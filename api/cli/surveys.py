@@ -77,7 +77,8 @@ def _range(tag: dict[str, Any]) -> str:
 def _show_rows(each: dict[str, Any], timezone: str | None) -> None:
     zone = f"times without an offset are {timezone}" if timezone else "every time must have its offset"
     if each["first_time"] is not None:
-        show.console.print(f"{each['first_written']} is read as {each['first_time']}; {zone}", markup=False)
+        if each["first_read"] is not None:
+            show.console.print(f"{each['first_written']} is read as {each['first_read']}; {zone}", markup=False)
         show.console.print(f"{each['first_time']} to {each['last_time']}", markup=False)
     refused = f"{each['rows_rejected']} refused" + (
         f", and {each['cells_rejected']} single values" if each["cells_rejected"] else ""
