@@ -1,5 +1,5 @@
-"""What looks like a fault of the instruments or of their clock, rather than of the process: spikes, levels that jump
-for good, times that are off the grid."""
+"""What looks like a fault of the instruments or of their clock, rather than of the process: values that are frozen,
+spikes, levels that jump for good, times that are off the grid."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ LEVEL = 40  # rows before and after a jump, whose medians are compared
 JUMP = 8.0  # spreads of the levels, and usual changes of a row: a larger jump is none of the process
 HELD = 0.8  # of the jump that must last
 NEAR = 0.03  # relative: a level this near to what another unit would give is told
+LONG = 60  # rows: a value held no longer than this is not called frozen, where the tag repeats values at all
+TYPICAL = 20  # times as long as nearly all holds of the tag are: that is frozen
 HOUR_S = 3600.0
 JITTER = 0.25  # of the period: rows further off their grid point are told
 FASTER = 0.5  # of the period: rows that come so much faster have no grid point each
@@ -49,6 +51,26 @@ class Jump:
     before: float
     after: float
     unit: str | None
+
+
+def frozen(values: np.ndarray, run: np.ndarray) -> np.ndarray:
+    """(N,) bool: rows of a value held suspiciously long.
+
+    That is over `LONG` rows and over `TYPICAL` times the 95th percentile of how long the tag holds a value, so that an
+    analyser's or a coarse converter's steps are normal; of a tag that hardly ever repeats a value it is over `TYPICAL`
+    rows. A tag that never changes is constant, not frozen.
+    """
+    if not len(values):
+        return np.zeros(0, bool)
+    starts = np.flatnonzero(np.r_[True, (values[1:] != values[:-1]) | (np.diff(run) != 0)])
+    length = np.diff(np.r_[starts, len(values)])
+    if len(starts) < 2:
+        return np.zeros(len(values), bool)
+    usual, most = (
+        np.quantile(length[np.isfinite(values[starts])], [0.95, 0.99]) if np.isfinite(values).any() else (1, 2)
+    )
+    limit = TYPICAL if most <= 1 else max(LONG, TYPICAL * float(usual))
+    return np.repeat((length > limit) & np.isfinite(values[starts]), length)
 
 
 def spikes(values: np.ndarray, run: np.ndarray) -> np.ndarray:
