@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from twin.plant import Plant
-from twin.report import short
+from twin.summary import short
 
 MAX_TAGS = 40  # drawn; the tables hold all
 POINTS = 1000  # of an overview that is drawn

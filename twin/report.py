@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from twin.summary import PEERS, summary
+from twin.summary import PEERS, short, summary
 
 MAX_PANELS = 12  # rows or columns of small multiples; the tables and the JSON hold everything
 TWIN, ARX, FLAT = "#0b5cad", "#b35900", "#808080"  # told apart by colour-blind readers; line styles differ too
@@ -40,13 +39,6 @@ def page(card: dict[str, Any]) -> str:
         errors=_svg(_draw_errors, card) if "diagnostics" in card else "",
         unwhite=[name for name, cv in card.get("diagnostics", {"cvs": {}})["cvs"].items() if not cv["white"]],
     )
-
-
-def short(value: float | None) -> str:
-    """Three significant digits, as a person reads them; a million and more with an exponent."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    return f"{value:.0f}" if 999.5 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def _effects(card: dict[str, Any]) -> dict[str, dict[str, dict[str, str]]]:
