@@ -145,7 +145,7 @@ def _shift(twin: Twin, errors: Errors | None) -> tuple[float, dict[str, str]]:
     standard = means[0] / shift.size
     most = [i for i in np.argsort(-np.abs(standard))[:NAMED] if abs(standard[i]) > STANDS_OUT]
     off, tags = means[0] * twin.scaler.y_scale, twin.plant.cvs
-    told = {tags[i].name: f"{off[i]:+.3g} {tags[i].unit}" for i in most}
+    told = {tags[i].name: f"{off[i]:+.3g}{tags[i].behind}" for i in most}
     return float(shift.ratio(means)[0]), told
 
 

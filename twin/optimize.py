@@ -398,7 +398,7 @@ def _detail(
         if (at_edge & edges[i]).any():
             low, high = program.boxes[i]
             known = "usual" if unsure else "trained"
-            said.append(f"{tag.name} stays within its {known} range, {low:.6g} to {high:.6g} {tag.unit}")
+            said.append(f"{tag.name} stays within its {known} range, {low:.6g} to {high:.6g}{tag.behind}")
         if not program.free[i] and not question.held[i]:
             said.append(f"{tag.name} is held, as its limits and its trained range leave it no room")
     return "; ".join([*said, *(reason.detail for reason in unsure)])
@@ -413,7 +413,7 @@ def _at_limits(question: Question, program: Program, moves: np.ndarray) -> list[
         for side, edge in (("low", envelope.low), ("high", envelope.high)):
             if program.free[i] and abs(moves[-1, i] - edge) < 1e-4 * program.mv_span[i]:
                 said.append(
-                    f"{tag.name} ends at its {side} limit {edge:g} {tag.unit}, which bounds what prices ask for"
+                    f"{tag.name} ends at its {side} limit {edge:g}{tag.behind}, which bounds what prices ask for"
                 )
     return said
 
@@ -427,8 +427,8 @@ def _outweighed(question: Question, program: Program, y: np.ndarray) -> list[str
         weight, aim, span = float(terms.weight[:, i].sum()), float(terms.target[-1, i]), float(program.span[i])
         if 0 < weight < swing and abs(y[-1, i] - aim) > MISSED * span:
             said.append(
-                f"{tag.name} ends at {y[-1, i]:.4g} {tag.unit}, not at {aim:g}: prices may come to {swing:.3g}, and to "
-                f"miss the setpoint by {span:.3g} {tag.unit} throughout costs {weight:.3g} (a larger weight holds it)"
+                f"{tag.name} ends at {y[-1, i]:.4g}{tag.behind}, not at {aim:g}: prices may come to {swing:.3g}, and "
+                f"to miss the setpoint by {span:.3g}{tag.behind} throughout costs {weight:.3g} (a larger weight holds it)"
             )
     return said
 

@@ -68,6 +68,11 @@ class Tag:
     shape: tuple[int, ...] | None = None
     vector: str | None = None
 
+    @property
+    def behind(self) -> str:
+        """The unit as it stands behind a value: " m3/h", and of a plain number nothing."""
+        return "" if self.unit == "1" else f" {self.unit}"
+
 
 @dataclass(frozen=True)
 class Plant:
