@@ -427,8 +427,9 @@ def _outweighed(question: Question, program: Program, y: np.ndarray) -> list[str
         weight, aim, span = float(terms.weight[:, i].sum()), float(terms.target[-1, i]), float(program.span[i])
         if 0 < weight < swing and abs(y[-1, i] - aim) > MISSED * span:
             said.append(
-                f"{tag.name} ends at {y[-1, i]:.4g}{tag.behind}, not at {aim:g}: prices may come to {swing:.3g}, and "
-                f"to miss the setpoint by {span:.3g}{tag.behind} throughout costs {weight:.3g} (a larger weight holds it)"
+                f"{tag.name} ends at {y[-1, i]:.4g}{tag.behind}, not at {aim:g}: prices may come to {swing:.3g}, "
+                f"and to miss the setpoint by {span:.3g}{tag.behind} throughout costs {weight:.3g} "
+                "(a larger weight holds it)"
             )
     return said
 
