@@ -293,12 +293,15 @@ def _stillness(values: np.ndarray, run: np.ndarray) -> np.ndarray:
 
 
 def _frozen(telemetry: Telemetry) -> np.ndarray:
-    """(N, tags): where the value of a CV or DV was held suspiciously long."""
-    found = [
-        np.zeros(len(telemetry), bool) if tag.role is Role.MV else anomalies.frozen(column, telemetry.run)
-        for tag, column in zip(telemetry.plant.tags, telemetry.values.T, strict=True)
-    ]
-    return np.stack(found, axis=1)
+    """(N, tags): where the value of a CV or DV was held suspiciously long, and not at an end of what was seen, where an
+    instrument saturates or a vessel is empty."""
+    found = np.zeros(telemetry.values.shape, bool)
+    for i, tag in enumerate(telemetry.plant.tags):
+        column = telemetry.values[:, i]
+        if tag.role is not Role.MV and np.isfinite(column).any():
+            inside = (column > np.nanmin(column)) & (column < np.nanmax(column))
+            found[:, i] = anomalies.frozen(column, telemetry.run) & inside
+    return found
 
 
 def _absence(values: np.ndarray) -> np.ndarray:
