@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
+import hashlib
+import io
+from typing import Any, BinaryIO, cast
 
 import pandas as pd
 
@@ -10,6 +12,8 @@ from api.http.errors import MediaTypeError
 from api.service import Service
 from connectors.formats.files import CONTENT_TYPES, read_upload
 from twin.storage.batch import Receipt
+
+PIECE = 1 << 20  # bytes read at once
 
 
 def check_type(content_type: str) -> None:
@@ -20,6 +24,28 @@ def check_type(content_type: str) -> None:
     """
     if content_type.partition(";")[0].strip().lower() not in CONTENT_TYPES:
         raise MediaTypeError(f"Content-Type '{content_type}': telemetry comes as {', '.join(CONTENT_TYPES)}")
+
+
+class Digested(io.RawIOBase):
+    """A body that is digested while it is read."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._hash = stream, hashlib.blake2b(digest_size=16)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        piece = self._stream.read(len(buffer))
+        buffer[: len(piece)] = piece
+        self._hash.update(piece)
+        return len(piece)
+
+    def digest(self) -> str:
+        """Of the whole body: what nobody has read is read here."""
+        while self.read(PIECE):
+            pass
+        return self._hash.hexdigest()
 
 
 def store(
@@ -35,11 +61,14 @@ def store(
 
     Raises:
         TelemetryError: it cannot be read.
+        ConflictError: the idempotency key is that of another body.
         StoreError: the storage failed.
     """
     plant = app.catalog.plant(slug).plant
-    batches = read_upload(stream, content_type, content_encoding, plant, timezone, app.settings.max_unpacked_bytes)
-    receipt = app.store.plant(slug).append(batches, idempotency_key=idempotency_key)
+    digested = Digested(stream)
+    body = cast(BinaryIO, io.BufferedReader(digested, PIECE))
+    batches = read_upload(body, content_type, content_encoding, plant, timezone, app.settings.max_unpacked_bytes)
+    receipt = app.store.plant(slug).append(batches, idempotency_key=idempotency_key, digest=digested.digest)
     for fate in ("stored", "duplicate", "rejected"):
         app.metrics.rows.labels(slug, fate).inc(getattr(receipt, f"rows_{fate}"))
     if receipt.last_time is not None:

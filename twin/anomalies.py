@@ -1,5 +1,5 @@
-"""What looks like a fault of the instruments or of their clock, rather than of the process: spikes, levels that jump
-for good, times that are off the grid."""
+"""What looks like a fault of the instruments or of their clock, rather than of the process: values that are frozen,
+spikes, levels that jump for good, times that are off the grid."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ LEVEL = 40  # rows before and after a jump, whose medians are compared
 JUMP = 8.0  # spreads of the levels, and usual changes of a row: a larger jump is none of the process
 HELD = 0.8  # of the jump that must last
 NEAR = 0.03  # relative: a level this near to what another unit would give is told
+LONG = 60  # rows: a value held no longer than this is not called frozen, where the tag repeats values at all
+TYPICAL = 20  # times as long as nearly all holds of the tag are: that is frozen
 HOUR_S = 3600.0
 JITTER = 0.25  # of the period: rows further off their grid point are told
+FASTER = 0.5  # of the period: rows that come so much faster have no grid point each
 OFF_PERIOD = 0.02  # relative difference of the usual distance of two rows from the sample period
 AHEAD_S = 300.0  # rows of times so much later than their upload come from a clock that is ahead
 
@@ -48,6 +51,26 @@ class Jump:
     before: float
     after: float
     unit: str | None
+
+
+def frozen(values: np.ndarray, run: np.ndarray) -> np.ndarray:
+    """(N,) bool: rows of a value held suspiciously long.
+
+    That is over `LONG` rows and over `TYPICAL` times the 95th percentile of how long the tag holds a value, so that an
+    analyser's or a coarse converter's steps are normal; of a tag that hardly ever repeats a value it is over `TYPICAL`
+    rows. A tag that never changes is constant, not frozen.
+    """
+    if not len(values):
+        return np.zeros(0, bool)
+    starts = np.flatnonzero(np.r_[True, (values[1:] != values[:-1]) | (np.diff(run) != 0)])
+    length = np.diff(np.r_[starts, len(values)])
+    if len(starts) < 2:
+        return np.zeros(len(values), bool)
+    usual, most = (
+        np.quantile(length[np.isfinite(values[starts])], [0.95, 0.99]) if np.isfinite(values).any() else (1, 2)
+    )
+    limit = TYPICAL if most <= 1 else max(LONG, TYPICAL * float(usual))
+    return np.repeat((length > limit) & np.isfinite(values[starts]), length)
 
 
 def spikes(values: np.ndarray, run: np.ndarray) -> np.ndarray:
@@ -111,7 +134,8 @@ def clock(stamps: np.ndarray, period_s: float) -> dict[str, Any]:
     Returns:
         usual_period_s: the median distance of two rows; None with fewer than two.
         jitter_s: what 95 % of the rows keep to, in distance from the grid of the run.
-        jittery_rows: rows further off than `JITTER` of the period.
+        jittery_rows: rows further off than `JITTER` of the period; none where rows come faster than `FASTER` of it
+            (they are averaged, and need not lie on the grid).
         crowded_rows: rows beyond the first at one grid point.
         hours: gaps of one hour, to a period: what a local clock that was put forward leaves.
     """
@@ -129,7 +153,7 @@ def clock(stamps: np.ndarray, period_s: float) -> dict[str, Any]:
     return {
         "usual_period_s": float(np.median(steps)),
         "jitter_s": float(np.quantile(off, 0.95)),
-        "jittery_rows": int((off > JITTER * period_s).sum()),
+        "jittery_rows": int((off > JITTER * period_s).sum()) if np.median(steps) > FASTER * period_s else 0,
         "crowded_rows": int(crowded.sum()),
         "hours": [pd.Timestamp(stamps[i + 1], tz="UTC").isoformat() for i in hours],
     }

@@ -209,7 +209,7 @@ def _biased(twin: Twin, found: Hindcast) -> Iterator[Reason]:
     mean = (found.mask * found.errors).sum(axis=(0, 1)) / np.maximum(found.mask.sum(axis=(0, 1)), 1)
     for tag, off, size in zip(twin.plant.cvs, mean, usual, strict=True):
         if abs(off) > BIASED * size:
-            detail = f"{tag.name} has come out {off:+.3g} {tag.unit} from its forecasts on average"
+            detail = f"{tag.name} has come out {off:+.3g}{tag.behind} from its forecasts on average"
             yield Reason("biased", detail, float(off), float(size), float(BIASED * size), tag.name)
 
 

@@ -43,7 +43,7 @@ class TwinError(Exception):
     @classmethod
     def at(cls, loc: Location, msg: str) -> TwinError:
         """An error about one place."""
-        return cls(f"{'.'.join(map(str, loc))}: {msg}", [Problem(loc, msg)])
+        return cls(f"{'.'.join(map(str, loc))}: {msg}" if loc else msg, [Problem(loc, msg)])
 
 
 class PlantError(TwinError):

@@ -164,9 +164,9 @@ def _wider(tag: Tag, limit: Limit, loc: Location) -> list[Problem]:
     low, high = (tag.low, tag.high) if of_mv else (tag.limit_low, tag.limit_high)
     found = []
     if limit.low is not None and low is not None and limit.low < low:
-        found.append(Problem((*loc, "low"), f"{limit.low:g} is wider than the plant's limit {low:g} {tag.unit}"))
+        found.append(Problem((*loc, "low"), f"{limit.low:g} is wider than the plant's limit {low:g}{tag.behind}"))
     if limit.high is not None and high is not None and limit.high > high:
-        found.append(Problem((*loc, "high"), f"{limit.high:g} is wider than the plant's limit {high:g} {tag.unit}"))
+        found.append(Problem((*loc, "high"), f"{limit.high:g} is wider than the plant's limit {high:g}{tag.behind}"))
     rate, most = limit.rate_per_s, tag.rate_limit_per_s
     if rate is not None and rate < 0:
         found.append(Problem((*loc, "rate_per_s"), "cannot be negative"))

@@ -96,7 +96,7 @@ def shift(twin: Twin, look: LookBack) -> tuple[float, dict[str, str]]:
     standard = means[0] / usual.size
     most = [i for i in np.argsort(-np.abs(standard))[:NAMED] if abs(standard[i]) > STANDS_OUT]
     off, tags = means[0] * twin.scaler.y_scale, twin.plant.cvs
-    told = {tags[i].name: f"{off[i]:+.3g} {tags[i].unit}" for i in most}
+    told = {tags[i].name: f"{off[i]:+.3g}{tags[i].behind}" for i in most}
     return float(usual.ratio(means)[0]), told
 
 

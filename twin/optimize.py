@@ -51,6 +51,7 @@ from twin.windows import Window
 
 ITERATIONS = {"sqp": 16, "cem": 100, "mppi": 60, "gradient": 200}  # at most
 CHUNK = {"sqp": 4, "cem": 10, "mppi": 10, "gradient": 25}  # iterations between two looks at the clock
+MISSED = 0.02  # of its span: a setpoint that a plan ends so far from is told beside prices
 SENSOR = ("stale", "frozen")  # codes of reasons that speak of one sensor
 COSTS = ("weight", "price", "zone_weight", "H", "g")
 FAR = 10.0  # spans: no plan moves a CV so far
@@ -350,7 +351,7 @@ def _answer(
     before = program.inputs(program.present[None].repeat(question.rows, 0))[0]
     return Plan(
         status=status,
-        detail=_detail(question, program, moves, broken, converged, unsure, behind),
+        detail=_detail(question, program, moves, y, broken, converged, unsure, behind),
         twin=twin.id,
         calibration=question.calibration,
         at=history.at,
@@ -379,6 +380,7 @@ def _detail(
     question: Question,
     program: Program,
     moves: np.ndarray,
+    y: np.ndarray,
     broken: Sequence[Entry],
     converged: bool,
     unsure: Sequence[Reason],
@@ -394,6 +396,7 @@ def _detail(
     said += [f"{tag} is in manual" for tag in question.manual]
     said += out_of_reach(question, program.free)
     said += _at_limits(question, program, moves)
+    said += _outweighed(question, program, y)
     edges = (program.boxes != np.array([(e.low, e.high) for e in program.envelopes])) & program.free[:, None]
     near_edge = 1e-4 * program.mv_span
     for i, tag in enumerate(question.twin.plant.mvs):
@@ -401,7 +404,7 @@ def _detail(
         if (at_edge & edges[i]).any():
             low, high = program.boxes[i]
             known = "usual" if unsure else "trained"
-            said.append(f"{tag.name} stays within its {known} range, {low:.6g} to {high:.6g} {tag.unit}")
+            said.append(f"{tag.name} stays within its {known} range, {low:.6g} to {high:.6g}{tag.behind}")
         if not program.free[i] and not question.held[i]:
             said.append(f"{tag.name} is held, as its limits and its trained range leave it no room")
     return "; ".join([*said, *(reason.detail for reason in (*unsure, *behind))])
@@ -416,8 +419,24 @@ def _at_limits(question: Question, program: Program, moves: np.ndarray) -> list[
         for side, edge in (("low", envelope.low), ("high", envelope.high)):
             if program.free[i] and abs(moves[-1, i] - edge) < 1e-4 * program.mv_span[i]:
                 said.append(
-                    f"{tag.name} ends at its {side} limit {edge:g} {tag.unit}, which bounds what prices ask for"
+                    f"{tag.name} ends at its {side} limit {edge:g}{tag.behind}, which bounds what prices ask for"
                 )
+    return said
+
+
+def _outweighed(question: Question, program: Program, y: np.ndarray) -> list[str]:
+    """Setpoints of CVs that a plan (K, CVs) leaves, where prices may come to more than they weigh at all."""
+    terms = question.terms
+    swing = float(np.abs(terms.price).sum(axis=0) @ program.span)
+    said = []
+    for i, tag in enumerate(question.twin.plant.cvs):
+        weight, aim, span = float(terms.weight[:, i].sum()), float(terms.target[-1, i]), float(program.span[i])
+        if 0 < weight < swing and abs(y[-1, i] - aim) > MISSED * span:
+            said.append(
+                f"{tag.name} ends at {y[-1, i]:.4g}{tag.behind}, not at {aim:g}: prices may come to {swing:.3g}, "
+                f"and to miss the setpoint by {span:.3g}{tag.behind} throughout costs {weight:.3g} "
+                "(a larger weight holds it)"
+            )
     return said
 
 

@@ -68,6 +68,11 @@ class Tag:
     shape: tuple[int, ...] | None = None
     vector: str | None = None
 
+    @property
+    def behind(self) -> str:
+        """The unit as it stands behind a value: " m3/h", and of a plain number nothing."""
+        return "" if self.unit == "1" else f" {self.unit}"
+
 
 @dataclass(frozen=True)
 class Plant:
@@ -198,11 +203,17 @@ class Plant:
         return tuple(tag for tag in self.tags if tag.role is role)
 
 
+PART = 3  # letters of a name, or more, by which it is found
+
+
 def near(word: str, known: Iterable[str]) -> str:
-    """A hint for a mistyped word: '; did you mean …?', or nothing."""
+    """A hint for a mistyped word, or for a part of one, in whatever case: '; did you mean …?', or nothing."""
     import difflib
 
-    matches = difflib.get_close_matches(word, list(known), n=3)
+    known = list(known)
+    part = word.casefold() if len(word) >= PART else None
+    matches = difflib.get_close_matches(word, known, n=3)
+    matches = matches or [name for name in known if part is not None and part in name.casefold()][:3]
     return f"; did you mean {', '.join(matches)}?" if matches else ""
 
 

@@ -243,9 +243,9 @@ def _clips(tag: Tag, asked: np.ndarray, used: np.ndarray, times: pd.DatetimeInde
 
 def _why(tag: Tag, asked: float) -> str:
     if tag.low is not None and asked < tag.low:
-        return f"below the low limit {tag.low:g} {tag.unit}"
+        return f"below the low limit {tag.low:g}{tag.behind}"
     if tag.high is not None and asked > tag.high:
-        return f"above the high limit {tag.high:g} {tag.unit}"
+        return f"above the high limit {tag.high:g}{tag.behind}"
     if tag.rate_limit_per_s is not None:
         return f"faster than the rate limit {tag.rate_limit_per_s:g} {tag.unit}/s; ramped"
     return "the present value is outside the limits"

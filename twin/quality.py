@@ -19,8 +19,6 @@ from twin.telemetry import Telemetry
 from twin.vector import WHOLE
 
 LISTED = 20
-HELD = 60  # rows: a value held no longer than this is never called frozen
-TYPICAL = 20  # times as long as nearly all holds of the tag are: that is frozen
 
 
 def assess(
@@ -114,9 +112,9 @@ def _tag(values: np.ndarray, telemetry: Telemetry, tag: Tag) -> dict[str, Any]:
     answer["below_range"] = _spans(telemetry, known & (values < low))
     answer["above_range"] = _spans(telemetry, known & (values > high))
     answer["constant"] = bool(known.any() and answer["min"] == answer["max"])
-    frozen = np.zeros(len(values), bool) if tag.role is Role.MV else _frozen(values, telemetry.run)
+    measured = tag.role is not Role.MV  # an MV may step, and rest, as it likes
+    frozen = anomalies.frozen(values, telemetry.run) if measured else np.zeros(len(values), bool)
     answer["frozen"] = _spans(telemetry, frozen, apart=values)
-    measured = tag.role is not Role.MV  # an MV may step as it likes
     spikes = anomalies.spikes(values, telemetry.run) if measured else np.zeros(len(values), bool)
     answer["spikes"] = _spans(telemetry, spikes)
     jumps = anomalies.jumps(values, telemetry.run, tag.unit) if measured else []
@@ -144,22 +142,6 @@ def _ahead(uploads: Iterable[Upload]) -> list[str]:
     limit = pd.Timedelta(seconds=anomalies.AHEAD_S)
     found = [u for u in uploads if u.receipt.last_time and pd.Timestamp(u.receipt.last_time) > u.at + limit]
     return [upload.receipt.upload for upload in found][:LISTED]
-
-
-def _frozen(values: np.ndarray, run: np.ndarray) -> np.ndarray:
-    """(N,) bool: rows of a value held suspiciously long.
-
-    That is over `HELD` rows and over `TYPICAL` times the 95th percentile of how long the tag holds a value, so that
-    an analyser's or a coarse converter's steps are normal. A tag that never changes is constant, not frozen.
-    """
-    if not len(values):
-        return np.zeros(0, bool)
-    starts = np.flatnonzero(np.r_[True, (values[1:] != values[:-1]) | (np.diff(run) != 0)])
-    length = np.diff(np.r_[starts, len(values)])
-    if len(starts) < 2:
-        return np.zeros(len(values), bool)
-    limit = max(HELD, TYPICAL * float(np.quantile(length, 0.95)))
-    return np.repeat((length > limit) & np.isfinite(values[starts]), length)
 
 
 def _spans(telemetry: Telemetry, where: np.ndarray, apart: np.ndarray | None = None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from twin.plant import Plant
+from twin.summary import short
 
 MAX_TAGS = 40  # drawn; the tables hold all
 POINTS = 1000  # of an overview that is drawn
@@ -37,7 +38,7 @@ def page(plant: Plant, report: Mapping[str, Any], overview: pd.DataFrame) -> str
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("twin", ""), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    environment.filters["short"] = lambda value: "–" if value is None else f"{value:.3g}"
+    environment.filters["short"] = short
     template = environment.get_template("quality.html.jinja")
     return template.render(plant=plant, report=report, names=NAMES, plot=_svg(plant, report, overview))
 

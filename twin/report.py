@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from twin.summary import PEERS, summary
+from twin.summary import PEERS, short, summary
 
 MAX_PANELS = 12  # rows or columns of small multiples; the tables and the JSON hold everything
 TWIN, ARX, FLAT = "#0b5cad", "#b35900", "#808080"  # told apart by colour-blind readers; line styles differ too
@@ -42,13 +41,6 @@ def page(card: dict[str, Any]) -> str:
     )
 
 
-def short(value: float | None) -> str:
-    """Three significant digits, as a person reads them."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    return f"{value:.3g}"
-
-
 def _effects(card: dict[str, Any]) -> dict[str, dict[str, dict[str, str]]]:
     """MV → CV → the verdict on that effect, and why, for the table."""
     return {
@@ -64,7 +56,10 @@ def _gain_rows(card: dict[str, Any]) -> list[dict[str, Any]]:
     responses = card["step_responses"]
     return [
         {"mv": mv, "cv": cv, "gain": gain, "dead": responses["dead_times_s"][mv][cv]}
-        | {"settling": responses["settling_times_s"][mv][cv], "unit": responses["gain_units"][mv][cv]}
+        | {
+            "settling": responses["settling_times_s"][mv][cv],
+            "unit": responses["gain_units"][mv][cv].replace("delta_", ""),
+        }
         for mv, of_mv in responses["gains"].items()
         for cv, gain in of_mv.items()
     ]

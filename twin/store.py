@@ -8,7 +8,7 @@ even when an upload was taken back or files were compacted since.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.dataset as ds
 
-from twin.errors import NotFoundError, QuestionError, StoreError
+from twin.errors import ConflictError, NotFoundError, QuestionError, StoreError
 from twin.plant import SLUG
 from twin.storage import ingest
 from twin.storage.batch import QUALITY, TIME, Batch, Receipt
@@ -97,24 +97,32 @@ class PlantTable:
         first, last = view.edge(last=False), view.edge(last=True)
         return None if first is None or last is None else (_time(first), _time(last))
 
-    def append(self, batches: Iterable[Batch], *, idempotency_key: str | None = None) -> Receipt:
+    def append(
+        self,
+        batches: Iterable[Batch],
+        *,
+        idempotency_key: str | None = None,
+        digest: Callable[[], str] | None = None,
+    ) -> Receipt:
         """Store one upload, all of it or nothing.
 
         Args:
             batches: as a connector reads them; what they raise is passed on, and nothing is stored.
             idempotency_key: an upload of the same key is answered with its first receipt, and stored once (again
                 only after it was taken back).
+            digest: of the body that the batches are read from, once they are read or given up.
 
         Raises:
+            ConflictError: the idempotency key is that of another body.
             StoreError: the storage failed; nothing was stored.
         """
-        first = self._receipt(idempotency_key)
+        first = self._receipt(idempotency_key, digest)
         if first:
             return first
         receipt = Receipt()
         tables = ingest.pull(ingest.coalesce(batches, receipt))
         with self._log.writing():
-            first = self._receipt(idempotency_key)
+            first = self._receipt(idempotency_key, digest)
             if first:
                 return first
             view = self._view(None)
@@ -122,7 +130,7 @@ class PlantTable:
             try:
                 for table, long in tables:
                     upload.take(table, long)
-                done = upload.finish(idempotency_key, view.as_of)
+                done = upload.finish(idempotency_key, view.as_of, digest() if digest else None)
             except BaseException:
                 self._log.discard(upload.parts)
                 raise
@@ -308,13 +316,18 @@ class PlantTable:
             self._withdrawals = (tuple(files.path), found)
         return found
 
-    def _receipt(self, key: str | None) -> Receipt | None:
+    def _receipt(self, key: str | None, digest: Callable[[], str] | None) -> Receipt | None:
         """The receipt of the upload of this key."""
         number = self._log.committed(key) if key else None
         snapshot = self._log.snapshot()
         if number is None or str(number) in {b["upload"] for b in self._taken_back(snapshot)}:
             return None
         body = self._ledger(snapshot, number)
+        if body and digest and body.get("digest") and body["digest"] != digest():
+            raise ConflictError(
+                f"the Idempotency-Key '{key}' is that of upload {number}, whose body was another; nothing was stored: "
+                "send this one with a key of its own"
+            )
         return Receipt.from_json(body["receipt"]) if body else None
 
     def _ledger(self, snapshot: Snapshot, number: int) -> dict | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,13 @@ import numpy as np
 
 STATUS = {"kept": "kept", "bound": "kept against the rows", "broken": "BROKEN", "unknown": "unknown"}
 PEERS = {"persistence": "persistence", "arx": "ARX"}
+
+
+def short(value: float | None) -> str:
+    """Three significant digits, as a person reads them; a million and more with an exponent."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:.0f}" if 999.5 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def summary(card: dict[str, Any]) -> list[str]:
@@ -77,7 +85,8 @@ def _signs(card: dict[str, Any]) -> Iterator[str]:
             if found["status"] == "kept" and "taken" not in found["why"]:
                 kept.append(f"{mv} → {cv} ({found['asked']:+d})")
             else:
-                yield f"Sign {found['asked']:+d} of {mv} → {cv} is {STATUS[found['status']]}: {found['why']}."
+                sign = f"Sign {found['asked']:+d}" if found["asked"] else "No effect"
+                yield f"{sign} of {mv} → {cv} is {STATUS[found['status']]}: {found['why']}."
     if kept:
         points = card["gain_sign"]["points"]
         yield f"Signs kept at all of {points} operating points, by every member: {', '.join(kept)}."

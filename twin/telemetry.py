@@ -170,24 +170,41 @@ def _on_grid(plant: Plant, stamps: np.ndarray, values: np.ndarray) -> Telemetry:
     averaged = _faster(plant, stamps, values, period)
     times, rows, runs = [], [], []
     for number, (a, b) in enumerate(pairwise(bounds)):
-        place = np.rint((stamps[a:b] - stamps[a]) / period).astype(np.int64)
+        place = _places(stamps[a:b], period)
         grid = np.full((place[-1] + 1, values.shape[1]), np.nan)
         for column in range(values.shape[1]):
             known = ~np.isnan(values[a:b, column])
             grid[place[known], column] = values[a:b, column][known]
             if averaged[column]:
-                count = np.bincount(place[known], minlength=len(grid))
-                total = np.bincount(place[known], values[a:b, column][known], len(grid))
-                grid[count > 0, column] = total[count > 0] / count[count > 0]
+                points, means = _means(place[known], values[a:b, column][known])
+                grid[points, column] = means
         times.append(stamps[a] + period * np.arange(len(grid)))
         rows.append(grid)
         runs.append(np.full(len(grid), number, np.int64))
     return Telemetry(plant, np.concatenate(times).view("datetime64[ns]"), np.concatenate(rows), np.concatenate(runs))
 
 
+def _places(stamps: np.ndarray, period: int) -> np.ndarray:
+    """The nearest grid point of each stamp (ns), from the first on; of two that are as near the later, so that every
+    point has as many of evenly spaced stamps."""
+    places: np.ndarray = (stamps - stamps[0] + period // 2) // period
+    return places
+
+
+def _means(place: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The grid points (sorted) that have values, and the mean at each: where all are the same it is the value to the
+    last bit, so that a frozen sensor stays one."""
+    points, starts = np.unique(place, return_index=True)
+    if not len(points):
+        return points, values
+    count = np.diff(np.r_[starts, len(place)])
+    means = np.add.reduceat(values, starts) / count
+    return points, np.clip(means, np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts))
+
+
 def _faster(plant: Plant, stamps: np.ndarray, values: np.ndarray, period: int) -> np.ndarray:
     """(tags,) bool: the CVs and DVs that are measured `FASTER` times a period (ns) or more, on average."""
-    place = np.rint((stamps - stamps[0]) / period).astype(np.int64)
+    place = _places(stamps, period)
     measured = np.array([tag.role is not Role.MV for tag in plant.tags])
     for column in np.flatnonzero(measured):
         known = place[~np.isnan(values[:, column])]

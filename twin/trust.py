@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
+from twin import anomalies
 from twin.errors import QuestionError
-from twin.plant import Plant
+from twin.plant import Plant, Role
 from twin.shift import Shift
 from twin.telemetry import BRIDGE, Telemetry
 from twin.windows import hold
@@ -242,7 +243,8 @@ class Seen:
 
     Attributes:
         low, high: (inputs,) the least and greatest value of each MV and DV.
-        still: (tags,) rows of the longest stretch in which a tag's value did not change at all.
+        still: (tags,) rows of the longest stretch in which a tag's value did not change at all; where a CV or DV looked
+            frozen even then, that is not how still it may stand.
         absent: (tags,) rows of the longest stretch without a value.
     """
 
@@ -255,7 +257,7 @@ class Seen:
     def of(cls, telemetry: Telemetry) -> Seen:
         """What these rows have shown."""
         low, high = np.nanmin(telemetry.w, axis=0), np.nanmax(telemetry.w, axis=0)
-        still = _stillness(telemetry.values, telemetry.run).max(axis=0)
+        still = np.where(_frozen(telemetry), 0, _stillness(telemetry.values, telemetry.run)).max(axis=0)
         return cls(low, high, still, _absence(telemetry.values).max(axis=0))
 
     def stale(self, history: Telemetry) -> dict[str, int]:
@@ -288,6 +290,18 @@ def _stillness(values: np.ndarray, run: np.ndarray) -> np.ndarray:
     rows = np.arange(len(values))[:, None]
     still: np.ndarray = rows - np.maximum.accumulate(np.where(moved, rows, 0), axis=0)
     return still
+
+
+def _frozen(telemetry: Telemetry) -> np.ndarray:
+    """(N, tags): where the value of a CV or DV was held suspiciously long, and not at an end of what was seen, where an
+    instrument saturates or a vessel is empty."""
+    found = np.zeros(telemetry.values.shape, bool)
+    for i, tag in enumerate(telemetry.plant.tags):
+        column = telemetry.values[:, i]
+        if tag.role is not Role.MV and np.isfinite(column).any():
+            inside = (column > np.nanmin(column)) & (column < np.nanmax(column))
+            found[:, i] = anomalies.frozen(column, telemetry.run) & inside
+    return found
 
 
 def _absence(values: np.ndarray) -> np.ndarray:

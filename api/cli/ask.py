@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from api.cli import complete, parse
 from api.cli.options import ApiKey, AsJson, At, Dvs, Horizon, PlantName, Question, TwinName, Url, given, service, told
+
+if TYPE_CHECKING:
+    from api.client.clients import Client
 
 Moves = Annotated[
     list[str], typer.Option("--move", help="A move to try: TAG=VALUE[@SECONDS].", autocompletion=complete.tags)
@@ -40,6 +43,7 @@ def predict(
     body = {"twin": twin, **parse.question(question), **given(horizon_s=horizon_s, at=at)}
     body |= given(moves=parse.steps(move), disturbances=parse.steps(dv), scale=scale)
     with service(url, key) as client:
+        _look_ahead(client, plant, body)
         answer = client.ask(plant, "predict", body)
         if told(answer, as_json):
             return
@@ -80,6 +84,7 @@ def optimize(
     body["objective"] = {**body["objective"], **given(setpoints=setpoints, prices=parse.numbers(price))}
     body |= given(limits=parse.ranges(limit), disturbances=parse.steps(dv), hierarchy=hierarchy)
     with service(url, key) as client:
+        _look_ahead(client, plant, body)
         answer = client.ask(plant, "optimize", body)
         if told(answer, as_json):
             return
@@ -97,6 +102,13 @@ def optimize(
         for remedy in answer["remedies"]:
             typer.echo(remedy["detail"])
         show.verdict(answer["trust"])
+
+
+def _look_ahead(client: Client, plant: str, body: dict[str, Any]) -> None:
+    """Where no horizon is given, look as far ahead as the twin is calibrated to."""
+    if "horizon_s" not in body:
+        about: dict[str, Any] = {**client.twin(plant, body["twin"])}
+        body["horizon_s"] = about["horizon_s"]
 
 
 def step_test(

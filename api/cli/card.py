@@ -20,7 +20,12 @@ def show_card(card: dict[str, Any]) -> None:
     show.table(columns, rows, f"backtest on {backtest['windows']} windows, {backtest['how']}")
     responses = card["step_responses"]
     gains = [
-        [mv, cv, *((gain or {}).get(k) for k in ("mean", "low", "high")), responses["gain_units"][mv][cv]]
+        [
+            mv,
+            cv,
+            *((gain or {}).get(k) for k in ("mean", "low", "high")),
+            responses["gain_units"][mv][cv].replace("delta_", ""),
+        ]
         for mv, of_mv in responses["gains"].items()
         for cv, gain in of_mv.items()
     ]

@@ -37,9 +37,10 @@ def show_plant(plant: PlantName, url: Url = None, key: ApiKey = None, as_json: A
             return
         from api.cli import show
 
-        rows = [[tag.get(column) for column in TAG_COLUMNS] for tag in found["tags"]]
+        columns = [c for c in TAG_COLUMNS if any(tag.get(c) not in (None, "") for tag in found["tags"])]
+        rows = [[tag.get(column) for column in columns] for tag in found["tags"]]
         title = f"{found['name']}, version {found['version']}, every {found['sample_period_s']:g} s"
-        show.table(TAG_COLUMNS, rows, title)
+        show.table(columns, rows, title)
 
 
 @app.command("put")

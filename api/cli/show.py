@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,11 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
+
+NAMED = 100  # refusals that a receipt names
+FRACTION = re.compile(r"(?<=T\d\d:\d\d:\d\d)\.\d+(?=Z|\+)")  # of a second, in a time
 
 console = Console()
 errors = Console(stderr=True)
@@ -28,10 +33,13 @@ def as_json(body: Any) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
-    """Print a table, for people."""
-    shown = Table(*columns, title=title, title_justify="left")
-    for row in rows:
-        shown.add_row(*(cell(value) for value in row))
+    """Print a table, for people: names stand whole and as they are, brackets included, however narrow the terminal."""
+    cells = [[cell(value) for value in row] for row in rows]
+    ids = not any(" " in row[0] for row in cells)  # to be copied: kept on one line
+    heads = [Column(Text(column), overflow="fold", no_wrap=ids and not k) for k, column in enumerate(columns)]
+    shown = Table(*heads, title=Text(title) if title else None, title_justify="left")
+    for row in cells:
+        shown.add_row(*map(Text, row))
     console.print(shown)
 
 
@@ -43,7 +51,7 @@ def cell(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, list):
         return ", ".join(map(str, value))
-    return str(value)
+    return FRACTION.sub("", str(value))
 
 
 def bands(times: Sequence[str], cvs: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> None:
@@ -107,8 +115,18 @@ def transfer() -> Progress:
 
 
 def receipt(name: str, told: Mapping[str, Any]) -> None:
-    """Print what became of an upload, and the first rejected values."""
+    """Print what became of an upload, and why values were rejected: each reason once."""
     table(["receipt", name], [(key, value) for key, value in told.items() if key != "rejected"])
-    rows = [(row["row"], row["tag"], row["reason"]) for row in told["rejected"]]
-    if rows:
-        table(["row", "tag", "rejected because"], rows)
+    if told["rejected"]:
+        refusals(told["rejected"], "rejected because")
+
+
+def refusals(rejected: Sequence[Mapping[str, Any]], why: str) -> None:
+    """Print the reasons why rows and values were refused, alike ones together."""
+    alike: dict[tuple[str | None, str], list[Mapping[str, Any]]] = {}
+    for each in rejected:
+        alike.setdefault((each["tag"], re.sub(r"'.*'|\d+", "#", each["reason"])), []).append(each)
+    rows = [(of[0]["row"], of[0]["tag"], of[0]["reason"], len(of) - 1 or "") for of in alike.values()]
+    table(["row", "tag", why, "and so more"], rows)
+    if len(rejected) >= NAMED:
+        console.print(f"These are the first {len(rejected)} only; all are counted.", highlight=False)

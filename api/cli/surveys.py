@@ -51,7 +51,7 @@ def show_all(described: PlantAnswer, found: Sequence[dict[str, Any]], timezone: 
                 show.console.print(f"no tags of the plant: {', '.join(each['unknown_tags'])}", markup=False)
         _show_rows(each, timezone)
     missing = [name for name in tags if not any(name in each.get("seen", ()) for each in found)]
-    if missing:
+    if missing and any("seen" in each for each in found):
         show.console.print(f"\nwithout any value: {', '.join(missing)}", style="yellow", markup=False)
     show.console.print("\nNothing was sent.")
 
@@ -77,12 +77,12 @@ def _range(tag: dict[str, Any]) -> str:
 def _show_rows(each: dict[str, Any], timezone: str | None) -> None:
     zone = f"times without an offset are {timezone}" if timezone else "every time must have its offset"
     if each["first_time"] is not None:
-        show.console.print(f"{each['first_written']} is read as {each['first_time']}; {zone}", markup=False)
+        if each["first_read"] is not None:
+            show.console.print(f"{each['first_written']} is read as {each['first_read']}; {zone}", markup=False)
         show.console.print(f"{each['first_time']} to {each['last_time']}", markup=False)
     refused = f"{each['rows_rejected']} refused" + (
         f", and {each['cells_rejected']} single values" if each["cells_rejected"] else ""
     )
     show.console.print(f"{each['rows_received']} rows, {refused}", markup=False)
-    rows = [(r["row"], r["tag"], r["reason"]) for r in each["rejected"]]
-    if rows:
-        show.table(["row", "tag", "refused because"], rows[:10])
+    if each["rejected"]:
+        show.refusals(each["rejected"], "refused because")

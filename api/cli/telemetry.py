@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,6 +47,15 @@ def upload(
             raise typer.Exit(0 if readable else REFUSED)
         receipts = _send(client, plant, files, timezone, parts_above_mb * 1e6, quiet=as_json)
         told(receipts if len(paths) > 1 or paths[0].is_dir() else receipts[0], as_json)
+        refused = [file.name for file, of in zip(files, receipts, strict=True) if _all_refused(of)]
+        if refused:
+            typer.secho(f"every row was refused: {', '.join(refused)}", fg="red", err=True)
+            raise typer.Exit(REFUSED)
+
+
+def _all_refused(receipt: Mapping[str, Any]) -> bool:
+    """Whether a file had rows and none of them could be read."""
+    return bool(0 < receipt["rows_received"] == receipt["rows_rejected"])
 
 
 def quality(

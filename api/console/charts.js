@@ -3,13 +3,13 @@ import { ground, overlay } from "./chart_draw.js";
 import { isLong } from "./components.js";
 import { Navigation } from "./chart_nav.js";
 import { Moves } from "./drag.js";
-import { number, time, zone } from "./format.js";
+import { number, time, unitOf, zone } from "./format.js";
 import { html, useLayoutEffect, useRef } from "./lib.js";
 import { colour, theme } from "./theme.js";
 import uPlot from "./vendor/uPlot.mjs";
 
 const FEW = 3; // entries of a legend that stand beside the title
-const ROOMY = 56; // letters that stand beside each other
+const ROOMY = 50; // letters that stand beside each other
 const VALUE = 8; // letters of a swatch and a value
 const ROOM = 26; // right of the last row, for the label of a tick that stands there
 const LABEL_PX = 6.2; // a character of a label, about
@@ -58,7 +58,7 @@ export function Chart(props) {
     kept.current.drawn = plot;
   });
   return html`<figure class="chart">
-    <figcaption class=${isLong(title) || named(props.series) > FEW || letters(props) > ROOMY ? "two" : ""}><b>${title}</b> <span class="quiet">${unit}</span> <span class="legend" ref=${legend}></span></figcaption>
+    <figcaption class=${isLong(title) || named(props.series) > FEW || letters(props) > ROOMY ? "two" : ""}><b>${title}</b> <span class="quiet">${unitOf({ unit })}</span> <span class="legend" ref=${legend}></span></figcaption>
     <div ref=${place} role="img" tabindex=${props.onZoom ? 0 : undefined} aria-label=${`${title}: ${describe(props, x)}`}></div>
   </figure>`;
 }

@@ -18,6 +18,9 @@ export function number(value, digits = SIGNIFICANT) {
   return String(Number(value.toPrecision(digits)));
 }
 
+/** A unit as it stands behind a value: of a plain number, none. */
+export const unitOf = (tag) => (tag.unit === "1" ? "" : tag.unit);
+
 export const signed = (value, digits) => (value > 0 ? "+" : "") + number(value, digits).replace("-", "−");
 export const percent = (share) => `${(100 * share).toFixed(0)} %`;
 

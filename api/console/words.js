@@ -1,5 +1,5 @@
 // Verdicts of the service in words.
-import { duration, number, percent, time } from "./format.js";
+import { duration, number, percent, time, unitOf } from "./format.js";
 
 export const STATUS = {
   optimal: ["ok", "Optimal: the best plan found, and every limit is kept."],
@@ -31,9 +31,9 @@ export function trustOf(trust) {
 export const localised = (text) => text.replace(/\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)/g, (stamp) => time(stamp));
 
 /** One clipped move as a sentence. */
-export function clippedOf(clip, unit) {
-  const asked = `${number(clip.asked)} ${unit} asked for at ${time(clip.time, false)}`;
-  return `${clip.tag}: ${asked}, ${number(clip.used)} ${unit} used at first: ${clip.reason}.`;
+export function clippedOf(clip, tag) {
+  const value = (amount) => `${number(amount)} ${unitOf(tag)}`.trimEnd();
+  return `${clip.tag}: ${value(clip.asked)} asked for at ${time(clip.time, false)}, ${value(clip.used)} used at first: ${clip.reason}.`;
 }
 
 /** Where a value lies against a tag's limits: [kind, words]. */

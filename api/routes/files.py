@@ -144,7 +144,7 @@ def _finish(app: Service, file: Incoming) -> None:
         with file.path.open("rb") as stream:
             about = (told["content_type"], told.get("content_encoding"), told.get("timezone"))
             receipt = store(app, file.plant, stream, *about, file.idempotency_key)
-    except TelemetryError:
+    except (TelemetryError, ConflictError):
         app.inbox.forget(file)
         raise
     app.inbox.stored(file, receipt.to_json())

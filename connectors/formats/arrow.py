@@ -21,6 +21,7 @@ from twin.errors import TelemetryError
 ROWS = 1 << 16  # of a chunk
 WHOLE = 64 << 20  # bytes of a Parquet file of which columns are read whole, not in pieces: of a small file with a
 # damaged header the reader of pieces takes as much memory as the header says, up to 2 GiB
+MARK = b"ARROW1"  # with which an Arrow file begins and ends
 END = b"\xff\xff\xff\xff\0\0\0\0"  # the mark that ends an Arrow stream
 
 
@@ -62,10 +63,10 @@ class ParquetReader:
 
 
 class ArrowReader:
-    """An Arrow IPC stream.
+    """An Arrow IPC stream, or a file, which is one between a mark and an index.
 
     Raises:
-        TelemetryError: it is none.
+        TelemetryError: it is neither.
     """
 
     decimal = "."
@@ -74,7 +75,12 @@ class ArrowReader:
         self._body = body
         self._left = max_bytes
         with _clear("the Arrow stream"):
-            self._stream = pa.ipc.open_stream(io.BufferedReader(body, 1 << 20))
+            self._source = io.BufferedReader(body, 1 << 20)
+            self._end = END
+            if body.head.startswith(MARK):
+                self._source.read(len(END))  # the mark, padded
+                self._end = MARK
+            self._stream = pa.ipc.open_stream(self._source)
             self.schema: pa.Schema | None = self._stream.schema
             self._frames = Frames(self._stream.schema)
             self.frames = self._frames.names
@@ -83,7 +89,9 @@ class ArrowReader:
     def chunks(self, columns: tuple[str, ...]) -> Iterator[Chunk]:
         with _clear("the Arrow stream"):
             yield from _chunks(self._slices(), columns, self._frames)
-        if self._body.tail != END:
+        while self._source.read(1 << 20):
+            pass  # the index of a file
+        if not self._body.tail.endswith(self._end):
             raise TelemetryError("the Arrow stream is cut off: its end-of-stream mark is missing")
 
     def _slices(self) -> Iterator[pa.RecordBatch]:

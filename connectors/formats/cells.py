@@ -26,6 +26,7 @@ ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}(:\d{2}(:\d{2}(\.\d+)?)?)?)?(Z|[+-]\d{2}(:?\
 ZONE = r"\d{2}:\d{2}.*(Z|[+-]\d{2}(:?\d{2})?)$"
 EARLIEST, LATEST = (int(np.datetime64(t, "us").astype(np.int64)) for t in ("1900-01-01", "2199-12-31T23:59:59.999999"))
 MISSING_TIME = int(np.datetime64("NaT").astype(np.int64))
+OFFSET = "; write it with its offset, such as +01:00"
 UNREADABLE = "; write ISO 8601 with an offset, such as 2026-05-01T08:00:00Z"
 
 
@@ -217,7 +218,9 @@ class Clock:
             times[local] = here.tz_convert("UTC").as_unit("us").asi8
             for i in np.flatnonzero(here.isna()).tolist():
                 why = "does not exist (the clock was set forward)" if skipped.isna()[i] else "came twice"
-                refused[int(local[i])] = f"the local time {index[local[i]].isoformat()} {why} in {self.timezone}"
+                refused[int(local[i])] = (
+                    f"the local time {index[local[i]].isoformat()} {why} in {self.timezone}{OFFSET}"
+                )
         self.started = self.started or len(refused) < len(index)
         return times, refused
 

@@ -26,7 +26,7 @@ NULLS = ["", "NaN", "nan", "NAN", "null", "NULL", "None", "NA", "N/A"]
 
 
 class CsvReader:
-    """A CSV with a header; `separator` and `decimal` are found out by its first lines.
+    """A CSV with a header; `separator`, `decimal` and `encoding` are found out by its first lines.
 
     Raises:
         TelemetryError: there is no column `time` in the first line, whatever the separator.
@@ -36,7 +36,8 @@ class CsvReader:
         self._body = body
         self.schema: pa.Schema | None = None
         self.frames: frozenset[str] = frozenset()
-        lines = body.head.decode("utf-8-sig", "replace").splitlines()
+        self.encoding = _encoding(body.head)
+        lines = body.head.decode(self.encoding, "replace").removeprefix("\ufeff").splitlines()
         for self.separator in SEPARATORS:
             self.names = [name.strip() for name in next(csv.reader(lines[:1], delimiter=self.separator), [])]
             if TIME in self.names and len(self.names) > 1:
@@ -63,7 +64,7 @@ class CsvReader:
 
     def _open(self, columns: tuple[str, ...], broken: _Broken) -> pacsv.CSVStreamingReader:
         """Every cell stays text, and every row stays in order: on that the row numbers rest."""
-        text, block = _Utf8(self._body), BLOCK
+        text, block = _Utf8(self._body, self.encoding), BLOCK
         source: Any = io.BufferedReader(text, BLOCK) if len(self._body.head) == HEAD else None
         if source is None:  # a small body needs no block of megabytes, and no calls back from Arrow's threads
             whole = text.read()
@@ -82,12 +83,21 @@ class CsvReader:
         )
 
 
-class _Utf8(io.RawIOBase):
-    """A body whose bytes that are no UTF-8 are replaced: of a broken row with such bytes the reader tells nobody."""
+def _encoding(head: bytes) -> str:
+    """UTF-8; or Windows-1252, in which spreadsheets write ü and °, where the names of the columns are no UTF-8."""
+    try:
+        head.partition(b"\n")[0].decode()
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
 
-    def __init__(self, raw: io.RawIOBase) -> None:
+
+class _Utf8(io.RawIOBase):
+    """A body as UTF-8; bytes that are no text are replaced: of a broken row with such bytes the reader tells nobody."""
+
+    def __init__(self, raw: io.RawIOBase, encoding: str) -> None:
         self._raw, self._left = raw, b""
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._decoder = codecs.getincrementaldecoder(encoding)("replace")
 
     def readable(self) -> bool:
         return True

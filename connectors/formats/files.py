@@ -72,7 +72,7 @@ def opened(
         raise TelemetryError("the body is empty")
     if kind not in FORMS:
         raise TelemetryError(f"Content-Type '{content_type}': send {', '.join(FORMS)}; the body looks like {form}")
-    if form != FORMS[kind]:
+    if form != FORMS[kind] and (kind, form) != (ARROW, "an Arrow file"):
         raise TelemetryError(f"Content-Type '{content_type}', but the body looks like {form}")
     with tempfile.SpooledTemporaryFile(SPOOL) as spool:
         yield _reader(kind, body, spool, max_bytes)

@@ -73,7 +73,7 @@ def looks_like(head: bytes) -> str:
         return "empty"
     signs = {
         b"PAR1": "Parquet",
-        b"ARROW1": "an Arrow file (send the stream format)",
+        b"ARROW1": "an Arrow file",
         b"\x1f\x8b": "gzip (say so by Content-Encoding: gzip)",
         b"PK\x03\x04": "a ZIP archive or an Excel workbook",
         b"\xff\xff\xff\xff": "an Arrow stream",

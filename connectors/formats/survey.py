@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import numpy as np
+import pandas as pd
 import pyarrow.compute as pc
 
 from connectors.formats.base import Chunk
-from connectors.formats.cells import shown
+from connectors.formats.cells import Clock, Column, shown
 from connectors.formats.files import MAX_BYTES, opened
 from connectors.formats.rows import Layout, batches, layout
 from twin.errors import TelemetryError
@@ -42,13 +43,15 @@ class Survey:
         long: a row is one value.
         columns: what each is taken for: its own name where it is used, "quality of …", else "" or near matches.
         seen: the values of each tag that has any.
-        first_written: the first time as it stands in the upload; `first_time` is how it is read.
+        first_written, first_read: the time of the first row as it stands in the upload, and as it is read.
+        first_time, last_time: the earliest and the latest.
     """
 
     long: bool = False
     columns: dict[str, str] = field(default_factory=dict)
     seen: dict[str, Seen] = field(default_factory=dict)
     first_written: str | None = None
+    first_read: str | None = None
     first_time: str | None = None
     last_time: str | None = None
     rows_received: int = 0
@@ -69,7 +72,7 @@ def survey(
     with opened(stream, content_type, content_encoding, MAX_BYTES) as reader:
         shape = layout(reader.names, plant, reader.frames)
         found = Survey(shape.long, {name: _use(name, shape, plant) for name in reader.names})
-        chunks = _noting(reader.chunks(shape.columns), found)
+        chunks = _noting(reader.chunks(shape.columns), found, timezone)
         for batch in batches(chunks, shape, timezone, reader.decimal):
             _count(found, batch, plant)
     if not found.rows_received:
@@ -85,12 +88,22 @@ def _use(name: str, shape: Layout, plant: Plant) -> str:
     return f"quality of {name.removesuffix(QUALITY)}"
 
 
-def _noting(chunks: Iterable[Chunk], found: Survey) -> Iterator[Chunk]:
-    """The chunks; how the first time is written is noted in passing."""
+def _noting(chunks: Iterable[Chunk], found: Survey, timezone: str | None) -> Iterator[Chunk]:
+    """The chunks; how the first time is written and read is noted in passing."""
     for chunk in chunks:
         if found.first_written is None and len(chunk.columns[TIME]):
             found.first_written = shown(chunk.columns[TIME], 0)
+            found.first_read = _read(chunk.columns[TIME].slice(0, 1), timezone)
         yield chunk
+
+
+def _read(cell: Column, timezone: str | None) -> str | None:
+    """The time of one cell; none where it is refused."""
+    try:
+        times, refused = Clock(timezone).read(cell)
+    except TelemetryError:  # of the upload as a whole, where it is one
+        return None
+    return None if refused else pd.Timestamp(int(times[0]), unit="us", tz="UTC").isoformat()
 
 
 def _count(found: Survey, batch: Batch, plant: Plant) -> None:

@@ -71,6 +71,52 @@ def test_files_are_uploaded_by_their_ending(run: Run, tmp_path: Path, client: An
     assert "much" in told
 
 
+BRACKETS = {
+    "name": "Dryer [2]",
+    "sample_period_s": 60.0,
+    "tags": [
+        {"name": "Steam [t/h]", "role": "mv", "unit": "t/h", "low": 0.0, "high": 9.0},
+        {"name": "Temp [degC]", "role": "cv", "unit": "degC"},
+        {"name": "Rate [/h]", "role": "cv", "unit": "1/h"},
+    ],
+}
+
+
+def test_names_with_brackets_stand_as_they_are(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, rows = tmp_path / "plant.json", tmp_path / "rows.csv"
+    file.write_text(json.dumps(BRACKETS))
+    rows.write_text(
+        "time,Steam [t/h],Temp [degC],Rate [/h]\n2026-01-01T00:00:00Z,1,2,3\n2026-01-01T00:01:00Z,1,2,[/x]\n"
+    )
+    assert run("plants", "put", "by-brackets", file).exit_code == 0
+    assert "Dryer [2]" in run("plants", "list").stdout
+    names = [tag["name"] for tag in BRACKETS["tags"]]  # type: ignore[index]
+    for words in (("plants", "show"), ("upload",), ("quality",)):
+        told = run(*words, "by-brackets", *([rows, "--dry-run"] if words == ("upload",) else []))
+        assert (told.exit_code, [name for name in names if name not in told.stdout]) == (0, [])
+        run("upload", "by-brackets", rows)
+    assert "'[/x]' is no number" in run("upload", "by-brackets", rows).stdout
+    monkeypatch.setenv("COLUMNS", "60")
+    shown = run("plants", "show", "by-brackets").stdout
+    assert "…" not in shown
+    assert "Temp [degC]" in shown
+    assert "description" not in shown  # nobody gave one
+
+
+def test_an_upload_of_which_nothing_is_read_fails_and_tells_each_reason_once(
+    run: Run, tmp_path: Path, client: Any
+) -> None:
+    client.put("/v1/plants/by-dots", json=QuadrupleTank.plant.to_json())
+    file = tmp_path / "dots.csv"
+    file.write_text("time;level_1\n" + "".join(f"24.10.2026 22:{minute:02d}:00;1,5\n" for minute in range(60)))
+    result = run("upload", "by-dots", file)
+    assert result.exit_code == 1
+    assert "every row was refused: dots.csv" in result.stderr
+    assert result.stdout.count("cannot read the time") == 1
+    assert " 59 " in result.stdout  # and so many more
+    assert run("upload", "by-dots", file, "--json").exit_code == 1
+
+
 MAPPED = """time,Level_1,level_2,level_2__quality,pump_1,ambient
 2026-03-01 01:00:00,12.0,350,good,3.0,1
 2026-03-01 01:00:05,12.0,351,good,much,1
@@ -192,7 +238,7 @@ def expects(dv: str, path: list[float]) -> str:
     return f"{dv} was not announced: the twin expects it to {course}"
 
 
-def test_questions_and_the_report(run: Run, trained: dict[str, Any], tmp_path: Path) -> None:
+def test_questions_and_the_report(run: Run, client: Any, trained: dict[str, Any], tmp_path: Path) -> None:
     words = ("predict", "tank", "--horizon-s", 300, "--move", "pump_1=3@60", "--dv", "inflow_3=1")
     answer = body(run(*words, "--json"))
     [scenario] = answer["scenarios"]
@@ -202,6 +248,9 @@ def test_questions_and_the_report(run: Run, trained: dict[str, Any], tmp_path: P
     assert shown.count(expects("inflow_3", answer["disturbances"]["inflow_3"])) == 1  # of the baseline
     silent = flat(run(*words[:-2]).stdout)
     assert silent.count(expects("inflow_3", answer["disturbances"]["inflow_3"])) == 2  # and of the move, too
+    twins = client.get("/v1/plants/tank/twins").json()["items"]
+    horizon = next(twin["horizon_s"] for twin in twins if twin["twin"] == answer["twin"])
+    assert len(body(run("predict", "tank", "--json"))["times"]) == horizon / 5  # as far as the twin is calibrated to
     words = ("optimize", "tank", "--horizon-s", 300, "--setpoint", "level_1=13", "--limit", "level_1=:18")
     answer = body(run(*words, "--json"))
     assert [line["limit"] for line in answer["certificate"] if (line["tag"], line["side"]) == ("level_1", "high")] == [

@@ -97,6 +97,19 @@ def test_a_repeated_key_answers_the_first_receipt(client: httpx.Client, plant: s
     assert rows(client, plant)["values"] == VALUES
 
 
+def test_a_key_of_another_body_is_refused_and_nothing_is_lost(client: httpx.Client, plant: str) -> None:
+    """Else a corrected file that is sent under the old key would be answered with the old receipt, and never stored."""
+    number = post(client, plant, WIDE, Idempotency_Key="week-1").json()["upload"]
+    corrected = WIDE.replace(",0.5", ",0.75")
+    refused = post(client, plant, corrected, Idempotency_Key="week-1")
+    assert refused.status_code == 409
+    assert f"is that of upload {number}, whose body was another" in refused.json()["detail"]
+    assert rows(client, plant)["values"] == VALUES
+    assert post(client, plant, corrected, Idempotency_Key="week-1b").json()["rows_replaced"] == 1
+    assert rows(client, plant)["values"]["level"][0] == 0.75
+    assert post(client, plant, WIDE, Idempotency_Key="week-1").json()["upload"] == number
+
+
 def test_a_broken_row_does_not_lose_the_others(client: httpx.Client, plant: str) -> None:
     lines = WIDE.splitlines()
     lines[2] += ",surplus"

@@ -302,13 +302,34 @@ def test_broken_rows_with_bytes_that_are_no_text_are_counted() -> None:
     assert batch.table["y"].to_pylist() == [2.0, 2.0, 2.0]
 
 
+def test_an_arrow_file_is_read_like_a_stream() -> None:
+    table = pa.table({"time": pa.array([0, 1_000_000, 2_000_000], pa.timestamp("us", "UTC")), "u": [1.0, 2.0, 3.0]})
+    sink = io.BytesIO()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=2)
+    batches = read(sink.getvalue(), ARROW)
+    assert [value for batch in batches for value in batch.table["u"].to_pylist()] == [1.0, 2.0, 3.0]
+    for cut in (9, 100, 20 + len(sink.getvalue()) // 2, len(sink.getvalue()) - 1):
+        with pytest.raises(TelemetryError, match="cut off"):
+            read(sink.getvalue()[:cut], ARROW)
+
+
+def test_a_header_of_windows_1252_is_read() -> None:
+    """What a spreadsheet saves as CSV; values and quality stand beside it as ever."""
+    batch = one(f"time;u;temp °C.1\n{Z[0]};1,5;2\n{Z[1]};ü;3\n".encode("cp1252"))
+    assert cells(batch, "temp °C.1") == {"00:00:00": 2, "00:00:01": 3}
+    assert batch.table["u"].to_pylist() == [1.5, None]
+    assert [r.reason for r in batch.rejected] == ["'ü' is no number"]
+    assert batch.unknown_tags == ()
+
+
 def test_local_times_need_a_zone_and_must_be_told_apart() -> None:
     body = "time,u\n2026-03-29T02:30:00,1\n2026-07-01 12:00:00,2\n2026-10-25T02:30:00,3\n2026-10-25T12:00:00Z,4\n"
     batch = one(body, timezone="Europe/Berlin")
     assert cells(batch, "u") == {"10:00:00": 2, "12:00:00": 4}
     assert refused(batch) == [(1, None), (3, None)]
     assert "does not exist" in batch.rejected[0].reason
-    assert "came twice" in batch.rejected[1].reason
+    assert "came twice in Europe/Berlin; write it with its offset, such as +01:00" in batch.rejected[1].reason
     with pytest.raises(TelemetryError, match=r"no offset.*timezone"):
         one("time,u\n2026-03-29T02:30:00,1\n")
     assert refused(one(f"time,u\n{Z[0]},1\n2026-03-29T02:30:00,1\n")) == [(2, None)]
@@ -380,7 +401,7 @@ ZIPPED = gzip.compress(b"time,u\n" + b"2026-01-01T00:00:00Z,1\n" * 1000)
         (STREAM, PARQUET, None, "looks like an Arrow stream"),
         (STREAM[:100], ARROW, None, "damaged or cut off"),
         (STREAM[:-8], ARROW, None, "cut off"),
-        (b"ARROW1\0\0", ARROW, None, "send the stream format"),
+        (b"ARROW1\0\0", ARROW, None, "damaged or cut off"),
     ],
 )
 def test_an_upload_that_cannot_be_read_says_why_and_stores_nothing(
@@ -440,6 +461,10 @@ def test_bodies_that_once_ended_in_an_error_of_the_service() -> None:
         read(as_stream(pa.table({"time": times, "value": [1.0], "tag": odd})), ARROW)
     untimed = survey(io.BytesIO(f"time,u\n,1\n{Z[0]},2\n".encode()), CSV, None, PLANT)
     assert (untimed.rows_rejected, untimed.first_written) == (1, "''")
+    body = f"time,u\n2026-03-01 12:00:00,1\n{Z[0]},2\n".encode()
+    turned = survey(io.BytesIO(body), CSV, None, PLANT, "Europe/Berlin")
+    assert (turned.first_written, turned.first_read) == ("'2026-03-01 12:00:00'", "2026-03-01T11:00:00+00:00")
+    assert turned.first_time == "2026-01-01T00:00:00+00:00"
     far = np.array(["2026-01-01", "9999-01-01"], "M8[us]")
     naive = one(as_stream(pa.table({"time": far, "u": [1.0, 2.0]})), ARROW, timezone="Europe/Berlin")
     assert naive.table["time"].to_pylist() == [pd.Timestamp("2025-12-31T23:00Z")]

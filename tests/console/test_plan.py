@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.console.conftest import Rig
 from tests.console.support import asked, shown, to
@@ -51,6 +51,21 @@ def test_a_plan_is_shared_and_the_one_before_beside_it(console: Page, rig: Rig) 
     cost = console.locator("aside tr").filter(has_text="total")
     expect(cost.locator("td").nth(1)).to_have_text(shown(second["cost"]["total"], 3))
     expect(cost.locator("td").nth(2)).to_have_text(shown(first["cost"]["total"], 3))
+
+
+def test_the_name_of_a_tag_keeps_its_points_in_the_cost(console: Page) -> None:
+    def dotted(route: Route) -> None:
+        answer = route.fetch()
+        told = answer.json()
+        told["cost"]["by_term"]["prices.FIC 102.SP"] = 3.0
+        route.fulfill(response=answer, json=told)
+
+    console.route("**/optimize", dotted)
+    to(console, "Optimize")
+    console.get_by_label("level_1 setpoint").fill("12")
+    plan(console)
+    expect(console.locator("aside tr").filter(has_text="FIC").locator("td").first).to_have_text("prices: FIC 102.SP")
+    expect(console.locator("aside tr").filter(has_text="total").locator("td").first).to_have_text("total")
 
 
 def test_what_keeps_a_plan_from_its_setpoint(console: Page, rig: Rig) -> None:

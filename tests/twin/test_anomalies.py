@@ -90,6 +90,7 @@ def test_jitter_another_period_and_a_lost_hour_are_found() -> None:
     seconds[10] += 2.0  # 0.4 of the period off
     assert clock(stamps(seconds), 5.0)["jittery_rows"] == 1
     assert clock(stamps(np.arange(400) * 10.0), 5.0)["usual_period_s"] == 10.0
+    assert clock(stamps(np.arange(400) * 1.0), 5.0)["jittery_rows"] == 0  # faster rows are averaged, on no grid
     crowded = np.sort(np.r_[np.arange(100) * 5.0, 50.3])
     assert clock(stamps(crowded), 5.0)["crowded_rows"] == 1
     lost = np.arange(400) * 5.0

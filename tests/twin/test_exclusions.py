@@ -94,3 +94,8 @@ def test_what_cannot_be_read_is_refused():
             Exclusion.parse(text)
     with pytest.raises(QuestionError, match="unknown tag"):
         without(telemetry(), [Exclusion.parse("flwo<3")])
+
+
+def test_a_span_without_an_offset_is_refused_in_plain_words() -> None:
+    with pytest.raises(QuestionError, match=r"^a time has no offset; add Z"):
+        Exclusion.parse("2026-10-24T17:00/2026-10-24T18:00")

@@ -17,6 +17,7 @@ from twin.objective import Objective, Setpoint
 from twin.optimize import plan
 from twin.plants.simulator import Simulator
 from twin.plants.surge_tank import PERIOD_S, PLANT, SurgeTank
+from twin.sandbox.processes import Altered, TwinProcess, truth
 from twin.scaling import Scaler
 from twin.telemetry import Telemetry
 from twin.trust import Calibration, Seen
@@ -48,6 +49,18 @@ def twin_of(backbone: Lti) -> Twin:
         ),
         card={},
     )
+
+
+def test_a_twin_that_integrates_rests_where_its_level_stands():
+    """33 m3/h in and 30 out in its reference: as a plant it starts with what balances the feed, not on the run."""
+    twin = twin_of(in_levels())
+    inflow = [tag.name for tag in PLANT.inputs].index("feed")
+    twin.reference.w[:, inflow] = 33.0
+    process = TwinProcess(twin)
+    assert process.moves == pytest.approx((33.0,), abs=1e-3)
+    simulator = Simulator(Altered(process, (1.0,), 0.0, 0.0), 0)
+    simulator.run(np.tile(process.moves, (300, 1)))
+    assert truth(process, simulator.state)[0] == pytest.approx(2.0, abs=0.01)
 
 
 def in_levels() -> Lti:

@@ -123,6 +123,19 @@ def test_a_price_drives_to_the_limit_of_a_cv(hand_made):
     assert answer.cvs["temperature"].mean[-5:] == pytest.approx(np.full(5, 54 - 1.8), abs=0.05)
 
 
+def test_a_setpoint_that_prices_outweigh_is_told(hand_made):
+    """5 a m3/h and hour, over 200 s and 100 m3/h, come to 27.8; a setpoint missed by all of 200 degC counts 1."""
+    history, priced = history_of(40.0, 50.0), {"flow": 5.0}
+    answer = plan(hand_made, history, Objective({"temperature": Setpoint(53.0)}, priced), horizon_s=200.0)
+    end = answer.cvs["temperature"].mean[-1]
+    assert end < 49
+    assert f"temperature ends at {end:.4g} degC, not at 53: prices may come to 27.8, and to miss" in answer.detail
+    assert "by 200 degC throughout costs 1 (a larger weight holds it)" in answer.detail
+    held = plan(hand_made, history, Objective({"temperature": Setpoint(53.0, weight=1e6)}, priced), horizon_s=200.0)
+    assert held.cvs["temperature"].mean[-1] == pytest.approx(53.0, abs=0.1)
+    assert "weight" not in held.detail
+
+
 def test_a_setpoint_trajectory_is_followed_with_foresight(hand_made):
     path = [50.0] * 15 + [52.0] * 25
     answer = plan(hand_made, history_of(40.0, 50.0), to(None, trajectory=path, weight=1.0), horizon_s=400.0)

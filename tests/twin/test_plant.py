@@ -121,3 +121,9 @@ def test_an_unknown_tag_is_answered_with_near_matches() -> None:
     with pytest.raises(QuestionError, match=r"unknown tag 'FIC100'; did you mean FIC101\?"):
         plant.tag("FIC100")
     assert near("zzz", plant.names) == ""
+    assert near("dampf", ["FIC-101/Dampf Ventil", "Zulauf F-100"]) == "; did you mean FIC-101/Dampf Ventil?"
+    assert near("F", ["FIC-101/Dampf Ventil", "Zulauf F-100"]) == ""
+
+
+def test_a_plain_number_has_no_unit_behind_it() -> None:
+    assert f"3{Tag('pump runs', Role.MV).behind}, 3{Tag('feed', Role.DV, 'm3/h').behind}" == "3, 3 m3/h"

@@ -89,6 +89,19 @@ def test_missing_frozen_and_impossible_values_are_found() -> None:
     ]
 
 
+def test_a_tag_that_never_repeats_a_value_is_frozen_after_20_rows() -> None:
+    columns = healthy()
+    columns["y1"][1000:1020] = columns["y1"][1000]
+    columns["y2"][3000:3040] = columns["y2"][3000]
+    tags = assess(of(columns))["tags"]
+    assert tags["y1"]["frozen"]["count"] == 0
+    assert tags["y2"]["frozen"] == {
+        "count": 1,
+        "rows": 40,
+        "longest": [{"start": iso(3000), "end": iso(3039), "rows": 40}],
+    }
+
+
 def test_an_analyser_that_holds_its_value_is_not_frozen_and_a_constant_says_so() -> None:
     columns = healthy()
     columns["y1"] = np.repeat(columns["y1"][::15], 15)[:N]

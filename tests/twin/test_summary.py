@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from twin.summary import summary
+from twin.summary import short, summary
 
 
 @pytest.fixture
@@ -64,3 +64,17 @@ def test_dvs_that_return_and_dvs_that_hold(card: dict[str, Any]) -> None:
 
 def test_unknown_effects(card: dict[str, Any]) -> None:
     assert "Effect of valve unknown: it never moved." in summary(card)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.012345, "0.0123"), (3600.0, "3600"), (999.7, "1000"), (-86400.0, "-86400"), (2.5e6, "2.5e+06"), (None, "–")],
+)
+def test_numbers_of_pages_are_written_as_people_write_them(value: float | None, shown: str) -> None:
+    assert short(value) == shown
+
+
+def test_a_known_absence_of_an_effect_is_called_that(card: dict[str, Any]) -> None:
+    kept = {"asked": 0, "status": "kept", "why": "1% of the latent correction is taken"}
+    card["gain_sign"] = {"effects": {"pump": {"level": kept}}, "points": 84}
+    assert "No effect of pump → level is kept: 1% of the latent correction is taken." in summary(card)

@@ -40,6 +40,17 @@ def test_short_holes_are_bridged_and_long_ones_end_the_run() -> None:
     np.testing.assert_array_equal(telemetry.y[:, 0], [1, *[np.nan] * BRIDGE, 2, 3])
 
 
+def test_rows_six_times_as_fast_are_averaged_by_sixes_and_a_frozen_value_stays_itself() -> None:
+    """A ramp of one a row, 10 s apart, on a grid of 60 s: 3 rows up to the first edge, then 6 each."""
+    plant = Plant("p", 60.0, (Tag("u", Role.MV), Tag("y", Role.CV), Tag("stuck", Role.CV)))
+    index = pd.date_range("2026-01-01", periods=303, freq="10s", tz="UTC")
+    ramp = np.arange(303.0)
+    found = Telemetry.from_frame(plant, pd.DataFrame({"u": ramp, "y": ramp, "stuck": 192.5737}, index))
+    assert found.values[:, 1].tolist() == [1.0, *(5.5 + 6 * np.arange(50))]
+    assert found.values[:, 0].tolist() == [2.0, *(8.0 + 6 * np.arange(50))]  # of an MV the value in force
+    assert set(found.values[:, 2]) == {192.5737}
+
+
 @given(st.lists(st.floats(-4.9, 4.9), min_size=2, max_size=30))
 def test_jitter_of_less_than_half_a_period_changes_nothing(jitter: list[float]) -> None:
     jitter[0] = 0.0

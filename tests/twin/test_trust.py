@@ -123,6 +123,23 @@ def test_a_sensor_that_stands_still_for_longer_than_ever_is_frozen() -> None:
     assert seen.frozen(stuck) == ["y"]
 
 
+def test_a_freeze_in_training_does_not_teach_that_standing_still_is_usual() -> None:
+    """40 rows of one value among 400 that never repeat: the sensor stuck. The MV rests as it likes."""
+    y = np.arange(400.0)
+    y[200:240] = y[200]
+    seen = Seen.of(telemetry([0.0] * 400, list(y)))
+    assert seen.still.tolist() == [399, 0]
+    stuck = telemetry(list(range(10)), [0.0, 1.0, *([2.0] * 8)])
+    assert seen.frozen(stuck) == ["y"]
+
+
+def test_a_tag_that_rests_at_an_end_of_its_range_may_do_so_again() -> None:
+    """A vessel that was empty for 41 rows: that is how still its level may stand."""
+    y = np.maximum(np.abs(np.arange(400.0) - 200.0) - 20.0, 0.0)
+    seen = Seen.of(telemetry([0.0] * 400, list(y)))
+    assert seen.still.tolist() == [399, 40]
+
+
 def test_a_tag_without_values_for_longer_than_usual_is_stale() -> None:
     nan = float("nan")
     seen = Seen.of(telemetry([0.0] * 8, [1.0, nan, nan, nan, nan, 2.0, nan, 3.0]))  # once four rows without

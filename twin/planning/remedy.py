@@ -179,12 +179,12 @@ class _Local:
 
 
 def _of_limit(local: _Local, plant: Plant, entry: Entry, cv: int) -> list[Remedy]:
-    program, unit = local.program, plant.cvs[cv].unit
+    program = local.program
     least = local.least(cv, entry.side, widen=True)
     if least is None or least[0] < NOTHING:
         return []  # it can be kept: the solver was stopped, or something else weighed more
     to = entry.limit + (1.0 if entry.side == "high" else -1.0) * least[0] * float(program.y_span[cv])
-    widened = f"{entry.tag}: its {entry.side} limit could be kept at {to:.4g} {unit}"
+    widened = f"{entry.tag}: its {entry.side} limit could be kept at {to:.4g}{plant.cvs[cv].behind}"
     found = [Remedy(entry.tag, entry.side, "limit", entry.tag, entry.limit, to, widened)]
     kept = _earliest(local, cv, entry.side)
     first = 0 if kept is not None else local.rows - max(local.rows // 4, 1)  # not even in the end: look at the end only
@@ -241,7 +241,7 @@ def _opened(
             return []
         reach = envelope.reach + least[0] * span
         if envelope.max_move < envelope.rate_per_s * period_s:
-            words = f"{could} if {tag.name} could move by {reach:.4g} {tag.unit} a row"
+            words = f"{could} if {tag.name} could move by {reach:.4g}{tag.behind} a row"
             return [Remedy(entry.tag, entry.side, "move", tag.name, envelope.max_move, reach, words)]
         words = f"{could} if {tag.name} could move at {reach / period_s:.4g} {tag.unit}/s"
         return [Remedy(entry.tag, entry.side, "rate", tag.name, envelope.rate_per_s, reach / period_s, words)]
@@ -256,7 +256,7 @@ def _opened(
     kind, where = ("trained_range", "leave its trained range and reach") if trained else ("bound", "reach")
     return [
         Remedy(
-            entry.tag, entry.side, kind, tag.name, edge, to, f"{could} if {tag.name} could {where} {to:.4g} {tag.unit}"
+            entry.tag, entry.side, kind, tag.name, edge, to, f"{could} if {tag.name} could {where} {to:.4g}{tag.behind}"
         )
     ]
 

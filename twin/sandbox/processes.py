@@ -35,6 +35,10 @@ SIMULATED: dict[str, Process] = {
     "reactor-separator": ReactorSeparator(),
     **{slug: system.process for slug, system in SYSTEMS.items()},
 }
+BALANCES = 3  # of a twin that is no line
+NUDGE = 0.1  # of an MV's scale
+SLACK = 0.01  # of a CV's scale: what it may change over a horizon at rest
+RAMP = 0.8  # of the change of one horizon that goes on in the next: a CV that integrates
 SLOW_ROWS = 60.0  # time constant of a twin's unmeasured loads: they last
 ONE_SIGMA = 0.84  # the quantile that lies a standard deviation from the median of a normal distribution
 
@@ -109,8 +113,30 @@ class TwinProcess:
 
     @property
     def moves(self) -> tuple[float, ...]:
+        return self._balanced
+
+    @cached_property
+    def _balanced(self) -> tuple[float, ...]:
+        """MVs near those of the reference window under which no CV that integrates runs away, where limits allow it."""
+        mvs, scale = len(self.plant.mvs), self.twin.scaler.w_scale[: len(self.plant.mvs)]
         low, high = (np.array([getattr(tag, side) for tag in self.plant.mvs], np.float64) for side in ("low", "high"))
-        return tuple(np.clip(self._inputs[: len(self.plant.mvs)], low, high).tolist())
+        moves = np.clip(self._inputs[:mvs], low, high)
+        for _ in range(BALANCES):
+            drift, ramps = self._drift(moves)
+            if not ramps.any():
+                break
+            nudged = [self._drift(moves + NUDGE * scale * unit)[0] - drift for unit in np.eye(mvs)]
+            change = np.linalg.lstsq(np.array(nudged).T[ramps] / NUDGE, -drift[ramps], rcond=1e-3)[0]
+            moves = np.clip(moves + scale * change, low, high)
+        return tuple(moves.tolist())
+
+    def _drift(self, moves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What each CV changes over a horizon under held inputs, over its scale, and which do so without an end."""
+        w = np.concatenate([moves, self._inputs[len(moves) :], np.zeros(len(moves))])
+        with jax.enable_x64(True):
+            ends = np.asarray(_ends(self, self.rest(), jnp.asarray(w), self.twin.horizon)) / self.twin.scaler.y_scale
+        before, last = np.diff(ends, axis=0)
+        return last, (np.abs(last) > SLACK) & (np.abs(last) > RAMP * np.abs(before))
 
     @property
     def disturbances(self) -> tuple[Disturbance, ...]:
@@ -174,3 +200,13 @@ def truth(process: Process, state: np.ndarray) -> np.ndarray:
 @partial(jax.jit, static_argnums=0)
 def _read(process: Process, state: jax.Array) -> jax.Array:
     return process.read(state)
+
+
+@partial(jax.jit, static_argnums=(0, 3))
+def _ends(process: Process, state: jax.Array, w: jax.Array, rows: int) -> jax.Array:
+    """(3, CVs) after one, two and three times so many rows under held inputs."""
+    kept = []
+    for _ in range(3):
+        state, _ = jax.lax.scan(lambda s, _: (process.step(s, w), None), state, length=rows)
+        kept.append(process.read(state))
+    return jnp.stack(kept)

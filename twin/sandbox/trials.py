@@ -95,9 +95,10 @@ def _rested(process: Process, moves: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _widths(process: Process) -> np.ndarray:
-    """(CVs,) ranges; 1 where there is none."""
-    cvs = process.plant.cvs
-    return np.array([1.0 if t.low is None or t.high is None else t.high - t.low for t in cvs])
+    """(CVs,) ranges of the instruments, else of the operating limits; 1 where there is none."""
+    pairs = [((t.low, t.high), (t.limit_low, t.limit_high)) for t in process.plant.cvs]
+    known = [[high - low for low, high in pair if low is not None and high is not None] for pair in pairs]
+    return np.array([(*widths, 1.0)[0] for widths in known])
 
 
 def _inside(process: Process, start: np.ndarray, values: np.ndarray) -> bool:

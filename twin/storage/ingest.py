@@ -76,11 +76,11 @@ class Upload:
         self.parts = self.parts.plus(files)
         self.view = self.view.extended(files, columns, sequence)
 
-    def finish(self, key: str | None, before: int) -> Receipt:
-        """Commit everything, with the receipt."""
+    def finish(self, key: str | None, before: int, digest: str | None = None) -> Receipt:
+        """Commit everything, with the receipt; `digest` is of the body that it came in."""
         number = self.view.as_of + 1
         self.receipt.upload, self.receipt.version = str(number), number
-        body = {"receipt": self.receipt.to_json(), "first_sequence": before + 1, "key": key}
+        body = {"receipt": self.receipt.to_json(), "first_sequence": before + 1, "key": key, "digest": digest}
         added = {ROWS: self.parts, RECEIPT: note(self.log, RECEIPT, number, body)}
         self.log.commit(number, added, columns=self.view.columns, key=key)
         return self.receipt

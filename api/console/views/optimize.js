@@ -1,6 +1,6 @@
 // Optimize: what is wanted and what must hold, the plan against its limits, and the certificate.
 import { Chooser, Mark, Name, Trouble, Trust, useChosen } from "../components.js";
-import { number, percent, time } from "../format.js";
+import { number, percent, time, unitOf } from "../format.js";
 import { html, useEffect, useMemo } from "../lib.js";
 import { href, of, plant } from "../state.js";
 import { STATUS, localised } from "../words.js";
@@ -54,7 +54,7 @@ function Outcome({ planning, plan }) {
     ${plan.next && html`<h3>${plan.status === "abstained" ? "Hold" : "Do next"}</h3>
       <table><thead><tr><th>MV</th><th class="n">To</th><th>Unit</th><th class="n">Now</th>${before && html`<th class="n">Before</th>`}</tr></thead>
         <tbody>${Object.entries(plan.next).map(([name, value]) => html`<tr><td><${Name} of=${name} /></td><td class="n"><b>${number(value)}</b></td>
-          <td class="quiet">${tagOf(name).unit}</td><td class="n quiet">${number(present(name))}</td>
+          <td class="quiet">${unitOf(tagOf(name))}</td><td class="n quiet">${number(present(name))}</td>
           ${before && html`<td class="n quiet">${number(before.next?.[name])}</td>`}</tr>`)}</tbody></table>`}
     <h3>Can this be trusted?</h3>
     <${Trust} trust=${plan.trust} />
@@ -101,15 +101,15 @@ function Certificate({ entries }) {
     <div class="scroll"><table>
       <thead><tr><th>Tag</th><th>Side</th><th class="n">Limit</th><th class="n">Worst</th><th class="n">Margin</th><th>Unit</th><th>Verdict</th><th class="n">Rank</th><th class="n">Coverage</th></tr></thead>
       <tbody>${[...entries].sort(byMargin).map((e) => html`<tr><td><${Name} of=${e.tag} /></td><td>${e.side}</td><td class="n">${e.ramp && html`<span class="quiet">${number(e.ramp.first)} → </span>`}${number(e.limit)}</td><td class="n">${number(e.worst)}</td>
-        <td class="n">${number(marginOf(e), 3)}</td><td class="quiet">${tagOf(e.tag).unit}${e.side === "rate" ? "/s" : ""}</td><td>${kept(e)}</td>
+        <td class="n">${number(marginOf(e), 3)}</td><td class="quiet">${e.side === "rate" ? `${tagOf(e.tag).unit}/s` : unitOf(tagOf(e.tag))}</td><td>${kept(e)}</td>
         <td class="n">${e.rank ?? (e.hard ? "hard" : "–")}</td><td class="n">${e.coverage === 1 ? "exact" : percent(e.coverage)}</td></tr>`)}</tbody>
     </table></div>
   </section>`;
 }
 
 function termOf(name) {
-  const [kind, ...tag] = name.split(".");
-  return [kind.replace("_", " "), ...tag].join(": ");
+  const [kind, ...tag] = name.split("."); // the name of a tag may have points of its own
+  return [kind.replace("_", " "), ...(tag.length ? [tag.join(".")] : [])].join(": ");
 }
 
 function Cost({ cost, before }) {

@@ -1,6 +1,6 @@
 // What is wanted of a plan, as a form that starts from the plant: empty fields leave the plant's own limits in force.
 import { Farther, Name, NumberField, isLong } from "../components.js";
-import { number, percent } from "../format.js";
+import { number, percent, unitOf } from "../format.js";
 import { html } from "../lib.js";
 import { health, of, plant } from "../state.js";
 
@@ -18,7 +18,7 @@ function Check({ planning, tag, field }) {
     onChange=${(e) => planning.set(tag.name, field, e.target.checked)} /></td>`;
 }
 
-const Tag = ({ tag }) => html`<td title=${tag.description}><${Name} of=${tag.name} /> <span class="quiet small">${tag.unit}</span></td>`;
+const Tag = ({ tag }) => html`<td title=${tag.description}><${Name} of=${tag.name} /> <span class="quiet small">${unitOf(tag)}</span></td>`;
 
 function Cvs({ planning }) {
   return html`<table>

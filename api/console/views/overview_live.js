@@ -1,7 +1,7 @@
 // The plant as it is now: each value in its range and against its limits, and where it goes if nothing is moved.
 import { telemetry } from "../api.js";
 import { Mark, Name, Trouble, useRead } from "../components.js";
-import { duration, number, time } from "../format.js";
+import { duration, number, time, unitOf } from "../format.js";
 import { html } from "../lib.js";
 import { href, lastRow, plant, slug } from "../state.js";
 import { against, crossing, freshness } from "../words.js";
@@ -69,7 +69,7 @@ function Values({ role, live, forecast }) {
       return html`<tr title=${tag.description}>
         <td><a href=${href("trends", { tags: tag.name })}><${Name} of=${tag.name} /></a></td>
         <td class="n"><b>${number(value)}</b></td>
-        <td class="quiet">${tag.unit}</td>
+        <td class="quiet">${unitOf(tag)}</td>
         <td><${Gauge} tag=${tag} value=${value} kind=${kind} /></td>
         <td><${Spark} values=${values} /></td>
         <td class="whole"><${Mark} kind=${kind}>${words}<//></td>

@@ -1,7 +1,7 @@
 // The quality report: what is missing, frozen or out of range, and whether the MVs moved enough to learn from.
 import { get } from "../api.js";
 import { Mark, Name, Trouble, some, useRead } from "../components.js";
-import { duration, number, percent, time } from "../format.js";
+import { duration, number, percent, time, unitOf } from "../format.js";
 import { html } from "../lib.js";
 import { href, path, slug } from "../state.js";
 
@@ -62,7 +62,7 @@ function Tags({ tags }) {
     <thead><tr><th>Tag</th><th class="n">Covered</th><th class="n">Missing</th><th class="n">Frozen</th><th class="n">Below</th><th class="n">Above</th><th class="n">Spikes</th><th>Seen</th></tr></thead>
     <tbody>${Object.entries(tags).sort(worstFirst).map(([name, t]) => html`<tr><td><${Name} of=${name} /></td><td class="n">${percent(t.coverage)}</td>
       ${spans(name, t.holes)}${spans(name, t.frozen)}${spans(name, t.below_range)}${spans(name, t.above_range)}${spans(name, t.spikes ?? { count: 0 })}
-      <td class="whole">${t.min === undefined ? "–" : `${number(t.min, 3)} … ${number(t.max, 3)}`} <span class="quiet">${t.unit}</span></td></tr>`)}</tbody></table></div>`;
+      <td><span class="whole">${t.min === undefined ? "–" : `${number(t.min, 3)} … ${number(t.max, 3)}`}</span> <span class="quiet">${unitOf(t)}</span></td></tr>`)}</tbody></table></div>`;
 }
 
 function Moves({ q }) {

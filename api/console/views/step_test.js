@@ -30,7 +30,7 @@ export function StepTest() {
   return html`<details class="panel"><summary><h2>Design a step test</h2></summary>
     <p class="quiet small">Moves from which a twin can learn what each MV does: inside the plant's limits and rates, and as independent of each other as can be. Nothing is written to the plant.</p>
     <form onSubmit=${design}><${Chips} tags=${of("mv")} chosen=${mvs} choose=${setMvs} />
-      <div class="bar"><label class="inline">Effects settle in <${NumberField} label="Settling time in seconds" min="0" value=${settling} placeholder="from twin" change=${setSettling} /> s</label>
+      <div class="bar"><label class="inline">Effects settle in <${NumberField} label="Settling time in seconds" min="0" value=${settling} placeholder="twin’s" change=${setSettling} /> s</label>
         <label class="inline">Length <${NumberField} label="Length in seconds" min="0" value=${length} placeholder="usual" change=${setLength} /> s</label>
         <button disabled=${busy || !mvs.length}>${busy ? "Designing …" : "Design"}</button>
         ${test && html`<button type="button" onClick=${() => save(`${slug.value}-step-test.csv`, schedule(test))}>CSV</button>`}</div></form>

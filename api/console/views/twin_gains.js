@@ -1,5 +1,6 @@
 // Gains over the operating range as small multiples, and what the errors of one row ahead still tell.
 import { Mark, Name, some } from "../components.js";
+import { unitOf } from "../format.js";
 import { html } from "../lib.js";
 import { Lines } from "../plots.js";
 
@@ -8,7 +9,7 @@ export function GainMap({ card }) {
   const maps = Object.entries(card.gain_map ?? {}).filter(([, found]) => found);
   if (!maps.length) return null;
   const cvs = Object.keys(maps[0][1].gains);
-  const unit = (name) => card.plant.tags.find((tag) => tag.name === name)?.unit;
+  const unit = (name) => unitOf(card.plant.tags.find((tag) => tag.name === name) ?? { unit: "" });
   const turns = maps.flatMap(([mv, { gains }]) => cvs.filter((cv) => changesSign(gains[cv])).map((cv) => `${mv} → ${cv}`));
   return html`<section class="panel"><h2>Gains over the operating range</h2>
     <p class="quiet small">The gain where an MV is held at another level and the other inputs stay, with its range (90 %). A flat line is a linear process.</p>

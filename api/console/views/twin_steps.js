@@ -31,7 +31,7 @@ export function Steps({ steps, card }) {
     <div class="scroll tall high" tabindex="0" role="region" aria-label="Effects"><table>
       <thead><tr><th>Effect</th><th>Gain</th><th>Unit</th><th>Dead time, s</th><th>Settling time, s</th>${card.identifiability && html`<th>Does the telemetry show it?</th>`}</tr></thead>
       <tbody>${mvs.flatMap((mv) => cvs.map((cv) => html`<tr><td><${Name} of=${`${mv} → ${cv}`} /></td>
-        <td><${Gain} gain=${steps.gains[mv][cv]} /></td><td class="quiet">${steps.gain_units?.[mv][cv]}</td>
+        <td><${Gain} gain=${steps.gains[mv][cv]} /></td><td class="quiet">${steps.gain_units?.[mv][cv].replaceAll("delta_", "")}</td>
         <td><${Band} triple=${steps.dead_times_s[mv][cv]} /></td><td><${Band} triple=${steps.settling_times_s[mv][cv]} /></td>
         ${card.identifiability && html`<td><${Shown} verdict=${effectOf(card, mv, cv)} /></td>`}</tr>`))}</tbody></table></div>
     <${Tied} tied=${card.identifiability?.tied} />

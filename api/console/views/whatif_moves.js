@@ -1,6 +1,6 @@
 // The scenarios of what-if and their moves as lists: the way in by keyboard.
 import { Name, NumberField } from "../components.js";
-import { duration, number } from "../format.js";
+import { duration, number, unitOf } from "../format.js";
 import { html } from "../lib.js";
 import { of } from "../state.js";
 import { colourOf } from "./trend_pair.js";
@@ -34,17 +34,18 @@ const Swatch = ({ i }) => html`<i class="swatch" style=${{ borderColor: `var(--$
 /** The moves of one input. */
 function Moves({ inquiry, tag, kind }) {
   const steps = inquiry.steps(tag.name);
-  const limits = tag.low != null || tag.high != null ? `${number(tag.low)} … ${number(tag.high)} ${tag.unit}` : tag.unit;
-  const rate = tag.rate_limit_per_s != null ? `, ≤ ${number(tag.rate_limit_per_s)} ${tag.unit}/s` : "";
+  const unit = unitOf(tag);
+  const limits = tag.low != null || tag.high != null ? `${number(tag.low)} … ${number(tag.high)} ${unit}`.trimEnd() : unit;
+  const rate = tag.rate_limit_per_s != null ? `, ≤ ${number(tag.rate_limit_per_s)} ${unit}/s` : "";
   const field = (i, name, label) => html`<${NumberField} label=${`${tag.name}, move ${i + 1}: ${label}`} value=${steps[i][name]}
     change=${(v) => v !== null && inquiry.edit(tag.name, i, { [name]: v })} />`;
   return html`<div>
     <div class="bar"><h3><${Name} of=${tag.name} /></h3><button class="plain push" aria-label=${`Add a move of ${tag.name}`}
       onClick=${() => inquiry.addStep(tag.name, kind)}>add</button></div>
-    <p class="quiet small">now ${number(inquiry.present(tag.name))} ${tag.unit}; ${limits}${rate}</p>
+    <p class="quiet small">${`now ${number(inquiry.present(tag.name))} ${unit}`.trimEnd()}${limits && `; ${limits}`}${rate}</p>
     ${steps.length > 0 && html`<div class="moves">
-      <span class="quiet small">after, s</span><span class="quiet small">to, ${tag.unit}</span><span class="quiet small">ramp, s</span><span></span>
-      ${steps.map((_, i) => html`${field(i, "after_s", "seconds from now")} ${field(i, "value", `value in ${tag.unit}`)}
+      <span class="quiet small">after, s</span><span class="quiet small">${unit ? `to, ${unit}` : "to"}</span><span class="quiet small">ramp, s</span><span></span>
+      ${steps.map((_, i) => html`${field(i, "after_s", "seconds from now")} ${field(i, "value", unit ? `value in ${unit}` : "value")}
         ${field(i, "ramp_s", "ramp in seconds")}
         <button class="plain" aria-label=${`Remove move ${i + 1} of ${tag.name}`} onClick=${() => inquiry.removeStep(tag.name, i)}>✕</button>`)}
     </div>`}

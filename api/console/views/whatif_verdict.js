@@ -10,12 +10,12 @@ const HALF_DIGIT = 5e-5; // of a value with four digits
 export function Verdict({ inquiry, answer }) {
   const asked = inquiry.asked.value[inquiry.active.value];
   const scenario = answer.scenarios.find((s) => s.name === asked?.name);
-  const unit = (name) => plant.value.tags.find((tag) => tag.name === name).unit;
+  const tagOf = (name) => plant.value.tags.find((tag) => tag.name === name);
   return html`<section class="panel">
     <h3>Can this be trusted?</h3>
     <${Trust} trust=${scenario?.trust ?? answer.trust} />
     ${scenario?.clipped.length > 0 && html`<h3>Not done as asked</h3>
-      <ul>${scenario.clipped.map((clip) => html`<li>${clippedOf(clip, unit(clip.tag))}</li>`)}</ul>`}
+      <ul>${scenario.clipped.map((clip) => html`<li>${clippedOf(clip, tagOf(clip.tag))}</li>`)}</ul>`}
     <p class="quiet small">Twin <code>${answer.twin}</code>; bands hold ${percent(answer.coverage)} of values at each time, where the twin knows the ground.</p>
   </section>`;
 }
