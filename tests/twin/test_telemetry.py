@@ -107,6 +107,18 @@ def test_what_is_measured_faster_than_the_grid_is_averaged_and_mvs_keep_the_valu
     np.testing.assert_array_equal(telemetry.w[:, 1], [np.nan, np.nan, 3])
 
 
+@pytest.mark.parametrize("jitter", [0.0, 0.4])
+def test_what_is_measured_exactly_twice_a_period_is_averaged_and_once_a_period_is_not(jitter: float) -> None:
+    """A value every 5 s, where the plant says 10 s: those of 5 and 10 s, of 15 and 20 s, …"""
+    n, rng = 1000, np.random.default_rng(2)
+    at = 5.0 * np.arange(n) + np.where(np.arange(n) % 2, rng.uniform(0, jitter, n), 0.0)
+    telemetry = Telemetry.from_frame(PLANT, frame(at.tolist(), y=list(range(n)), d=[0.0, *[np.nan, 1.0] * 499, 2.0]))
+    np.testing.assert_allclose(telemetry.y[1:-1, 0], 2.0 * np.arange(1, n // 2) - 0.5)
+    once = [10.0 * k for k in range(50)]
+    slow = Telemetry.from_frame(PLANT, frame(sorted([*once, 251.0]), y=[*range(26), 99.0, *range(26, 50)]))
+    assert slow.y[25, 0] == 99.0  # the last value wins
+
+
 def test_rows_in_any_order_give_the_same() -> None:
     rows = frame([0, 10, 20, 500], y=[1, 2, 3, 4])
     np.testing.assert_array_equal(

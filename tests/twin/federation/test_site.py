@@ -145,8 +145,8 @@ def test_a_faster_site_is_averaged_and_a_slower_one_has_gaps_that_do_not_count()
     times = pd.date_range(START, periods=6, freq="5s")
     fast = pd.DataFrame({"valve": [1.0, 2, 3, 4, 5, 6], "level": [0.0, 1, 2, 3, 4, 5]}, index=times)
     found = resampled(Plant("fast", 5.0, tags), fast, 10.0)
-    # to the nearest grid point, halves to the even one: 0 and 5 s; 10 s; 15, 20 and 25 s
-    np.testing.assert_array_equal(found.values, [[2.0, 0.5], [3.0, 2.0], [6.0, 4.0]])
+    # to the nearest grid point, halves to the later one: 0 s; 5 and 10 s; 15 and 20 s; 25 s
+    np.testing.assert_array_equal(found.values, [[1.0, 0.0], [3.0, 1.5], [5.0, 3.5], [6.0, 5.0]])
     slow = pd.DataFrame({"valve": [1.0, 2.0], "level": [7.0, 9.0]}, index=pd.date_range(START, periods=2, freq="20s"))
     found = resampled(Plant("slow", 20.0, tags), slow, 10.0)
     np.testing.assert_array_equal(found.values, [[1.0, 7.0], [1.0, np.nan], [2.0, 9.0]])
