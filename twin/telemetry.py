@@ -203,8 +203,8 @@ def _means(place: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _faster(plant: Plant, stamps: np.ndarray, values: np.ndarray, period: int) -> np.ndarray:
-    """(tags,) bool: the CVs and DVs that are measured `FASTER` times a period (ns) or more, on average; a hole counts as
-    one period, and clocks may jitter."""
+    """(tags,) bool: the CVs and DVs that are measured `FASTER` times a period (ns) or more, on average; a hole counts
+    as one period, and clocks may jitter."""
     measured = np.array([tag.role is not Role.MV for tag in plant.tags])
     for column in np.flatnonzero(measured):
         steps = np.diff(stamps[~np.isnan(values[:, column])])
