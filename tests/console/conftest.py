@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import pandas as pd
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from twin.plants.quadruple_tank import QuadrupleTank
 from twin.plants.simulator import Simulator
@@ -127,7 +127,12 @@ def page(browser: Browser, service: str, expected: list[str], request: pytest.Fi
     page = context.new_page()
     seen = Seen()
     page.on("pageerror", lambda error: seen.errors.append(str(error)))
-    page.on("console", lambda message: seen.errors.append(message.text) if message.type == "error" else None)
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            seen.errors.append(f"{message.text} {message.location['url']}")
+
+    page.on("console", note)
     page.on("request", lambda asked: seen.hosts.add(asked.url.split("/")[2]) if asked.url.startswith("http") else None)
     page.set_default_timeout(20_000)
     yield page

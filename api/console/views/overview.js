@@ -16,8 +16,9 @@ const SLOW_MS = 10_000;
 async function standing() {
   const { champion } = plant.value.aliases;
   if (!champion) return null;
+  const predict = path("/predict"); // another plant may be open when the twin has come
   const twin = await get(path(`/twins/${champion}`));
-  return { twin, forecast: await post(path("/predict"), { horizon_s: twin.horizon_s }) };
+  return { twin, forecast: await post(predict, { horizon_s: twin.horizon_s }) };
 }
 
 function Standing({ value, error }) {
