@@ -34,7 +34,7 @@ def judge(
 
     Args:
         lasting: of a plan, `planning.absorbed.lasting`; asked where the process does not behave as it did.
-        unsure: more that it leans on: of a plan, CVs that it may steer the wrong way.
+        unsure: more reasons: a learned part that is behind, and of a plan CVs that it may steer the wrong way.
         look: back, where that has been done.
     """
     present = present_inputs(twin, history)

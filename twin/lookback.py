@@ -26,6 +26,7 @@ from twin.windows import Grid, Window
 
 NAMED, STANDS_OUT = 3, 2.0  # CVs that a shift names, and the usual mean errors from which one stands out
 TELLS = 0.9  # share of the learned part below which an answer says so
+FAR = 100.0  # times as much: no figure is told
 TINY = 1e-9
 
 Errors = tuple[np.ndarray, np.ndarray]  # (rows, CVs) of a forecast, model units, and where the CVs were measured
@@ -104,13 +105,15 @@ def earning(twin: Twin, look: LookBack) -> tuple[Twin, list[Reason]]:
     """The twin with the share of its learned part that this has lately earned, and why where that is not all."""
     if twin.dynamics.is_linear or look.far is None or look.linear is None:
         return twin, []
-    changed = np.nan_to_num(max([shift(twin, look)[0], *surprise(twin, look).values()]), nan=np.inf)
+    alarms = [shift(twin, look)[0], *surprise(twin, look).values()]
+    changed = float(np.nan_to_num(alarms, nan=np.inf).max())  # what is no number was too large for any
     behind = _size(twin, look.far) / max(_size(twin, look.linear), TINY)
     share = max(behind, 1.0) ** (-4 * float(np.clip(changed - 1, 0, 1))) if np.isfinite(behind) else 0.0
     if share == 1.0:
         return twin, []
+    how = f"{behind:.1f} times as much as" if behind < FAR else "far more than"
     detail = (
-        f"over the last horizon the learned part missed CVs by {behind:.1f} times as much as the linear part alone:"
+        f"over the last horizon the learned part missed CVs by {how} the linear part alone:"
         f" it counts for {share:.0%} of what it would"
     )
     doubted = [Reason("learned_part_behind", detail)] if share < TELLS else []

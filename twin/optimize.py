@@ -199,7 +199,7 @@ def plan(
     if reasons:
         return _abstain(question, history, now, reasons)
     look = look_back(twin, history)
-    twin, behind = earning(twin, look)
+    twin, unsure = earning(twin, look)
     question = replace(question, twin=twin)
     program = question.program(history, beyond_trained_range)
     recent, x = recent_windows(twin, history), program.start(earlier)
@@ -208,13 +208,13 @@ def plan(
         earlier = np.tile(usual(twin).mean(axis=1), (question.rows, 1))
         x = program.start(earlier)
         model, start, distance = _estimate(twin.dynamics, *recent, program.foreseen(x))
-    unsure: list[Reason] = []
     if not beyond_trained_range and distance > OUTSIDE:
         detail = f"the present lies {distance:.1f} times as far out as the trained region reaches"
         return _abstain(question, history, now, [Reason("outside_region", detail)])
     if not beyond_trained_range and distance > 1:
-        unsure = unsteered(twin, history, question.steered(), program.free, distance)
-        if unsure:
+        astray = unsteered(twin, history, question.steered(), program.free, distance)
+        unsure += astray
+        if astray:
             program = program.within(usual(twin))
             x = program.start(earlier)
     deadline = Deadline(math.inf if deadline_ms is None else begun + deadline_ms / 1000, looks)
@@ -222,7 +222,7 @@ def plan(
     if solved is None:
         detail = f"no plan could be verified within the deadline of {deadline_ms:g} ms"
         return _abstain(question, history, now, [Reason("deadline", detail)])
-    return _answer(question, history, program, model, start, solved, begun, deadline, unsure, behind, look)
+    return _answer(question, history, program, model, start, solved, begun, deadline, unsure, look)
 
 
 def warm_up(twin: Twin, horizon_s: float | None = None) -> None:
@@ -321,7 +321,6 @@ def _answer(
     begun: float,
     deadline: Deadline,
     unsure: Sequence[Reason],
-    behind: Sequence[Reason],
     look: LookBack,
 ) -> Plan:
     """Verify and certify the moves found."""
@@ -351,7 +350,7 @@ def _answer(
     before = program.inputs(program.present[None].repeat(question.rows, 0))[0]
     return Plan(
         status=status,
-        detail=_detail(question, program, moves, y, broken, converged, unsure, behind),
+        detail=_detail(question, program, moves, y, broken, converged, unsure),
         twin=twin.id,
         calibration=question.calibration,
         at=history.at,
@@ -364,7 +363,7 @@ def _answer(
         cost=cost_by_term(question.terms, plant, program.span, y, w, before),
         certificate=entries,
         remedies=eased,
-        trust=judge(twin, history, w[None], absorbed, [*unsure, *behind], look)[0],
+        trust=judge(twin, history, w[None], absorbed, unsure, look)[0],
         solve_ms=1000 * (time.perf_counter() - begun),
         iterations=int(solved.iterations),
         looks=deadline.looks,
@@ -384,7 +383,6 @@ def _detail(
     broken: Sequence[Entry],
     converged: bool,
     unsure: Sequence[Reason],
-    behind: Sequence[Reason],
 ) -> str:
     """What an operator should know about a plan."""
     said = [str(entry) for entry in sorted(broken, key=lambda entry: (not entry.hard, entry.rank or 0))]
@@ -403,11 +401,11 @@ def _detail(
         at_edge = (np.abs(moves[:, i, None] - program.boxes[i]) < near_edge[i]).any(axis=0)
         if (at_edge & edges[i]).any():
             low, high = program.boxes[i]
-            known = "usual" if unsure else "trained"
+            known = "usual" if any(reason.code == "unknown_direction" for reason in unsure) else "trained"
             said.append(f"{tag.name} stays within its {known} range, {low:.6g} to {high:.6g}{tag.behind}")
         if not program.free[i] and not question.held[i]:
             said.append(f"{tag.name} is held, as its limits and its trained range leave it no room")
-    return "; ".join([*said, *(reason.detail for reason in (*unsure, *behind))])
+    return "; ".join([*said, *(reason.detail for reason in unsure)])
 
 
 def _at_limits(question: Question, program: Program, moves: np.ndarray) -> list[str]:

@@ -29,7 +29,7 @@ COVERAGE = 0.9  # of the bands that folds are compared by
 ENOUGH = 40  # residuals that a quantile is taken of, where there are so many: of neighbouring steps together
 TINY = 1e-9
 HINDCAST = 10  # rows: how far back the twin forecasts what has happened since
-# what such an effect leaves of the score
+# what such an effect leaves of the score; a learned part that is behind has been surprised, which lowers it already
 DOUBT = {"unidentifiable_effect": 0.1, "weak_effect": 0.8, "unknown_direction": 0.5, "learned_part_behind": 1.0}
 MADE_UP_FOR = 0.5  # what a plan's score keeps where the process has changed and the plan makes up for it
 UNKNOWN = 9.0  # surprise of a CV whose residuals nobody knows: three of its own deviations
@@ -380,7 +380,8 @@ def verdict(
         stale: tag → rows since its last measured value.
         frozen: tags that did not move although they always did.
         effects: that the answer leans on although the training data cannot show them (`unidentifiable_effect`), or
-            hardly (`weak_effect`); CVs that may be steered the wrong way (`unknown_direction`).
+            hardly (`weak_effect`); CVs that may be steered the wrong way (`unknown_direction`); that what is learned
+            beyond the linear part counts less (`learned_part_behind`).
         beyond_horizon_s: the calibrated horizon, where the answer reaches past it.
     """
     reasons: list[tuple[float, Reason]] = []

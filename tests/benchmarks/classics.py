@@ -1,6 +1,6 @@
 """Five plants of the control literature that nothing of the twin was developed on: forecasts, gains and loops.
 
-    python tests/benchmarks/classics.py [plant …] [--again]
+    python tests/benchmarks/classics.py [plant …] [--again PART …]
 
 Each (`support/classics.py`) is excited by 4,000 rows of a step test; a twin is trained on that by defaults (90 s of CPU
 time). Then
@@ -23,32 +23,26 @@ import json
 import time
 import warnings
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import support.twins as twins
-from peers.linear import best_arx, best_subspace, persistence
+from peers.linear import best_arx
 from support.classics import CLASSICS
-from support.free_run import free_run, free_run_errors
+from support.free_run import beside_linear
 from support.oracle_planner import TrueModel
+from support.what_if import of_linear, simulated
 
 from twin.artifact import Twin
 from twin.calibrate import calibrate
-from twin.dynamics.lti import Lti
-from twin.forecasting import forecaster
-from twin.plants.base import Process
 from twin.plants.simulator import Simulator
 from twin.predict import Scenario as WhatIf
 from twin.predict import forecast
-from twin.rollout import rollout
 from twin.sandbox.loop import Hold, Planner, run
 from twin.sandbox.scenario import Scenario
 from twin.timeline import Step
-from twin.windows import Grid, Window
+from twin.windows import Grid
 
 RESULTS = Path(__file__).parent / "results" / "classics.json"
 ROWS, UNSEEN, RESTING, STEP, SEED = 60, 2000, 150, 0.25, 41
@@ -121,23 +115,11 @@ def scenarios(slug: str) -> list[Scenario]:
 
 def forecasts(slug: str, twin: Twin) -> dict[str, Any]:
     """Mean NRMSE over CVs and rows, and of single rows."""
-    grid = Grid.of(twins.telemetry(slug), twin.scaler)
-    unseen = Grid.of(Simulator(CLASSICS[slug], SEED).excite(UNSEEN), twin.scaler)
-
-    def ours(windows: Window, whole: Any, w: Any) -> jax.Array:
-        return forecaster(twin.dynamics, windows, whole, twin.corrections)(w)
-
-    found = {"twin": free_run_errors(ours, unseen, twin.history, twin.horizon)}
-    for who, model in (
-        ("arx", best_arx(grid, twin.history, twin.horizon)[1]),
-        ("subspace", best_subspace(grid, twin.history, twin.horizon)[1]),
-        ("persistence", persistence(grid.y.shape[1], grid.w.shape[1], twin.history)),
-    ):
-        found[who] = free_run_errors(partial(free_run, model), unseen, twin.history, twin.horizon)
-    rows = {
-        who: [float(errors[k - 1].mean()) for k in (1, 10, 60) if k <= twin.horizon] for who, errors in found.items()
+    found = beside_linear(twin, twins.telemetry(slug), Simulator(CLASSICS[slug], SEED).excite(UNSEEN))
+    return {
+        who: {"mean": float(errors.mean()), "rows 1, 10, 60": [float(errors[k - 1].mean()) for k in (1, 10, ROWS)]}
+        for who, errors in found.items()
     }
-    return {who: {"mean": float(errors.mean()), "rows 1, 10, 60": rows[who]} for who, errors in found.items()}
 
 
 def what_ifs(slug: str, twin: Twin) -> dict[str, Any]:
@@ -147,45 +129,21 @@ def what_ifs(slug: str, twin: Twin) -> dict[str, Any]:
     history = simulator.run(np.tile(process.moves, (RESTING, 1)))
     stay: dict[str, list[Step]] = {tag.name: [] for tag in plant.dvs}
     sizes = [(tag, sign * STEP * ((tag.high or 0) - (tag.low or 0))) for tag in plant.mvs for sign in (1, -1)]
-    asked = [
-        WhatIf(
-            f"{tag.name} {size:+g}", {tag.name: [Step(0.0, float(simulator.moves[plant.mvs.index(tag)] + size))]}, stay
-        )
-        for tag, size in sizes
-    ]
+    at = dict(zip([tag.name for tag in plant.mvs], simulator.moves.tolist(), strict=True))
+    asked = [WhatIf(f"{tag.name} {size:+g}", {tag.name: [Step(0.0, at[tag.name] + size)]}, stay) for tag, size in sizes]
     found = forecast(twin, history, ROWS * plant.sample_period_s, [*asked, WhatIf("still", {}, stay)])
     linear = best_arx(Grid.of(twins.telemetry(slug), twin.scaler), twin.history, twin.horizon)[1]
     held = np.tile(np.r_[simulator.moves, simulator.disturbances], (ROWS, 1))
-    still, idle = _simulated(process, simulator.state, held), found.scenarios[-1].cvs
+    still, idle = simulated(process, simulator.state, held), found.scenarios[-1].cvs
     squares = np.zeros(3)
     for scenario in found.scenarios[:-1]:
         w = held.copy()
         w[:, : len(plant.mvs)] = np.stack([scenario.moves[tag.name] for tag in plant.mvs], axis=1)
-        true = (_simulated(process, simulator.state, w) - still) / twin.scaler.y_scale
+        true = (simulated(process, simulator.state, w) - still) / twin.scaler.y_scale
         ours = np.stack([scenario.cvs[tag.name].mean - idle[tag.name].mean for tag in plant.cvs], axis=1)
-        peer = _linear(linear, twin, (w - held)[:, : len(plant.inputs)])
+        peer = of_linear(linear, twin, (w - held)[:, : len(plant.inputs)])
         squares += [(e**2).sum() for e in (true, ours / twin.scaler.y_scale - true, peer - true)]
     return {"twin": float(np.sqrt(squares[1] / squares[0])), "arx": float(np.sqrt(squares[2] / squares[0]))}
-
-
-def _simulated(process: Process, state: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """(rows, CVs) of the noise-free plant."""
-
-    def advance(x: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
-        x = process.step(x, w)
-        return x, process.read(x)
-
-    with jax.enable_x64(True):
-        return np.asarray(jax.lax.scan(advance, jnp.asarray(state), jnp.asarray(w))[1])
-
-
-def _linear(model: Lti, twin: Twin, change: np.ndarray) -> np.ndarray:
-    """What a linear model makes of a change of the inputs (rows, inputs): (rows, CVs), training deviations."""
-    p, m = len(twin.plant.cvs), len(twin.plant.inputs)
-    y, w = np.zeros((twin.history, p), np.float32), np.zeros((twin.history, m), np.float32)
-    state = model.encode(Window(y, w, np.ones_like(y)))
-    moved, still = (rollout(model, state, (k * change / twin.scaler.w_scale).astype(np.float32)) for k in (1, 0))
-    return np.asarray(moved - still, np.float64)
 
 
 def loops(slug: str, twin: Twin) -> dict[str, Any]:

@@ -16,7 +16,7 @@ on that by defaults (90 s of CPU time). Then
 Cost is the planner's own objective of what truly happened: squared setpoint errors and moves over spans, and prices
 over the horizon. `share` is how much of what the true model gains over the usual practice the twin gains too; rows
 beyond a CV limit are counted beside it. The true model keeps limits without back-off, so the twin it is compared with
-does too (coverage 0.5); the cautious twin keeps them at 0.95, as it does by default. Results are kept as they are made;
+does too (coverage 0.5); the cautious twin keeps them at 0.95, by open-loop bands. Results are kept as they are made;
 a rerun goes on from there. `--loops` makes the loops of the systems named anew, but for the controllers that are no
 twin (nothing, usual practice, true model), whose results stay: as after a change of the planner.
 """
@@ -28,35 +28,29 @@ import json
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from peers.linear import best_arx, best_subspace, persistence
-from support.free_run import free_run, free_run_errors
+from peers.linear import best_arx
+from support.free_run import beside_linear
 from support.oracle_planner import TrueModel
 from support.twins import telemetry, trained
+from support.what_if import of_linear, simulated
 
-from twin.artifact import Twin
-from twin.dynamics.lti import Lti
-from twin.forecasting import forecaster
 from twin.plant import Plant, Tag
 from twin.plants.annealing_line import AnnealingLine
-from twin.plants.base import Process
 from twin.plants.practice import meals, operate
 from twin.plants.simulator import Simulator
 from twin.plants.systems import SYSTEMS
 from twin.predict import Scenario as WhatIf
 from twin.predict import forecast
-from twin.rollout import rollout
 from twin.sandbox.loop import Controller, Hold, Planner, run
 from twin.sandbox.practice import UsualPractice
 from twin.sandbox.scenario import Scenario
 from twin.timeline import Step
-from twin.windows import Grid, Window
+from twin.windows import Grid
 
 RESULTS = Path(__file__).parent / "results" / "systems.json"
 COMPILED = Path(__file__).parent / "cache" / "systems"  # the true model of the turbofan takes a minute to compile
@@ -104,20 +98,7 @@ def loops(slug: str, found: dict[str, Any], keep: Callable[[], None]) -> None:
 def forecasts(slug: str) -> dict[str, Any]:
     """Mean NRMSE over CVs and rows of free runs over other telemetry than the twin's: twin and peers."""
     system, twin = SYSTEMS[slug], trained(slug)
-    grid = Grid.of(telemetry(slug), twin.scaler)
-    unseen = Grid.of(system.telemetry(UNSEEN, SEED), twin.scaler)
-    share = twin.corrections
-
-    def ours(windows: Window, whole: Any, w: Any) -> jax.Array:
-        return forecaster(twin.dynamics, windows, whole, share)(w)
-
-    found = {"twin": free_run_errors(ours, unseen, twin.history, twin.horizon)}
-    for who, model in (
-        ("arx", best_arx(grid, twin.history, twin.horizon)[1]),
-        ("subspace", best_subspace(grid, twin.history, twin.horizon)[1]),
-        ("persistence", persistence(grid.y.shape[1], grid.w.shape[1], twin.history)),
-    ):
-        found[who] = free_run_errors(partial(free_run, model), unseen, twin.history, twin.horizon)
+    found = beside_linear(twin, telemetry(slug), system.telemetry(UNSEEN, SEED))
     out = {who: float(errors.mean()) for who, errors in found.items()}
     print(f"{slug}, free run: " + ", ".join(f"{who} {error:.3f}" for who, error in out.items()), flush=True)
     return out
@@ -142,15 +123,15 @@ def what_ifs(slug: str) -> dict[str, Any]:
         found = forecast(twin, history, ROWS * plant.sample_period_s, [*asked, WhatIf("still", {}, stay)])
         idle = found.scenarios[-1].cvs
         held = np.tile(np.r_[simulator.moves, simulator.disturbances], (ROWS, 1))
-        still = _simulated(process, simulator.state, held)
+        still = simulated(process, simulator.state, held)
         for i, scenario in enumerate(found.scenarios[:-1]):
             w = held.copy()
             w[:, : len(plant.mvs)] = np.stack([scenario.moves[tag.name] for tag in plant.mvs], axis=1)
-            moved = _simulated(process, simulator.state, w)
+            moved = simulated(process, simulator.state, w)
             seen = _readable(plant, still) & _readable(plant, moved)
             true = moved - still
             ours = np.stack([scenario.cvs[tag.name].mean - idle[tag.name].mean for tag in plant.cvs], axis=1)
-            peer = _linear(linear, twin, (w - held)[:, : len(plant.inputs)])
+            peer = of_linear(linear, twin, (w - held)[:, : len(plant.inputs)]) * twin.scaler.y_scale
             for who, change in (("true", true), ("twin", ours - true), ("arx", peer - true)):
                 squares[who][i] += (change[seen] ** 2).sum(axis=0)
     squares = {who: s / twin.scaler.y_scale**2 for who, s in squares.items()}
@@ -179,30 +160,6 @@ def _readable(plant: Plant, cvs: np.ndarray) -> np.ndarray:
 def _stepped(tag: Tag, present: float, size: float) -> float:
     """So far away, toward the middle of the range."""
     return present + (size if present < ((tag.low or 0.0) + (tag.high or 1.0)) / 2 else -size)
-
-
-def _simulated(process: Process, state: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """(rows, CVs) of the noise-free plant."""
-    with jax.enable_x64(True):
-        return np.asarray(_rolled(process, jnp.asarray(state), jnp.asarray(w)))
-
-
-@partial(jax.jit, static_argnums=0)
-def _rolled(process: Process, state: jax.Array, w: jax.Array) -> jax.Array:
-    def advance(x: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
-        x = process.step(x, w)
-        return x, process.read(x)
-
-    return jax.lax.scan(advance, state, w)[1]
-
-
-def _linear(model: Lti, twin: Twin, change: np.ndarray) -> np.ndarray:
-    """What a linear model makes of a change of the inputs (rows, inputs): (rows, CVs)."""
-    scaler, p, m = twin.scaler, len(twin.plant.cvs), len(twin.plant.inputs)
-    y, w = np.zeros((twin.history, p), np.float32), np.zeros((twin.history, m), np.float32)
-    state = model.encode(Window(y, w, np.ones_like(y)))
-    moved, still = (rollout(model, state, (k * change / scaler.w_scale).astype(np.float32)) for k in (1, 0))
-    return np.asarray(moved - still, np.float64) * scaler.y_scale
 
 
 MEASURES = {"forecasts": forecasts, "what_ifs": what_ifs}

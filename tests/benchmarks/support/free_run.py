@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
+from peers.linear import best_arx, best_subspace, persistence
 
+from twin.artifact import Twin
 from twin.dynamics.lti import Lti
+from twin.forecasting import forecaster
 from twin.rollout import rollout
+from twin.telemetry import Telemetry
 from twin.training.correction import recent
 from twin.windows import Grid, Window
 
@@ -35,3 +40,20 @@ def free_run_errors(forecast: Forecaster, grid: Grid, history: int, horizon: int
         total = total + (future.mask * (y - future.y) ** 2).sum(axis=0)
         known = known + future.mask.sum(axis=0)
     return np.sqrt(total / np.maximum(known, 1))
+
+
+def beside_linear(twin: Twin, training: Telemetry, unseen: Telemetry) -> dict[str, np.ndarray]:
+    """`free_run_errors` over unseen rows of a twin, and of peers fitted to what it was trained on."""
+    grid, shape = Grid.of(training, twin.scaler), (twin.history, twin.horizon)
+
+    def ours(windows: Window, whole: Any, w: Any) -> jax.Array:
+        return forecaster(twin.dynamics, windows, whole, twin.corrections)(w)
+
+    peers = {
+        "arx": best_arx(grid, *shape)[1],
+        "subspace": best_subspace(grid, *shape)[1],
+        "persistence": persistence(grid.y.shape[1], grid.w.shape[1], twin.history),
+    }
+    models: dict[str, Forecaster] = {"twin": ours, **{who: partial(free_run, model) for who, model in peers.items()}}
+    other = Grid.of(unseen, twin.scaler)
+    return {who: free_run_errors(model, other, *shape) for who, model in models.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -37,12 +39,8 @@ def test_margins_that_would_cross_meet_in_the_middle_and_the_certificate_says_wh
 def test_a_wide_margin_on_one_side_leaves_half_of_the_room_to_the_other(hand_made) -> None:
     bands = hand_made.calibration.bands
     upper = (bands.levels > 0.5)[:, None, None]
-    wide = type(bands)(bands.levels, np.where(upper, 4 * bands.quantiles, bands.quantiles))
-    twin = type(hand_made)(**{**vars(hand_made), "calibration": _with(hand_made.calibration, wide)})
+    wide = replace(bands, quantiles=np.where(upper, 4 * bands.quantiles, bands.quantiles))
+    twin = replace(hand_made, calibration=replace(hand_made.calibration, bands=wide))
     answer = planned(twin, 46.0, 54.0, 53.0)  # the high margin, 7.2, may take 4.0 of the 8.0
     assert answer.cvs["temperature"].mean[-1] == pytest.approx(50.0, abs=NEAR)
     assert all(entry.kept for entry in answer.certificate if entry.side == "low")
-
-
-def _with(calibration, bands):
-    return type(calibration)(**{**vars(calibration), "bands": bands})
